@@ -1,0 +1,58 @@
+# Every verb does its own set-up; `make` alone lists them.
+
+PYTHON ?= python3
+ARGS ?=
+WORKERS ?= 2
+
+BIN := .venv/bin
+STAMPS := .stamps
+READY := $(STAMPS)/python $(STAMPS)/node
+
+# ape finds the compiler on PATH, and wants the directory of its own downloads to exist although it downloads nothing.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export VVM_BINARY_PATH := $(CURDIR)/.cache/vvm
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format gas deep clean
+
+help: ## list the verbs
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /: /' | awk -F': ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(READY) ## install everything that is pinned: Python packages, npm packages, a local node
+
+demo: $(READY) ## play a crash on a local chain: make demo ARGS="--prices FILE --from DATE --to DATE --accounts N"
+	@$(BIN)/ape run demo $(ARGS)
+
+test: $(READY) ## all tests, 500 examples per property
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+deep: $(READY) ## all tests, 10,000 examples per property
+	BALLAST_PROFILE=deep $(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+gas: $(READY) ## measure gas and code size, rewrite tests/gas/snapshot.json
+	$(BIN)/python -m ballast.gas $(ARGS)
+
+lint: $(READY) ## style, types and compiler hazards
+	$(BIN)/ruff check ballast scripts tests
+	$(BIN)/ruff format --check ballast scripts tests
+	$(BIN)/mypy
+	$(BIN)/python -m ballast.lint
+
+format: $(READY) ## rewrite Python files in the house style
+	$(BIN)/ruff check --fix ballast scripts tests
+	$(BIN)/ruff format ballast scripts tests
+
+clean: ## remove what the other verbs made
+	rm -rf .venv .node $(STAMPS) .build .cache node_modules out .coverage htmlcov
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Set-up happens once; a stamp is older than its lock only after the lock changed.
+
+$(STAMPS)/python: requirements.lock
+	@.ci/setup-python "$(PYTHON)"
+	@mkdir -p $(STAMPS) $(VVM_BINARY_PATH) && touch $@
+
+$(STAMPS)/node: package-lock.json requirements-node.lock | $(STAMPS)/python
+	@.ci/setup-node
+	@mkdir -p $(STAMPS) && touch $@

@@ -1,0 +1,1 @@
+"""Exact models: what the contracts compute, in Python integers, to the wei."""

@@ -1,0 +1,139 @@
+"""The report page: one HTML file that needs nothing but itself."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import plotly.io
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from plotly.offline import get_plotlyjs
+
+from ballast.prices import ANSWER_SCALE
+from ballast.report import charts
+from ballast.report.recording import WAD, Recording
+from ballast.report.summary import summarise
+
+_HERE = Path(__file__).parent
+_CONFIG = {"displaylogo": False, "responsive": True, "displayModeBar": False}
+_LOWEST_SHOWN = -9.99
+
+
+def render(recording: Recording) -> str:
+    """The page as text. Raises ValueError for a recording without frames."""
+    summary = summarise(recording)
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    figures = {
+        "price": charts.price_chart(recording),
+        "health": charts.health_chart(recording),
+        "holdings": charts.holdings_chart(recording),
+        "cost": charts.cost_chart(recording),
+    }
+    return environment.get_template("template.html").render(
+        summary=summary,
+        charts={name: _fragment(name, figure) for name, figure in figures.items()},
+        plotly=get_plotlyjs(),
+        falls=_falls(recording),
+        pairs=_pairs(recording),
+        rebalances=_rebalances(recording),
+        blocks=recording.frames[-1].block - recording.frames[0].block + 1,
+        span=_span(recording),
+    )
+
+
+def _fragment(name: str, figure: go.Figure) -> str:
+    return str(
+        plotly.io.to_html(
+            figure, config=_CONFIG, include_plotlyjs=False, full_html=False, div_id=f"chart-{name}"
+        )
+    )
+
+
+def _falls(recording: Recording) -> list[dict[str, Any]]:
+    """Opening, lowest and closing price of each asset, dollars."""
+    rows = []
+    for asset in recording.assets:
+        prices = [f.answers[asset] / ANSWER_SCALE for f in recording.frames]
+        rows.append(
+            {
+                "asset": asset,
+                "open": prices[0],
+                "low": min(prices),
+                "close": prices[-1],
+                "fall": 100 * (1 - min(prices) / prices[0]),
+            }
+        )
+    return rows
+
+
+def _pairs(recording: Recording) -> list[dict[str, Any]]:
+    """One row for each pair of twins: the same account with and without a hook."""
+    bare, hooked = recording.members("bare"), recording.members("hooked")
+    rows = []
+    for b, h in zip(bare, hooked, strict=True):
+        start = recording.accounts[h]
+        rows.append(
+            {
+                "name": start.name,
+                "leverage": start.leverage,
+                "mix": [(a, round(100 * share)) for a, share in start.mix.items() if share],
+                "equity": start.equity / WAD,
+                "bare": _outcome(recording, b),
+                "hooked": _outcome(recording, h),
+                "rebalances": sum(1 for r in recording.rebalances if r.account == h),
+                "cost_bps": recording.cost_bps(h),
+            }
+        )
+    return rows
+
+
+def _outcome(recording: Recording, account: int) -> dict[str, Any]:
+    at = recording.breached_at(account)
+    return {
+        "breached": None if at is None else _clock(recording.frames[at].time_s),
+        "low": max(recording.lowest_health(account), _LOWEST_SHOWN),
+        "end": recording.end_equity(account) / WAD,
+        "kept": 100 * recording.end_equity(account) / recording.accounts[account].equity,
+    }
+
+
+def _rebalances(recording: Recording) -> list[dict[str, Any]]:
+    rows = []
+    for r in recording.rebalances:
+        rows.append(
+            {
+                "time": _clock(r.time_s),
+                "block": r.block,
+                "name": recording.accounts[r.account].name,
+                "sales": [(s.asset, s.amount, s.value / WAD) for s in r.sales],
+                "topped_up": r.topped_up / WAD,
+                "before": r.before.initial_health,
+                "after": r.after.initial_health,
+                "target": r.target,
+                "cost": r.cost / WAD,
+                "cost_bps": 10_000 * r.cost / recording.accounts[r.account].equity,
+                "delay": r.delay_blocks,
+                "gas": r.gas,
+            }
+        )
+    return rows
+
+
+def _clock(time_s: int) -> str:
+    return datetime.fromtimestamp(time_s, UTC).strftime("%-d %b %H:%M")
+
+
+def _span(recording: Recording) -> str:
+    first, last = (
+        datetime.fromtimestamp(recording.frames[i].time_s, UTC).strftime("%-d %B %Y, %H:%M")
+        for i in (0, -1)
+    )
+    return f"{first} to {last} UTC"

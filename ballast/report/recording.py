@@ -1,0 +1,142 @@
+"""What a replay writes down and a report reads: the only thing that passes between the two.
+
+Amounts are integers in WAD (1e18) of the quote token, as the chain states them; prices are feed
+answers (dollars, 8 decimals); times are unix seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+WAD = 10**18
+Cohort = Literal["hooked", "bare"]
+COHORTS: tuple[Cohort, Cohort] = ("hooked", "bare")
+
+
+class Margin(NamedTuple):
+    """The four integers of an account at one moment."""
+
+    equity_init: int
+    required_init: int
+    equity_maint: int
+    required_maint: int
+
+    @property
+    def is_breached(self) -> bool:
+        """Below maintenance margin: anyone could have liquidated the account."""
+        return self.equity_maint < self.required_maint
+
+    @property
+    def health(self) -> float:
+        """Equity over maintenance requirement; infinite without a requirement."""
+        return ratio(self.equity_maint, self.required_maint)
+
+    @property
+    def initial_health(self) -> float:
+        """Equity over initial requirement; infinite without a requirement."""
+        return ratio(self.equity_init, self.required_init)
+
+
+def ratio(part: int, whole: int) -> float:
+    """``part / whole`` as a float; infinity when ``whole`` is zero."""
+    return part / whole if whole else float("inf")
+
+
+class Holding(NamedTuple):
+    """What an account holds at one moment, valued at the round's prices (WAD)."""
+
+    collateral: Mapping[str, int]  # value by asset
+    cash: int  # negative: owed to the lending vault
+
+
+@dataclass(frozen=True)
+class AccountStart:
+    """An account as it was opened."""
+
+    name: str
+    cohort: Cohort
+    leverage: float  # collateral value over equity
+    mix: Mapping[str, float]  # share of each asset in the collateral value
+    equity: int  # WAD
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The state of every account right after one round, before any keeper's transaction."""
+
+    time_s: int
+    block: int
+    answers: Mapping[str, int]
+    margins: Sequence[Margin]  # one per account, in order of Recording.accounts
+    holdings: Sequence[Holding]
+
+
+class Sale(NamedTuple):
+    """One swap inside a rebalance: collateral sold, its oracle value and what it fetched (WAD)."""
+
+    asset: str
+    amount: float  # whole units of the asset
+    value: int
+    proceeds: int
+
+
+@dataclass(frozen=True)
+class Rebalance:
+    """One successful rebalance, from the events of its transaction."""
+
+    account: int  # index into Recording.accounts
+    frame: int  # index of the round that was in force
+    time_s: int
+    block: int
+    delay_blocks: int  # from the first round at which it was permitted to the transaction
+    gas: int
+    before: Margin
+    after: Margin
+    target: float  # the policy's multiple of initial margin
+    sales: Sequence[Sale]
+    topped_up: int  # WAD moved in from the wallet or a sibling account
+
+    @property
+    def cost(self) -> int:
+        """What the swaps lost against the oracle, WAD."""
+        return sum(sale.value - sale.proceeds for sale in self.sales)
+
+
+@dataclass
+class Recording:
+    """A whole replay."""
+
+    source: str
+    accounts: list[AccountStart]
+    assets: list[str]
+    frames: list[Frame] = field(default_factory=list)
+    rebalances: list[Rebalance] = field(default_factory=list)
+    liquidated: set[int] = field(default_factory=set)  # indices into accounts
+
+    def members(self, cohort: Cohort) -> list[int]:
+        """Indices of the accounts of one cohort."""
+        return [i for i, account in enumerate(self.accounts) if account.cohort == cohort]
+
+    def breached_at(self, account: int) -> int | None:
+        """Index of the first frame that found the account below maintenance, or ``None``."""
+        for index, frame in enumerate(self.frames):
+            if frame.margins[account].is_breached:
+                return index
+        return None
+
+    def lowest_health(self, account: int) -> float:
+        """The lowest health that any frame found; infinity when there is no frame."""
+        return min((frame.margins[account].health for frame in self.frames), default=float("inf"))
+
+    def end_equity(self, account: int) -> int:
+        """Equity at the last frame, WAD; the starting equity when there is none."""
+        if not self.frames:
+            return self.accounts[account].equity
+        return self.frames[-1].margins[account].equity_maint
+
+    def cost_bps(self, account: int) -> float:
+        """All that the account's rebalances cost, in basis points of its starting equity."""
+        cost = sum(r.cost for r in self.rebalances if r.account == account)
+        return 10_000 * ratio(cost, self.accounts[account].equity)

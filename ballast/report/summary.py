@@ -1,0 +1,84 @@
+"""The figures of a replay: the content of ``report.json``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ballast.prices import iso
+from ballast.report.recording import COHORTS, WAD, Cohort, Recording
+
+
+def summarise(recording: Recording) -> dict[str, Any]:
+    """The report as plain data.
+
+    Keys: ``prices`` (source, from and to as ISO times in UTC), ``rounds``, and for each cohort
+    ``accounts``, ``breached`` (below maintenance at any round, before any keeper's transaction),
+    ``liquidated``, ``rebalances``, ``cost_bps`` (of starting equity, over the accounts),
+    ``delay_blocks`` and ``gas`` (over the rebalances; null without one), ``equity`` (quote tokens),
+    ``from_2x`` (accounts that started at 2x or more and how many of them breached) and ``ends_at``
+    (over the rebalances, the equity reached as a multiple of the policy's target; null without
+    one). Raises ValueError for a recording without frames.
+    """
+    if not recording.frames:
+        raise ValueError("nothing was recorded: play at least one round before reporting")
+    first, last = recording.frames[0], recording.frames[-1]
+    report: dict[str, Any] = {
+        "prices": {
+            "source": recording.source,
+            "from": iso(first.time_s),
+            "to": iso(last.time_s),
+        },
+        "rounds": len(recording.frames),
+    }
+    for cohort in COHORTS:
+        report[cohort] = _cohort(recording, cohort)
+    return report
+
+
+def _cohort(recording: Recording, cohort: Cohort) -> dict[str, Any]:
+    members = recording.members(cohort)
+    breached = [i for i in members if recording.breached_at(i) is not None]
+    rebalances = [r for r in recording.rebalances if r.account in set(members)]
+    costs = [recording.cost_bps(i) for i in members]
+    delays = [r.delay_blocks for r in rebalances]
+    gas = [r.gas for r in rebalances]
+    ends = [r.after.initial_health / r.target for r in rebalances]
+    from_2x = [i for i in members if recording.accounts[i].leverage >= 2]
+    return {
+        "accounts": len(members),
+        "breached": len(breached),
+        "liquidated": len(recording.liquidated & set(members)),
+        "rebalances": len(rebalances),
+        "cost_bps": {
+            "mean": _round(sum(costs) / len(costs) if costs else 0.0),
+            "max": _round(max(costs, default=0.0)),
+        },
+        "delay_blocks": {"p50": percentile(delays, 50), "p95": percentile(delays, 95)},
+        "gas": {"p50": percentile(gas, 50), "max": max(gas, default=None)},
+        "equity": {
+            "start": _tokens(sum(recording.accounts[i].equity for i in members)),
+            "end": _tokens(sum(recording.end_equity(i) for i in members)),
+        },
+        "from_2x": {"accounts": len(from_2x), "breached": len(set(from_2x) & set(breached))},
+        "ends_at": {"max": _round(max(ends)) if ends else None},
+    }
+
+
+def percentile(values: Sequence[int], percent: int) -> int | None:
+    """The smallest value that at least ``percent`` of all values do not exceed (nearest rank).
+
+    ``None`` without values.
+    """
+    if not values:
+        return None
+    return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
+
+
+def _tokens(wad: int) -> float:
+    return round(wad / WAD, 2)
+
+
+def _round(value: float) -> float:
+    return round(value, 4)

@@ -1,0 +1,507 @@
+# pragma version 0.4.3
+# pragma nonreentrancy on
+# pragma optimize gas
+# pragma evm-version cancun
+"""
+@title   Clearinghouse
+@license MIT
+@author  Ballast contributors
+@notice  The ledger of every account, and the margin test each increase of risk must pass. Collateral, cash and
+         loans of an account stand under one equation; what lowers risk is always allowed.
+@dev     Holds all collateral and all positive cash. Trusts the oracle for prices and rates, the lending vault
+         for the debt index, the mandates contract to run the owner's tests; trusts no caller, no token, no
+         venue. Rooms: `collaterals` what may be held, `ledger` who holds what, `cash` loans, `health` the margin
+         test, `swaps` one asset for another, `operators` who may act, `calls` what is under way.
+@custom:invariant I01 I11 I23 I24 I25
+@custom:kill  Set supply caps to zero and forbid the adapters: nothing new enters, repayment and withdrawal go on.
+"""
+
+from contracts.interfaces import IClearinghouse
+from contracts.modules import asset_list
+from contracts.modules import calls
+from contracts.modules import cash
+from contracts.modules import collaterals
+from contracts.modules import health
+from contracts.modules import ledger
+from contracts.modules import operators
+from contracts.modules import packing
+from contracts.modules import reasons
+from contracts.modules import safe_token
+from contracts.modules import swaps
+from ethereum.ercs import IERC20
+
+implements: IClearinghouse
+
+initializes: calls
+initializes: collaterals
+initializes: ledger
+initializes: cash[ledger := ledger, collaterals := collaterals]
+initializes: health[calls := calls, cash := cash, ledger := ledger]
+initializes: swaps[calls := calls, cash := cash, ledger := ledger, collaterals := collaterals]
+initializes: operators
+
+MAX_ACTIONS: constant(uint256) = 16
+DEPOSIT: constant(uint256) = 1
+WITHDRAW: constant(uint256) = 2
+REPAY: constant(uint256) = 3
+TRANSFER: constant(uint256) = 4
+SWAP: constant(uint256) = 5
+
+MANDATES: immutable(address)
+LISTINGS: immutable(address)
+
+
+@deploy
+def __init__(quote: address, oracle: address, vault: address, mandates: address, listings: address):
+    """
+    @param quote     Token of cash, loans and prices.
+    @param oracle    Risk oracle.
+    @param vault     Lending vault of the quote token.
+    @param mandates  The only contract that may open a mandate.
+    @param listings  The only contract that may write listings.
+    """
+    calls.__init__(oracle)
+    collaterals.__init__(quote)
+    cash.__init__(vault)
+    MANDATES = mandates
+    LISTINGS = listings
+
+
+################################################################
+#                          For owners                          #
+################################################################
+
+
+@external
+def deposit(account: uint256, asset: uint256, amount: uint256):
+    """@notice Adds tokens of the caller to an account; checks no price."""
+    calls._open(calls.ACTING, False)
+    self._deposit(account, asset, amount)
+    calls._close()
+
+
+@external
+def withdraw(account: uint256, asset: uint256, amount: uint256, receiver: address):
+    """@notice Takes tokens out of an account, borrowing cash that is not there."""
+    calls._open(calls.ACTING, False)
+    self._withdraw(account, asset, amount, receiver)
+    health._check_initial(account)
+    calls._close()
+
+
+@external
+def repay(account: uint256, max_amount: uint256) -> uint256:
+    """@notice Pays a loan down; anyone, always."""
+    calls._open(calls.ACTING, False)
+    paid: uint256 = self._repay(account, max_amount)
+    calls._close()
+    return paid
+
+
+@external
+def transfer(donor: uint256, receiver: uint256, asset: uint256, amount: uint256):
+    """@notice Moves an amount between two accounts of one owner."""
+    calls._open(calls.ACTING, False)
+    self._transfer(donor, receiver, asset, amount)
+    health._check_initial(donor)
+    calls._close()
+
+
+@external
+def swap(
+    account: uint256, adapter: address, asset_in: uint256, asset_out: uint256, amount_in: uint256, min_out: uint256
+) -> uint256:
+    """@notice Sells one asset of an account for another."""
+    calls._open(calls.ACTING, True)
+    amount_out: uint256 = 0
+    is_safer: bool = False
+    amount_out, is_safer = self._swap(account, adapter, asset_in, asset_out, amount_in, min_out)
+    if not is_safer:
+        health._check_initial(account)
+    calls._close()
+    return amount_out
+
+
+@external
+def batch(actions: DynArray[IClearinghouse.Action, MAX_ACTIONS]):
+    """
+    @notice Several actions, each account's margin check once at the end.
+    @dev    Only what is not by itself less or equally risky defers a check, so an account below its initial
+            margin can still repay, add and sell in a batch. An account emptied on the way is still checked.
+    """
+    calls._open(calls.BATCH, True)
+    for action: IClearinghouse.Action in actions:
+        self._act(action)
+    for account: uint256 in calls._pending:
+        health._check_initial(account)
+    calls._pending = []
+    calls._close()
+
+
+@external
+def set_operator(account: uint256, operator: address, permissions: uint256, expires_at: uint256):
+    """@notice Appoints or dismisses an operator of one account."""
+    operators._set_operator(account, operator, permissions, expires_at)
+
+
+################################################################
+#                         For mandates                         #
+################################################################
+
+
+@external
+def open_mandate(account: uint256):
+    """@notice Opens a mandate for an account and fixes its marks."""
+    self._check_mandates()
+    calls._open(calls.MANDATE, True)
+    self._latch(account)
+
+
+@external
+def latch(account: uint256):
+    """@notice Fixes the marks of a sibling before it is touched."""
+    self._check_mandate()
+    self._latch(account)
+
+
+@external
+def mandate_transfer(donor: uint256, receiver: uint256, asset: uint256, amount: uint256):
+    """@notice Moves cash or collateral between siblings; no borrowing."""
+    self._check_mandate()
+    if asset == collaterals.QUOTE_ASSET:
+        ledger._require_balance(cash._available_wad(donor), ledger._to_wad(collaterals.QUOTE_WORD, amount))
+    self._move(donor, receiver, asset, amount)
+
+
+@external
+def mandate_swap(
+    account: uint256,
+    adapter: address,
+    asset_in: uint256,
+    asset_out: uint256,
+    amount_in: uint256,
+    min_out: uint256,
+    slippage_bps: uint256,
+) -> uint256:
+    """@notice Sells what the account has, bounded by the guard's slippage too; no borrowing."""
+    self._check_mandate()
+    amount_out: uint256 = 0
+    is_safer: bool = False
+    amount_out, is_safer = swaps._swap(
+        swaps.Order(
+            account=account,
+            adapter=adapter,
+            asset_in=asset_in,
+            asset_out=asset_out,
+            amount_in=amount_in,
+            min_out=min_out,
+            slippage_bps=slippage_bps,
+            may_borrow=False,
+        )
+    )
+    return amount_out
+
+
+@external
+def mandate_pull(account: uint256, amount: uint256):
+    """@notice Tops an account up from its owner's wallet."""
+    self._check_mandate()
+    self._deposit_from(packing._owner(account), account, collaterals.QUOTE_ASSET, amount)
+
+
+@external
+def close_mandate():
+    """@notice Ends the mandate."""
+    self._check_mandate()
+    calls._close()
+
+
+################################################################
+#                            Views                             #
+################################################################
+
+
+@external
+@view
+def assess(account: uint256) -> (int256, uint256, int256, uint256):
+    """@notice Equity and requirement at initial, then at maintenance."""
+    picture: IClearinghouse.Snapshot = self._snapshot(account)
+    return picture.equity_init, picture.required_init, picture.equity_maint, picture.required_maint
+
+
+@external
+@view
+def snapshot(account: uint256) -> IClearinghouse.Snapshot:
+    """@notice The four integers with their legs; inside a mandate at its fixed marks."""
+    return self._snapshot(account)
+
+
+# The vaults and the oracle must learn that a call is under way while it is: a locked getter would only revert.
+@external
+@view
+@reentrant
+def call_state() -> uint256:
+    """@notice 0 idle, 1 batch, 2 mandate, 3 inside a token or an adapter."""
+    return calls._state
+
+
+@external
+@view
+def cash_of(account: uint256) -> int256:
+    """@notice Cash less debt in WAD."""
+    return cash._net_wad(ledger._account_words[account])
+
+
+@external
+@view
+def account_word(account: uint256) -> uint256:
+    """@notice cash_wad | debt_shares."""
+    return ledger._account_words[account]
+
+
+@external
+@view
+def position_word(account: uint256, asset: uint256) -> uint256:
+    """@notice collateral_wad | size_wad."""
+    return ledger._position(account, asset)
+
+
+@external
+@view
+def listed_word(account: uint256) -> uint256:
+    """@notice The asset list of an account."""
+    return ledger._lists[account]
+
+
+@external
+@view
+def asset_word(asset: uint256) -> uint256:
+    """@notice token | unit_wad | swap_limit_bps."""
+    if asset == collaterals.QUOTE_ASSET:
+        return collaterals.QUOTE_WORD
+    return collaterals._words[asset]
+
+
+@external
+@view
+def supply_word(asset: uint256) -> uint256:
+    """@notice total_wad | supply_cap_wad."""
+    return collaterals._supplies[asset]
+
+
+@external
+@view
+def permissions_of(account: uint256, operator: address) -> uint256:
+    """@notice What an operator may do now."""
+    return operators._permissions_of(account, operator)
+
+
+################################################################
+#                         For listings                         #
+################################################################
+
+
+@external
+def set_asset(asset: uint256, asset_word: uint256, supply_cap_wad: uint256):
+    """@notice Writes a listing."""
+    self._check_listings()
+    collaterals._set_asset(asset, asset_word, supply_cap_wad)
+
+
+@external
+def set_adapter(adapter: address, is_allowed: bool):
+    """@notice Allows or forbids a swap adapter."""
+    self._check_listings()
+    collaterals._set_adapter(adapter, is_allowed)
+
+
+################################################################
+#                           Actions                            #
+################################################################
+
+
+@internal
+def _act(action: IClearinghouse.Action):
+    """@dev Deposit and repay never defer a check; everything else may."""
+    if action.kind == DEPOSIT:
+        self._deposit(action.account, action.asset, action.amount)
+    elif action.kind == WITHDRAW:
+        self._withdraw(action.account, action.asset, action.amount, action.target)
+        calls._defer_check(action.account)
+    elif action.kind == REPAY:
+        self._repay(action.account, action.amount)
+    elif action.kind == TRANSFER:
+        self._transfer(action.account, action.other, action.asset, action.amount)
+        calls._defer_check(action.account)
+    else:
+        self._require_kind(action.kind)
+        amount_out: uint256 = 0
+        is_safer: bool = False
+        amount_out, is_safer = self._swap(
+            action.account, action.target, action.asset, action.asset_out, action.amount, action.min_out
+        )
+        if not is_safer:
+            calls._defer_check(action.account)
+
+
+@internal
+def _deposit(account: uint256, asset: uint256, amount: uint256):
+    """@dev A stranger cannot fill someone's list: only cash and assets already there."""
+    if asset != collaterals.QUOTE_ASSET and ledger._position(account, asset) == 0:
+        operators._check_permission(account, operators.MAY_DEPOSIT)
+    self._deposit_from(msg.sender, account, asset, amount)
+
+
+@internal
+def _deposit_from(payer: address, account: uint256, asset: uint256, amount: uint256):
+    ledger._require_account(account)
+    asset_word: uint256 = collaterals._word(asset)
+    amount_wad: uint256 = ledger._to_wad(asset_word, amount)
+    safe_token._pull(IERC20(packing._token(asset_word)), payer, amount)
+    word: uint256 = 0
+    if asset == collaterals.QUOTE_ASSET:
+        word = cash._credit(account, amount)
+    else:
+        word = ledger._add_collateral(account, asset, amount_wad)
+        collaterals._count_in(asset, amount_wad)
+    log IClearinghouse.Deposited(account=account, asset=asset, payer=payer, amount=amount, word=word)
+
+
+@internal
+def _withdraw(account: uint256, asset: uint256, amount: uint256, receiver: address):
+    """@dev The margin check is the caller's, after this. Tokens never go to the zero address or to this ledger."""
+    operators._check_permission(account, operators.MAY_WITHDRAW)
+    self._require_receiver(account, receiver)
+    asset_word: uint256 = collaterals._word(asset)
+    amount_wad: uint256 = ledger._to_wad(asset_word, amount)
+    word: uint256 = 0
+    if asset == collaterals.QUOTE_ASSET:
+        word = cash._debit(account, amount, receiver)
+    else:
+        word = ledger._remove_collateral(account, asset, amount_wad)
+        collaterals._count_out(asset, amount_wad)
+        safe_token._push(IERC20(packing._token(asset_word)), receiver, amount)
+    log IClearinghouse.Withdrawn(account=account, asset=asset, receiver=receiver, amount=amount, word=word)
+
+
+@internal
+def _repay(account: uint256, max_amount: uint256) -> uint256:
+    ledger._require_nonzero(max_amount)
+    paid: uint256 = cash._repay_from(account, msg.sender, max_amount)
+    if paid != 0:
+        log IClearinghouse.Deposited(
+            account=account,
+            asset=collaterals.QUOTE_ASSET,
+            payer=msg.sender,
+            amount=paid,
+            word=ledger._account_words[account],
+        )
+    return paid
+
+
+@internal
+def _transfer(donor: uint256, receiver: uint256, asset: uint256, amount: uint256):
+    operators._check_permission(donor, operators.MAY_TRANSFER)
+    self._require_siblings(donor, receiver)
+    self._move(donor, receiver, asset, amount)
+
+
+@internal
+def _move(donor: uint256, receiver: uint256, asset: uint256, amount: uint256):
+    asset_word: uint256 = collaterals._word(asset)
+    amount_wad: uint256 = ledger._to_wad(asset_word, amount)
+    donor_word: uint256 = 0
+    receiver_word: uint256 = 0
+    if asset == collaterals.QUOTE_ASSET:
+        donor_word = cash._debit(donor, amount, self)
+        receiver_word = cash._credit(receiver, amount)
+    else:
+        donor_word = ledger._remove_collateral(donor, asset, amount_wad)
+        receiver_word = ledger._add_collateral(receiver, asset, amount_wad)
+    log IClearinghouse.Transferred(
+        donor=donor,
+        receiver=receiver,
+        asset=asset,
+        amount=amount,
+        donor_word=donor_word,
+        receiver_word=receiver_word,
+    )
+
+
+@internal
+def _swap(
+    account: uint256, adapter: address, asset_in: uint256, asset_out: uint256, amount_in: uint256, min_out: uint256
+) -> (uint256, bool):
+    operators._check_permission(account, operators.MAY_SWAP)
+    return swaps._swap(
+        swaps.Order(
+            account=account,
+            adapter=adapter,
+            asset_in=asset_in,
+            asset_out=asset_out,
+            amount_in=amount_in,
+            min_out=min_out,
+            slippage_bps=max_value(uint256),
+            may_borrow=True,
+        )
+    )
+
+
+@internal
+def _latch(account: uint256):
+    marks: DynArray[uint256, 32] = calls._latched_marks(asset_list._ids(ledger._lists[account]))
+
+
+@internal
+@view
+def _snapshot(account: uint256) -> IClearinghouse.Snapshot:
+    assets: DynArray[uint256, asset_list.MAX_ASSETS] = asset_list._ids(ledger._lists[account])
+    return health._snapshot(account, assets, calls._marks(assets))
+
+
+################################################################
+#                            Guards                            #
+################################################################
+
+
+@internal
+@view
+def _check_mandates():
+    if msg.sender != MANDATES:
+        reasons._fail("clearinghouse: only mandates")
+
+
+@internal
+@view
+def _check_mandate():
+    self._check_mandates()
+    calls._check_state(calls.MANDATE)
+
+
+@internal
+@view
+def _check_listings():
+    if msg.sender != LISTINGS:
+        reasons._fail("clearinghouse: only listings")
+
+
+@internal
+@view
+def _require_receiver(account: uint256, receiver: address):
+    owner: address = packing._owner(account)
+    if receiver == empty(address) or receiver == self or (msg.sender != owner and receiver != owner):
+        reasons._fail("clearinghouse: bad receiver")
+
+
+@internal
+@pure
+def _require_siblings(donor: uint256, receiver: uint256):
+    if donor >> 8 != receiver >> 8 or donor == receiver:
+        reasons._fail("clearinghouse: not a sibling")
+
+
+@internal
+@pure
+def _require_kind(kind: uint256):
+    if kind != SWAP:
+        reasons._fail("clearinghouse: unknown action")

@@ -1,0 +1,131 @@
+# pragma version 0.4.3
+# pragma nonreentrancy on
+# pragma optimize gas
+# pragma evm-version cancun
+"""
+@title   Listings
+@license MIT
+@author  Ballast contributors
+@notice  The governor's room: checks every listing and writes it to the clearing house.
+@dev     A room of its own so that the ledger carries no governance. Holds nothing; the clearing house accepts
+         listings from this contract alone.
+@custom:invariant I28 I40
+@custom:kill  Set every supply cap to zero and forbid the adapters: nothing new enters, exits go on.
+"""
+
+from contracts.interfaces import IClearinghouse
+from contracts.interfaces import IListings
+from contracts.interfaces import IRiskOracle
+from contracts.modules import packing
+from contracts.modules import reasons
+from ethereum.ercs import IERC20Detailed
+from snekmate.auth import ownable
+from snekmate.auth import ownable_2step
+
+implements: IListings
+
+initializes: ownable
+initializes: ownable_2step[ownable := ownable]
+
+exports: (
+    ownable.owner,
+    ownable_2step.pending_owner,
+    ownable_2step.transfer_ownership,
+    ownable_2step.accept_ownership,
+)
+
+MAX_ASSET_ID: constant(uint256) = 255
+MAX_SWAP_LIMIT_BPS: constant(uint256) = 500
+
+CLEARINGHOUSE: public(immutable(address))
+ORACLE: public(immutable(address))
+
+
+@deploy
+def __init__(clearinghouse: address, oracle: address):
+    """
+    @param clearinghouse  May be an address that is yet to be deployed to.
+    @param oracle         Must know an asset before it is listed.
+    """
+    ownable.__init__()
+    ownable_2step.__init__()
+    CLEARINGHOUSE = clearinghouse
+    ORACLE = oracle
+
+
+@external
+def list_asset(asset: uint256, token: address, supply_cap_wad: uint256, swap_limit_bps: uint256):
+    """@notice Lists a collateral."""
+    ownable._check_owner()
+    self._require_new(asset, token)
+    decimals: uint256 = convert(staticcall IERC20Detailed(token).decimals(), uint256)
+    self._require_decimals(decimals)
+    # Reverts for an asset the oracle does not know.
+    marks: DynArray[uint256, 32] = staticcall IRiskOracle(ORACLE).marks([asset])
+    self._write(asset, token, 10 ** (18 - decimals), supply_cap_wad, swap_limit_bps)
+
+
+@external
+def set_asset_limits(asset: uint256, supply_cap_wad: uint256, swap_limit_bps: uint256):
+    """@notice Changes a listing's cap and limit."""
+    ownable._check_owner()
+    word: uint256 = staticcall IClearinghouse(CLEARINGHOUSE).asset_word(asset)
+    self._require_collateral(asset, word)
+    self._write(asset, packing._token(word), packing._unit_wad(word), supply_cap_wad, swap_limit_bps)
+
+
+@external
+def set_adapter(adapter: address, is_allowed: bool):
+    """@notice Allows or forbids a swap adapter."""
+    ownable._check_owner()
+    self._require_contract(adapter)
+    extcall IClearinghouse(CLEARINGHOUSE).set_adapter(adapter, is_allowed)
+
+
+@internal
+def _write(asset: uint256, token: address, unit_wad: uint256, supply_cap_wad: uint256, swap_limit_bps: uint256):
+    self._require_limits(supply_cap_wad, swap_limit_bps)
+    word: uint256 = packing._asset_word(token, unit_wad, swap_limit_bps)
+    extcall IClearinghouse(CLEARINGHOUSE).set_asset(asset, word, supply_cap_wad)
+
+
+################################################################
+#                            Guards                            #
+################################################################
+
+
+@internal
+@view
+def _require_new(asset: uint256, token: address):
+    quote: address = packing._token(staticcall IClearinghouse(CLEARINGHOUSE).asset_word(0))
+    word: uint256 = staticcall IClearinghouse(CLEARINGHOUSE).asset_word(asset)
+    if word != 0 or asset > MAX_ASSET_ID or token == quote:
+        reasons._fail("listings: bad asset id or token")
+
+
+@internal
+@pure
+def _require_collateral(asset: uint256, word: uint256):
+    if word == 0 or asset == 0:
+        reasons._fail("listings: unknown asset")
+
+
+@internal
+@pure
+def _require_decimals(decimals: uint256):
+    if decimals < 2 or decimals > 18:
+        reasons._fail("listings: decimals not 2 to 18")
+
+
+@internal
+@pure
+def _require_limits(supply_cap_wad: uint256, swap_limit_bps: uint256):
+    if supply_cap_wad >= 2**120 or swap_limit_bps > MAX_SWAP_LIMIT_BPS:
+        reasons._fail("listings: limit out of range")
+
+
+@internal
+@view
+def _require_contract(adapter: address):
+    if not adapter.is_contract:
+        reasons._fail("listings: adapter has no code")

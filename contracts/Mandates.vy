@@ -1,0 +1,509 @@
+# pragma version 0.4.3
+# pragma nonreentrancy on
+# pragma optimize gas
+# pragma evm-version cancun
+"""
+@title   Mandates
+@license MIT
+@author  Ballast contributors
+@notice  Hooks, guards and budgets: opens a mandate for an account's hook, lets it act, and judges the result.
+@dev     Holds no money. The clearing house accepts mandate calls from this contract alone and keeps every mark
+         fixed from opening to closing, so what is compared was measured at one set of prices.
+         Assumptions:
+         1. A hook may be hostile and belong to the owner or to the caller; only the two tests are believed.
+         2. A sibling is touched only by giving cash or collateral to the mandated account.
+@custom:invariant I14 I15 I16 I17
+@custom:kill  An owner revokes the guard of an account; nothing here acts for it any more.
+"""
+
+from contracts.interfaces import IClearinghouse
+from contracts.interfaces import IMandateHook
+from contracts.interfaces import IMandates
+from contracts.modules import budgets
+from contracts.modules import fixed_point
+from contracts.modules import guards
+from contracts.modules import packing
+from contracts.modules import reasons
+
+implements: IMandates
+
+initializes: budgets
+
+DELAY_S: constant(uint256) = 3_600
+HOOK_GAS: constant(uint256) = 4_000_000
+MAX_DONORS: constant(uint256) = 8
+QUOTE_ASSET: constant(uint256) = 0
+
+
+# Excesses and equity of a donor before its first move, kept for the length of a mandate.
+struct Donor:
+    account: uint256
+    excess_init: int256
+    excess_maint: int256
+    equity_maint: int256
+
+
+CLEARINGHOUSE: public(immutable(address))
+# The quote token's unit in WAD.
+UNIT_WAD: immutable(uint256)
+
+# account -> the hook in force
+_hooks: HashMap[uint256, address]
+# account -> the guard in force
+_guards: HashMap[uint256, uint256]
+# account -> announced hook u160 | ready_at u40, and the announced guard
+_announced_hooks: HashMap[uint256, uint256]
+_announced_guards: HashMap[uint256, uint256]
+
+# The mandate under way.
+_account: transient(uint256)
+_hook: transient(address)
+_guard: transient(uint256)
+_shortfall: transient(uint256)
+_has_traded: transient(bool)
+_wallet_inflow: transient(uint256)
+_donors: transient(DynArray[Donor, MAX_DONORS])
+# asset -> units brought in from siblings, reset with the mandate through the ids below
+_inflow: transient(HashMap[uint256, uint256])
+_inflow_assets: transient(DynArray[uint256, 16])
+
+
+@deploy
+def __init__(clearinghouse: address, quote_unit_wad: uint256):
+    """
+    @param clearinghouse   May be an address that is yet to be deployed to.
+    @param quote_unit_wad  WAD value of one unit of the quote token.
+    """
+    CLEARINGHOUSE = clearinghouse
+    UNIT_WAD = quote_unit_wad
+
+
+################################################################
+#                          For owners                          #
+################################################################
+
+
+@external
+def set_guard(account: uint256, hook: address, guard: IMandates.Guard):
+    """@notice Sets hook and guard: tighter at once, looser after an hour."""
+    self._check_owner(account)
+    word: uint256 = guards._packed(guard)
+    current: uint256 = self._guards[account]
+    current_hook: address = self._hooks[account]
+    is_tighter: bool = hook == current_hook or hook == empty(address)
+    if current == 0 or (is_tighter and guards._is_no_looser(word, current)):
+        self._put_guard(account, hook, word)
+        return
+    ready_at: uint256 = block.timestamp + DELAY_S
+    self._announced_hooks[account] = convert(hook, uint256) | (ready_at << 160)
+    self._announced_guards[account] = word
+    log IMandates.GuardAnnounced(account=account, hook=hook, guard_word=word, ready_at=ready_at)
+
+
+@external
+def apply_guard(account: uint256):
+    """@notice Puts an announced guard in force."""
+    announced: uint256 = self._announced_hooks[account]
+    self._require_ready(announced)
+    self._put_guard(account, packing._token(announced), self._announced_guards[account])
+
+
+@external
+def revoke(account: uint256):
+    """@notice Takes hook and guard away at once."""
+    self._check_owner(account)
+    self._put_guard(account, empty(address), 0)
+
+
+@external
+def arm_budget(budget: IMandates.Budget):
+    """@notice Sets the caller's loss budget."""
+    budgets._arm(msg.sender, budget)
+
+
+################################################################
+#                         For keepers                          #
+################################################################
+
+
+# The hook calls back into `move`, `swap` and `pull`, which the lock would refuse; the transient mandate guards it.
+@external
+@reentrant
+def rebalance(account: uint256):
+    """@notice One mandate: snapshot, hook, judgement."""
+    self._check_no_mandate()
+    hook: address = self._hooks[account]
+    self._require_hook(hook)
+    guard_word: uint256 = self._guards[account]
+    extcall IClearinghouse(CLEARINGHOUSE).open_mandate(account)
+    before: IClearinghouse.Snapshot = staticcall IClearinghouse(CLEARINGHOUSE).snapshot(account)
+    self._account = account
+    self._hook = hook
+    self._guard = guard_word
+    self._shortfall = self._shortfall_up(before, guard_word)
+
+    self._call_hook(hook, account, guard_word)
+    self._hook = empty(address)
+
+    after: IClearinghouse.Snapshot = staticcall IClearinghouse(CLEARINGHOUSE).snapshot(account)
+    self._judge_protocol(
+        before.equity_init - convert(before.required_init, int256),
+        before.equity_maint - convert(before.required_maint, int256),
+        after,
+    )
+    self._judge_account(before, after, guard_word)
+    lost: int256 = before.equity_maint + convert(self._wallet_inflow, int256) - after.equity_maint
+    for donor: Donor in self._donors:
+        lost += self._judge_donor(donor)
+    loss: uint256 = convert(max(lost, 0), uint256)
+    left: uint256 = budgets._spend(packing._owner(account), loss)
+    self._reset()
+    extcall IClearinghouse(CLEARINGHOUSE).close_mandate()
+    log IMandates.Rebalanced(
+        account=account,
+        hook=hook,
+        caller=msg.sender,
+        equity_before=before.equity_init,
+        required_before=before.required_init,
+        equity_after=after.equity_init,
+        required_after=after.required_init,
+        loss=loss,
+        budget_left=left,
+    )
+
+
+################################################################
+#                          For hooks                           #
+################################################################
+
+
+@external
+def move(donor: uint256, asset: uint256, amount: uint256):
+    """@notice From a donating sibling into the mandated account."""
+    self._check_hook()
+    account: uint256 = self._account
+    self._require_donor(donor, account)
+    self._remember(donor)
+    extcall IClearinghouse(CLEARINGHOUSE).mandate_transfer(donor, account, asset, amount)
+    if asset != QUOTE_ASSET:
+        unit: uint256 = packing._unit_wad(staticcall IClearinghouse(CLEARINGHOUSE).asset_word(asset))
+        if self._inflow[asset] == 0:
+            self._inflow_assets.append(asset)
+        self._inflow[asset] += amount * unit
+
+
+@external
+def swap(adapter: address, asset_in: uint256, asset_out: uint256, amount_in: uint256, min_out: uint256) -> uint256:
+    """@notice Sells within the guard's slippage."""
+    self._check_hook()
+    self._has_traded = True
+    return extcall IClearinghouse(CLEARINGHOUSE).mandate_swap(
+        self._account, adapter, asset_in, asset_out, amount_in, min_out, guards._slippage_bps(self._guard)
+    )
+
+
+@external
+def pull(amount: uint256):
+    """@notice Tops up from the wallet: never more than the shortfall, rounded up to a token unit."""
+    self._check_hook()
+    account: uint256 = self._account
+    pulled: uint256 = self._wallet_inflow + amount * UNIT_WAD
+    self._require_within_shortfall(pulled, self._shortfall)
+    self._wallet_inflow = pulled
+    budgets._count_pull(account, self._guard, amount * UNIT_WAD)
+    extcall IClearinghouse(CLEARINGHOUSE).mandate_pull(account, amount)
+
+
+################################################################
+#                            Views                             #
+################################################################
+
+
+@external
+@view
+def hook_of(account: uint256) -> address:
+    """@notice The hook in force."""
+    return self._hooks[account]
+
+
+@external
+@view
+def guard_of(account: uint256) -> IMandates.Guard:
+    """@notice The guard in force."""
+    return guards._unpacked(self._guards[account])
+
+
+@external
+@view
+def guard_word(account: uint256) -> uint256:
+    """@notice The guard in force, packed."""
+    return self._guards[account]
+
+
+@external
+@view
+def announced_guard(account: uint256) -> (address, uint256, uint256):
+    """@notice What was announced and from when it can be applied."""
+    announced: uint256 = self._announced_hooks[account]
+    return packing._token(announced), self._announced_guards[account], announced >> 160
+
+
+@external
+@view
+def budget_left(owner: address) -> uint256:
+    """@notice What mandates may lose now."""
+    return budgets._left(owner)
+
+
+@external
+@view
+def budget_of(owner: address) -> IMandates.Budget:
+    """@notice The budget as armed."""
+    return budgets._budget_of(owner)
+
+
+@external
+@view
+def wallet_left(account: uint256) -> uint256:
+    """@notice What mandates may pull in this period."""
+    return budgets._wallet_left(account, self._guards[account])
+
+
+################################################################
+#                          The tests                           #
+################################################################
+
+
+@internal
+@pure
+def _judge_protocol(excess_init: int256, excess_maint: int256, after: IClearinghouse.Snapshot):
+    """@dev Test 1: at initial margin afterwards, or neither excess fell."""
+    after_init: int256 = after.equity_init - convert(after.required_init, int256)
+    after_maint: int256 = after.equity_maint - convert(after.required_maint, int256)
+    if after_init < 0 and (after_init < excess_init or after_maint < excess_maint):
+        reasons._fail("mandates: account left weaker")
+
+
+@internal
+@view
+def _judge_account(before: IClearinghouse.Snapshot, after: IClearinghouse.Snapshot, guard_word: uint256):
+    """@dev Test 2 for the mandated account: shortfall, exposures, overshoot."""
+    self._require_shortfall(self._shortfall_up(after, guard_word), self._shortfall)
+    for leg: IClearinghouse.Leg in after.legs:
+        self._judge_leg(before, leg)
+    if self._has_traded:
+        most_bps: uint256 = guards._target_bps(guard_word) + guards._band_bps(guard_word)
+        most: uint256 = fixed_point._mul_div_up(after.required_init, most_bps, fixed_point.BPS)
+        self._require_no_overshoot(after.equity_init, most)
+
+
+@internal
+@view
+def _judge_leg(before: IClearinghouse.Snapshot, leg: IClearinghouse.Leg):
+    """
+    @dev |D'| <= |D| + inflow with the same sign or zero, and R' <= R + inflow p (r + l) plus a wei of rounding.
+         What was not there before had no exposure.
+    """
+    delta: int256 = self._delta(leg.position)
+    delta_before: int256 = 0
+    required: uint256 = 1
+    for old: IClearinghouse.Leg in before.legs:
+        if old.asset == leg.asset:
+            delta_before = self._delta(old.position)
+            required += old.required_init
+            break
+    inflow: uint256 = self._inflow[leg.asset]
+    if inflow != 0:
+        rate_e6: uint256 = packing._r_init_e6(leg.risk_word) + packing._l_init_e6(leg.risk_word)
+        required += fixed_point._mul_div_up(
+            inflow * packing._newest_wad(leg.price_word), rate_e6, fixed_point.WAD * fixed_point.RATE
+        )
+    delta_before += convert(inflow, int256)
+    is_flipped: bool = (delta > 0 and delta_before < 0) or (delta < 0 and delta_before > 0)
+    is_grown: bool = fixed_point._abs(delta) > fixed_point._abs(delta_before)
+    if is_flipped or is_grown or leg.required_init > required:
+        reasons._fail("mandates: exposure grew")
+
+
+@internal
+def _judge_donor(donor: Donor) -> int256:
+    """@dev Both tests for a donor; returns the equity it gave."""
+    after: IClearinghouse.Snapshot = staticcall IClearinghouse(CLEARINGHOUSE).snapshot(donor.account)
+    self._judge_protocol(donor.excess_init, donor.excess_maint, after)
+    floor_bps: uint256 = guards._floor_bps(self._guards[donor.account])
+    least: uint256 = fixed_point._mul_div_up(after.required_init, floor_bps, fixed_point.BPS)
+    self._require_floor(after.equity_init, least)
+    return donor.equity_maint - after.equity_maint
+
+
+################################################################
+#                        Inside a mandate                      #
+################################################################
+
+
+@internal
+def _call_hook(hook: address, account: uint256, guard_word: uint256):
+    """@dev A bounded call with a bounded answer; a revert comes back with the hook's own reason."""
+    success: bool = False
+    response: Bytes[128] = b""
+    success, response = raw_call(
+        hook,
+        abi_encode(account, guard_word, method_id=method_id("on_mandate(uint256,uint256)")),
+        max_outsize=128,
+        gas=HOOK_GAS,
+        revert_on_failure=False,
+    )
+    if not success:
+        self._require_reason(len(response))
+        raw_revert(response)
+
+
+@internal
+def _remember(account: uint256):
+    """@dev The donor as it was before its first move, at marks that stay."""
+    for known: Donor in self._donors:
+        if known.account == account:
+            return
+    extcall IClearinghouse(CLEARINGHOUSE).latch(account)
+    before: IClearinghouse.Snapshot = staticcall IClearinghouse(CLEARINGHOUSE).snapshot(account)
+    self._require_few_donors(len(self._donors))
+    self._donors.append(
+        Donor(
+            account=account,
+            excess_init=before.equity_init - convert(before.required_init, int256),
+            excess_maint=before.equity_maint - convert(before.required_maint, int256),
+            equity_maint=before.equity_maint,
+        )
+    )
+
+
+@internal
+def _reset():
+    """@dev Transient words outlive the call; the next mandate of this transaction must find none of them."""
+    self._account = 0
+    self._guard = 0
+    self._shortfall = 0
+    self._has_traded = False
+    self._wallet_inflow = 0
+    self._donors = []
+    for asset: uint256 in self._inflow_assets:
+        self._inflow[asset] = 0
+    self._inflow_assets = []
+
+
+@internal
+def _put_guard(account: uint256, hook: address, guard_word: uint256):
+    """@dev An announcement still waiting is withdrawn."""
+    self._hooks[account] = hook
+    self._guards[account] = guard_word
+    self._announced_hooks[account] = 0
+    self._announced_guards[account] = 0
+    log IMandates.GuardChanged(account=account, hook=hook, guard_word=guard_word)
+
+
+@internal
+@pure
+def _shortfall_up(picture: IClearinghouse.Snapshot, guard_word: uint256) -> uint256:
+    """@dev S = max(0, t R_init - E_init), the wanted equity rounded up."""
+    wanted: uint256 = fixed_point._mul_div_up(
+        picture.required_init, guards._target_bps(guard_word), fixed_point.BPS
+    )
+    return convert(max(convert(wanted, int256) - picture.equity_init, 0), uint256)
+
+
+@internal
+@pure
+def _delta(position: uint256) -> int256:
+    return convert(packing._collateral_wad(position), int256) + packing._size_wad(position)
+
+
+################################################################
+#                            Guards                            #
+################################################################
+
+
+@internal
+@view
+def _check_owner(account: uint256):
+    if msg.sender != packing._owner(account):
+        reasons._fail("mandates: only the owner")
+
+
+@internal
+@view
+def _check_hook():
+    if msg.sender != self._hook:
+        reasons._fail("mandates: only the hook at work")
+
+
+@internal
+@view
+def _check_no_mandate():
+    if self._account != 0:
+        reasons._fail("mandates: mandate under way")
+
+
+@internal
+@pure
+def _require_hook(hook: address):
+    if hook == empty(address):
+        reasons._fail("mandates: account has no hook")
+
+
+@internal
+@view
+def _require_ready(announced: uint256):
+    ready_at: uint256 = announced >> 160
+    if ready_at == 0 or block.timestamp < ready_at:
+        reasons._fail("mandates: nothing to apply yet")
+
+
+@internal
+@view
+def _require_donor(donor: uint256, account: uint256):
+    """@dev A sibling whose own guard has a floor; by default none has."""
+    is_sibling: bool = donor >> 8 == account >> 8 and donor != account
+    if not is_sibling or guards._floor_bps(self._guards[donor]) == 0:
+        reasons._fail("mandates: not a donor")
+
+
+@internal
+@pure
+def _require_few_donors(count: uint256):
+    if count == MAX_DONORS:
+        reasons._fail("mandates: too many donors")
+
+
+@internal
+@pure
+def _require_within_shortfall(pulled: uint256, shortfall: uint256):
+    if pulled >= shortfall + UNIT_WAD:
+        reasons._fail("mandates: pull above shortfall")
+
+
+@internal
+@pure
+def _require_shortfall(after: uint256, before: uint256):
+    if after > before:
+        reasons._fail("mandates: shortfall grew")
+
+
+@internal
+@pure
+def _require_no_overshoot(equity: int256, most: uint256):
+    if equity > convert(most, int256):
+        reasons._fail("mandates: above target and band")
+
+
+@internal
+@pure
+def _require_floor(equity: int256, least: uint256):
+    if equity < convert(least, int256):
+        reasons._fail("mandates: donor below its floor")
+
+
+@internal
+@pure
+def _require_reason(length: uint256):
+    if length == 0:
+        reasons._fail("mandates: hook failed")

@@ -1,0 +1,133 @@
+# pragma version 0.4.3
+# pragma nonreentrancy on
+"""
+@title   Calls
+@license MIT
+@author  Ballast contributors
+@notice  The one transient state word of the system, and what lasts exactly as long as a call: the accounts
+         whose margin check is pending and the marks that stay fixed.
+@dev     Transient storage outlives a call within its transaction, so every word is keyed by an epoch that each
+         opening advances, or reset on leaving.
+         Assumption: one set of marks per asset and call. A price that moves while a token or a venue has
+         control cannot be seen half-way.
+@custom:invariant I29 I42
+"""
+
+from contracts.interfaces import IRiskOracle
+from contracts.modules import asset_list
+from contracts.modules import reasons
+
+IDLE: constant(uint256) = 0
+BATCH: constant(uint256) = 1
+MANDATE: constant(uint256) = 2
+ACTING: constant(uint256) = 3
+
+MAX_PENDING: constant(uint256) = 16
+
+ORACLE: immutable(address)
+
+_state: transient(uint256)
+_pending: transient(DynArray[uint256, MAX_PENDING])
+
+# Marks are latched while `_is_latching`, under keys of the current epoch: epoch << 8 | asset.
+_is_latching: transient(bool)
+_epoch: transient(uint256)
+_latched_price: transient(HashMap[uint256, uint256])
+_latched_risk: transient(HashMap[uint256, uint256])
+
+
+@deploy
+def __init__(oracle: address):
+    ORACLE = oracle
+
+
+################################################################
+#                      Opening and closing                     #
+################################################################
+
+
+@internal
+def _open(state: uint256, is_latching: bool):
+    self._check_state(IDLE)
+    self._state = state
+    if is_latching:
+        self._is_latching = True
+        self._epoch += 1
+
+
+@internal
+def _close():
+    self._state = IDLE
+    self._is_latching = False
+
+
+@internal
+def _act() -> uint256:
+    """@dev Entering a token or an adapter; the caller gives the returned state back to `_acted`."""
+    before: uint256 = self._state
+    self._state = ACTING
+    return before
+
+
+@internal
+def _acted(before: uint256):
+    self._state = before
+
+
+@internal
+@view
+def _check_state(state: uint256):
+    if self._state != state:
+        reasons._fail("clearinghouse: busy")
+
+
+################################################################
+#                        Pending checks                        #
+################################################################
+
+
+@internal
+def _defer_check(account: uint256):
+    for known: uint256 in self._pending:
+        if known == account:
+            return
+    self._pending.append(account)
+
+
+################################################################
+#                             Marks                            #
+################################################################
+
+
+@internal
+@view
+def _marks(assets: DynArray[uint256, asset_list.MAX_ASSETS]) -> DynArray[uint256, 32]:
+    """@dev The latched marks if all are there, else the oracle's: one call, however many."""
+    marks: DynArray[uint256, 32] = []
+    if self._is_latching:
+        base: uint256 = self._epoch << 8
+        for asset: uint256 in assets:
+            marks.append(self._latched_price[base | asset])
+            marks.append(self._latched_risk[base | asset])
+            if marks[len(marks) - 2] == 0:
+                break
+    if len(marks) == 2 * len(assets) and (len(marks) == 0 or marks[len(marks) - 2] != 0):
+        return marks
+    return staticcall IRiskOracle(ORACLE).marks(assets)
+
+
+@internal
+def _latched_marks(assets: DynArray[uint256, asset_list.MAX_ASSETS]) -> DynArray[uint256, 32]:
+    """@dev What is latched stays; what is not is latched now. A price word is never 0: a price or a flag is set."""
+    marks: DynArray[uint256, 32] = self._marks(assets)
+    base: uint256 = self._epoch << 8
+    for i: uint256 in range(len(assets), bound=asset_list.MAX_ASSETS):
+        key: uint256 = base | assets[i]
+        latched: uint256 = self._latched_price[key]
+        if latched == 0:
+            self._latched_price[key] = marks[2 * i]
+            self._latched_risk[key] = marks[2 * i + 1]
+        else:
+            marks[2 * i] = latched
+            marks[2 * i + 1] = self._latched_risk[key]
+    return marks

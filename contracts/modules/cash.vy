@@ -1,0 +1,117 @@
+# pragma version 0.4.3
+# pragma nonreentrancy on
+"""
+@title   Cash
+@license MIT
+@author  Ballast contributors
+@notice  The quote-token side of an account. Cash below zero is a loan from the lending vault.
+@dev     An account never holds a token unit of cash and a debt at once: what comes in repays first, what goes
+         out is borrowed only where cash ends. Positive cash lies here as tokens, lenders' money in the vault.
+@custom:invariant I01 I04 I22
+"""
+
+from contracts.interfaces import ILendingVault
+from contracts.modules import collaterals
+from contracts.modules import ledger
+from contracts.modules import packing
+from contracts.modules import safe_token
+from ethereum.ercs import IERC20
+
+uses: ledger
+uses: collaterals
+
+VAULT: immutable(address)
+
+
+@deploy
+def __init__(vault: address):
+    VAULT = vault
+
+
+@internal
+@view
+def _net_wad(account_word: uint256) -> int256:
+    """@dev Cash less debt, the debt rounded up to a token unit and accrued to this second."""
+    net: int256 = convert(packing._cash_wad(account_word), int256)
+    shares: uint256 = packing._debt_shares(account_word)
+    if shares != 0:
+        debt: uint256 = staticcall ILendingVault(VAULT).debt_of(shares)
+        net -= convert(debt * packing._unit_wad(collaterals.QUOTE_WORD), int256)
+    return net
+
+
+@internal
+@view
+def _available_wad(account: uint256) -> uint256:
+    """@dev Cash an account can give without borrowing."""
+    return packing._cash_wad(ledger._account_words[account])
+
+
+@internal
+def _repay_from(account: uint256, payer: address, max_amount: uint256) -> uint256:
+    """@dev Straight from the payer to the vault. Returns token units paid, at most the debt."""
+    word: uint256 = ledger._account_words[account]
+    shares: uint256 = packing._debt_shares(word)
+    if shares == 0:
+        return 0
+    debt: uint256 = staticcall ILendingVault(VAULT).debt_of(shares)
+    paid: uint256 = min(max_amount, debt)
+    safe_token._pull_to(IERC20(packing._token(collaterals.QUOTE_WORD)), payer, VAULT, paid)
+    self._burn_debt(account, word, paid)
+    return paid
+
+
+@internal
+def _credit(account: uint256, amount: uint256) -> uint256:
+    """@dev `amount` token units that already lie here become the account's: its debt first."""
+    word: uint256 = ledger._account_words[account]
+    shares: uint256 = packing._debt_shares(word)
+    rest: uint256 = amount
+    if shares != 0:
+        debt: uint256 = staticcall ILendingVault(VAULT).debt_of(shares)
+        paid: uint256 = min(amount, debt)
+        safe_token._push(IERC20(packing._token(collaterals.QUOTE_WORD)), VAULT, paid)
+        word = self._burn_debt(account, word, paid)
+        rest = amount - paid
+    if rest != 0:
+        word = self._with_cash(word, rest)
+        ledger._account_words[account] = word
+    return word
+
+
+@internal
+def _debit(account: uint256, amount: uint256, receiver: address) -> uint256:
+    """@dev `amount` token units leave the account for `receiver`: cash first, the rest borrowed."""
+    word: uint256 = ledger._account_words[account]
+    unit: uint256 = packing._unit_wad(collaterals.QUOTE_WORD)
+    cash: uint256 = packing._cash_wad(word)
+    shares: uint256 = packing._debt_shares(word)
+    from_cash: uint256 = min(amount, cash // unit)
+    if from_cash != 0:
+        word = packing._cash_word(cash - from_cash * unit, shares)
+        ledger._account_words[account] = word
+        if receiver != self:
+            safe_token._push(IERC20(packing._token(collaterals.QUOTE_WORD)), receiver, from_cash)
+    if amount > from_cash:
+        minted: uint256 = extcall ILendingVault(VAULT).lend(amount - from_cash, receiver)
+        word = packing._cash_word(packing._cash_wad(word), shares + minted)
+        ledger._account_words[account] = word
+    return word
+
+
+@internal
+def _burn_debt(account: uint256, word: uint256, paid: uint256) -> uint256:
+    """@dev The tokens are in the vault already; all shares go when the whole debt was paid."""
+    shares: uint256 = packing._debt_shares(word)
+    burnt: uint256 = extcall ILendingVault(VAULT).repay(paid, shares)
+    after: uint256 = packing._cash_word(packing._cash_wad(word), shares - burnt)
+    ledger._account_words[account] = after
+    return after
+
+
+@internal
+@view
+def _with_cash(word: uint256, amount: uint256) -> uint256:
+    cash: uint256 = packing._cash_wad(word) + amount * packing._unit_wad(collaterals.QUOTE_WORD)
+    ledger._require_amount(cash)
+    return packing._cash_word(cash, packing._debt_shares(word))

@@ -1,0 +1,51 @@
+# pragma version 0.4.3
+# pragma nonreentrancy on
+"""
+@title   Fixed point
+@license MIT
+@author  Ballast contributors
+@notice  Division with its rounding in its name. Vyper's signed `//` truncates toward zero, so no contract
+         divides a signed number except through here.
+@dev     Operands are bounded by the packed widths (a price below 2**96, a balance below 2**120, a rate below
+         2**24), so no product here overflows; checked arithmetic stands behind that argument.
+"""
+
+WAD: constant(uint256) = 10**18
+BPS: constant(uint256) = 10**4
+RATE: constant(uint256) = 10**6  # unit of a margin rate
+
+
+@internal
+@pure
+def _mul_div_up(x: uint256, y: uint256, d: uint256) -> uint256:
+    product: uint256 = x * y
+    if product == 0:
+        return 0
+    return (product - 1) // d + 1
+
+
+@internal
+@pure
+def _div_up(x: uint256, d: uint256) -> uint256:
+    if x == 0:
+        return 0
+    return (x - 1) // d + 1
+
+
+@internal
+@pure
+def _mul_wad_floor_signed(x: int256, y: int256) -> int256:
+    """@dev floor(x y / 1e18), toward minus infinity also for a negative product."""
+    product: int256 = x * y
+    quotient: int256 = product // 10**18
+    if product < 0 and quotient * 10**18 != product:
+        quotient -= 1
+    return quotient
+
+
+@internal
+@pure
+def _abs(x: int256) -> uint256:
+    if x < 0:
+        return convert(-x, uint256)
+    return convert(x, uint256)

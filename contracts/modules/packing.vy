@@ -1,0 +1,234 @@
+# pragma version 0.4.3
+# pragma nonreentrancy on
+"""
+@title   Packing
+@license MIT
+@author  Ballast contributors
+@notice  Every packed word of the system, by name. Vyper packs nothing, and a cold word costs 2,100 gas to
+         read, so what is read together lives together.
+@dev     Widths: a balance or a size stays below 2**120 units of 1e-18 (asserted where it grows), a price
+         below 2**96 units of 1e-18, a rate below 2**24 units of 1e-6.
+
+         account      cash_wad u128 | debt_shares u128
+         asset list   sixteen ids u8 | count u8 | perpetuals u8 (see asset_list.vy)
+         position     collateral_wad u128 | size_wad i128
+         asset        token u160 | unit_wad u72 | swap_limit_bps u16
+         supply       total_wad u128 | supply_cap_wad u128
+         price word   newest_wad u96 | previous_wad u96 | flags u8
+         risk word    r_init u24 | l_init u24 | r_maint u24 | l_maint u24 | quota u72 | poked_at u40 | sigma u32
+"""
+
+MASK_24: constant(uint256) = 2**24 - 1
+MASK_32: constant(uint256) = 2**32 - 1
+MASK_40: constant(uint256) = 2**40 - 1
+MASK_72: constant(uint256) = 2**72 - 1
+MASK_96: constant(uint256) = 2**96 - 1
+MASK_128: constant(uint256) = 2**128 - 1
+MASK_160: constant(uint256) = 2**160 - 1
+
+# Bits of a price word's flags.
+IS_STALE: constant(uint256) = 1     # the price is the last good one, not a live one
+NO_INCREASE: constant(uint256) = 2  # must not back an increase of risk
+NO_SWAP: constant(uint256) = 4      # must not bound a swap
+
+GWEI_WAD: constant(uint256) = 10**9  # quotas are kept in units of 1e-9
+
+
+################################################################
+#                           Accounts                           #
+################################################################
+
+
+@internal
+@pure
+def _owner(account: uint256) -> address:
+    """@dev account = owner << 8 | sub; an account above 2**168 does not convert and reverts."""
+    return convert(convert(account >> 8, uint160), address)
+
+
+@internal
+@pure
+def _account(owner: address, sub: uint256) -> uint256:
+    return (convert(owner, uint256) << 8) | sub
+
+
+@internal
+@pure
+def _cash_wad(word: uint256) -> uint256:
+    return word & MASK_128
+
+
+@internal
+@pure
+def _debt_shares(word: uint256) -> uint256:
+    return word >> 128
+
+
+@internal
+@pure
+def _cash_word(cash_wad: uint256, debt_shares: uint256) -> uint256:
+    return cash_wad | (debt_shares << 128)
+
+
+################################################################
+#                          Positions                           #
+################################################################
+
+
+@internal
+@pure
+def _collateral_wad(position: uint256) -> uint256:
+    return position & MASK_128
+
+
+@internal
+@pure
+def _size_wad(position: uint256) -> int256:
+    """@dev The high half, sign-extended: arithmetic shift of the signed word."""
+    return convert(position, int256) >> 128
+
+
+@internal
+@pure
+def _position_word(collateral_wad: uint256, size_wad: int256) -> uint256:
+    return collateral_wad | (convert(size_wad, uint256) << 128)
+
+
+################################################################
+#                            Marks                             #
+################################################################
+
+
+@internal
+@pure
+def _price_word(newest_wad: uint256, previous_wad: uint256, flags: uint256) -> uint256:
+    return newest_wad | (previous_wad << 96) | (flags << 192)
+
+
+@internal
+@pure
+def _newest_wad(price_word: uint256) -> uint256:
+    return price_word & MASK_96
+
+
+@internal
+@pure
+def _previous_wad(price_word: uint256) -> uint256:
+    return (price_word >> 96) & MASK_96
+
+
+@internal
+@pure
+def _flags(price_word: uint256) -> uint256:
+    return price_word >> 192
+
+
+@internal
+@pure
+def _risk_word(
+    r_init_e6: uint256,
+    l_init_e6: uint256,
+    r_maint_e6: uint256,
+    l_maint_e6: uint256,
+    quota_gwei: uint256,
+    poked_at: uint256,
+    sigma_e6: uint256,
+) -> uint256:
+    return (
+        r_init_e6
+        | (l_init_e6 << 24)
+        | (r_maint_e6 << 48)
+        | (l_maint_e6 << 72)
+        | (quota_gwei << 96)
+        | (poked_at << 168)
+        | (sigma_e6 << 208)
+    )
+
+
+@internal
+@pure
+def _r_init_e6(risk_word: uint256) -> uint256:
+    return risk_word & MASK_24
+
+
+@internal
+@pure
+def _l_init_e6(risk_word: uint256) -> uint256:
+    return (risk_word >> 24) & MASK_24
+
+
+@internal
+@pure
+def _r_maint_e6(risk_word: uint256) -> uint256:
+    return (risk_word >> 48) & MASK_24
+
+
+@internal
+@pure
+def _l_maint_e6(risk_word: uint256) -> uint256:
+    return (risk_word >> 72) & MASK_24
+
+
+@internal
+@pure
+def _quota_wad(risk_word: uint256) -> uint256:
+    return ((risk_word >> 96) & MASK_72) * GWEI_WAD
+
+
+@internal
+@pure
+def _poked_at(risk_word: uint256) -> uint256:
+    return (risk_word >> 168) & MASK_40
+
+
+@internal
+@pure
+def _sigma_e6(risk_word: uint256) -> uint256:
+    return (risk_word >> 208) & MASK_32
+
+
+################################################################
+#                           Listings                           #
+################################################################
+
+
+@internal
+@pure
+def _asset_word(token: address, unit_wad: uint256, swap_limit_bps: uint256) -> uint256:
+    return convert(token, uint256) | (unit_wad << 160) | (swap_limit_bps << 232)
+
+
+@internal
+@pure
+def _token(asset_word: uint256) -> address:
+    return convert(convert(asset_word & MASK_160, uint160), address)
+
+
+@internal
+@pure
+def _unit_wad(asset_word: uint256) -> uint256:
+    return (asset_word >> 160) & MASK_72
+
+
+@internal
+@pure
+def _swap_limit_bps(asset_word: uint256) -> uint256:
+    return asset_word >> 232
+
+
+@internal
+@pure
+def _supply_word(total_wad: uint256, cap_wad: uint256) -> uint256:
+    return total_wad | (cap_wad << 128)
+
+
+@internal
+@pure
+def _total_wad(supply_word: uint256) -> uint256:
+    return supply_word & MASK_128
+
+
+@internal
+@pure
+def _cap_wad(supply_word: uint256) -> uint256:
+    return supply_word >> 128

@@ -1,0 +1,51 @@
+"""What every suite shares: hypothesis profiles, chains and the `reverts` helper."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from ballast.chain import Anvil, Reverted, RevmChain
+
+_SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
+settings.register_profile(
+    "quick",
+    max_examples=500,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=_SLOW,
+)
+settings.register_profile(
+    "deep", max_examples=10_000, deadline=None, print_blob=True, suppress_health_check=_SLOW
+)
+settings.load_profile(os.environ.get("BALLAST_PROFILE", "quick"))
+
+
+@contextmanager
+def reverts(reason: str | None = None) -> Iterator[None]:
+    """Demand a revert with exactly this reason: `""` for none, None for any."""
+    try:
+        yield
+    except Reverted as error:
+        if reason is not None and error.reason != reason:
+            raise AssertionError(f"reverted with {str(error)!r}, expected {reason!r}") from error
+    else:
+        raise AssertionError(f"did not revert, expected {reason!r}")
+
+
+@pytest.fixture
+def chain() -> RevmChain:
+    """A fresh in-process chain."""
+    return RevmChain()
+
+
+@pytest.fixture(scope="session")
+def anvil() -> Iterator[Anvil]:
+    """One node per test process."""
+    with Anvil() as node:
+        yield node

@@ -1,0 +1,258 @@
+"""The report: its figures against a recording made by hand, and the page against its promises."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from ballast.report import (
+    AccountStart,
+    Frame,
+    Holding,
+    Margin,
+    Rebalance,
+    Recording,
+    Sale,
+    percentile,
+    render,
+    summarise,
+    write,
+)
+from ballast.report.charts import MAX_POINTS, thin
+from tests.fake_run import fake_recording
+
+WAD = 10**18
+T0 = 1_584_000_000
+
+
+def _margin(equity: int, init: int, maint: int) -> Margin:
+    return Margin(equity * WAD, init * WAD, equity * WAD, maint * WAD)
+
+
+def _two_accounts() -> Recording:
+    """Twins at 2x: the bare one breaches in the third frame, the hooked one acts twice."""
+    starts = [
+        AccountStart("A01", "hooked", 2.0, {"ETH": 1.0}, 1_000 * WAD),
+        AccountStart("A01", "bare", 2.0, {"ETH": 1.0}, 1_000 * WAD),
+    ]
+    recording = Recording("a test", starts, ["ETH"])
+    equities = [(1_000, 1_000), (700, 700), (650, 90), (800, 300)]
+    for n, (hooked, bare) in enumerate(equities):
+        holding = Holding({"ETH": 2_000 * WAD}, -1_000 * WAD)
+        margins = [_margin(hooked, 300, 100), _margin(bare, 300, 100)]
+        recording.frames.append(
+            Frame(T0 + 600 * n, 10 + 2 * n, {"ETH": 200_00000000 - n}, margins, [holding, holding])
+        )
+    for n, (value, proceeds, delay, gas) in enumerate(
+        [(500, 498, 1, 300_000), (400, 397, 3, 350_000)]
+    ):
+        recording.rebalances.append(
+            Rebalance(
+                account=0,
+                frame=1 + n,
+                time_s=T0 + 600 * (1 + n) + 12,
+                block=13 + 2 * n,
+                delay_blocks=delay,
+                gas=gas,
+                before=_margin(310, 300, 100),
+                after=_margin(309, 240, 80),
+                target=1.25,
+                sales=[Sale("ETH", 2.5, value * WAD, proceeds * WAD)],
+                topped_up=0,
+            )
+        )
+    return recording
+
+
+# Figures
+
+
+def test_summarise__two_accounts__has_the_published_shape():
+    figures = summarise(_two_accounts())
+    assert figures == {
+        "prices": {"source": "a test", "from": "2020-03-12T08:00Z", "to": "2020-03-12T08:30Z"},
+        "rounds": 4,
+        "hooked": {
+            "accounts": 1,
+            "breached": 0,
+            "liquidated": 0,
+            "rebalances": 2,
+            "cost_bps": {"mean": 50.0, "max": 50.0},
+            "delay_blocks": {"p50": 1, "p95": 3},
+            "gas": {"p50": 300_000, "max": 350_000},
+            "equity": {"start": 1_000.0, "end": 800.0},
+            "from_2x": {"accounts": 1, "breached": 0},
+            "ends_at": {"max": 1.03},
+        },
+        "bare": {
+            "accounts": 1,
+            "breached": 1,
+            "liquidated": 0,
+            "rebalances": 0,
+            "cost_bps": {"mean": 0.0, "max": 0.0},
+            "delay_blocks": {"p50": None, "p95": None},
+            "gas": {"p50": None, "max": None},
+            "equity": {"start": 1_000.0, "end": 300.0},
+            "from_2x": {"accounts": 1, "breached": 1},
+            "ends_at": {"max": None},
+        },
+    }
+
+
+def test_breached_at__recovered_account__still_counts():
+    recording = _two_accounts()
+    assert recording.breached_at(1) == 2
+    assert recording.breached_at(0) is None
+    assert recording.lowest_health(1) == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(("equity", "breached"), [(99, True), (100, False), (-5, True)])
+def test_is_breached__at_the_line__needs_equity_strictly_below(equity, breached):
+    assert _margin(equity, 150, 100).is_breached is breached
+
+
+def test_is_breached__no_requirement__only_below_zero():
+    assert not Margin(0, 0, 0, 0).is_breached
+    assert Margin(0, 0, -1, 0).is_breached
+
+
+def test_summarise__liquidated_account__counts_in_its_cohort_only():
+    recording = _two_accounts()
+    recording.liquidated.add(1)
+    figures = summarise(recording)
+    assert (figures["hooked"]["liquidated"], figures["bare"]["liquidated"]) == (0, 1)
+
+
+def test_summarise__nothing_recorded__says_what_to_do():
+    with pytest.raises(ValueError, match="play at least one round"):
+        summarise(Recording("a test", [], ["ETH"]))
+
+
+@pytest.mark.parametrize(
+    ("values", "p50", "p95"),
+    [([7], 7, 7), ([1, 2], 1, 2), ([3, 1, 2], 2, 3), (list(range(1, 101)), 50, 95)],
+)
+def test_percentile__nearest_rank__is_one_of_the_values(values, p50, p95):
+    assert (percentile(values, 50), percentile(values, 95)) == (p50, p95)
+
+
+# The page
+
+
+class _Outline(HTMLParser):
+    """Tags that must balance, identifiers that must be unique, addresses that must not be there."""
+
+    VOID = frozenset({"meta", "br", "img", "link", "input", "hr"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.external: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value)
+            if name in ("src", "href"):
+                self.external.append(value)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.text.append(data)
+
+
+def _read(page: str) -> _Outline:
+    outline = _Outline()
+    outline.feed(page)
+    outline.close()
+    return outline
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return render(fake_recording())
+
+
+def test_render__whole_run__is_one_sound_file_that_loads_nothing(page):
+    outline = _read(page)
+    assert outline.open == []
+    assert outline.external == [], "the page must work without a network"
+    assert sorted(outline.ids) == sorted(set(outline.ids))
+    assert {f"chart-{name}" for name in ("price", "health", "holdings", "cost")} <= set(outline.ids)
+    assert "Plotly.newPlot" in page
+
+
+def test_render__whole_run__shows_every_account_and_rebalance(page):
+    recording = fake_recording()
+    text = " ".join(_read(page).text)
+    figures = summarise(recording)
+    for account in recording.accounts:
+        assert account.name in text
+    rows = page.count("<tr>")
+    assert rows == len(recording.members("bare")) + len(recording.rebalances) + 3
+    assert f"{figures['hooked']['cost_bps']['mean']:.1f} bp" in text
+    assert len(re.findall(r"of 12 accounts breached", text)) == 2
+
+
+def test_render__no_rebalances__says_so():
+    recording = _two_accounts()
+    recording.rebalances.clear()
+    text = " ".join(_read(render(recording)).text)
+    assert "No account needed one." in text
+    assert "Gas per rebalance" not in text
+
+
+def test_render__one_round_of_one_asset__still_works():
+    recording = _two_accounts()
+    del recording.frames[1:]
+    assert _read(render(recording)).open == []
+
+
+def test_render__source_with_markup__is_escaped():
+    recording = replace(_two_accounts(), source="<script>alert(1)</script>")
+    assert "<script>alert(1)" not in render(recording)
+
+
+def test_render__fake_run_without_requirement__has_no_division_by_zero():
+    recording = _two_accounts()
+    empty = Margin(5 * WAD, 0, 5 * WAD, 0)
+    recording.frames = [replace(f, margins=[empty, empty]) for f in recording.frames]
+    assert _read(render(recording)).open == []
+
+
+def test_write__new_folder__leaves_page_and_figures(tmp_path):
+    recording = _two_accounts()
+    figures = write(recording, tmp_path / "out" / "demo")
+    assert json.loads((tmp_path / "out/demo/report.json").read_text()) == figures
+    assert (tmp_path / "out/demo/report.html").read_text(encoding="utf-8").startswith("<!doctype")
+
+
+def test_thin__long_line__keeps_ends_and_extremes():
+    values = [float(abs(n - 7_777)) for n in range(20_000)]
+    values[5_001] = 99_999.0
+    kept = thin(values)
+    assert len(kept) <= MAX_POINTS
+    assert kept == sorted(kept)
+    assert {0, 5_001, 7_777, 19_999} <= set(kept)
+
+
+def test_thin__short_line__keeps_all():
+    assert thin([1.0, 2.0, 3.0]) == [0, 1, 2]
+
+
+def test_fake_run__bundled_crash__breaks_the_bare_and_spares_the_hooked():
+    """The stand-in must show what the page is for, or looking at it proves nothing."""
+    figures = summarise(fake_recording())
+    assert figures["hooked"]["breached"] == 0 < figures["hooked"]["rebalances"]
+    assert figures["bare"]["breached"] >= 6
