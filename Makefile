@@ -8,6 +8,12 @@ BIN := .venv/bin
 STAMPS := .stamps
 READY := $(STAMPS)/python $(STAMPS)/node
 
+# natrix reads contracts with all that they import. Off: underscores before arguments (not our style), and `view` for
+# functions that call other contracts (wrong).
+DEPLOYED = $(shell find contracts -name '*.vy' -not -path '*/modules/*')
+SITE := 'import sysconfig; print(sysconfig.get_paths()["purelib"])'
+NATRIX := -d NTX4 NTX11 -c MemoryExpansion.max_frame_size=24000
+
 # ape finds the compiler on PATH, and wants the directory of its own downloads to exist although it downloads nothing.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VVM_BINARY_PATH := $(CURDIR)/.cache/vvm
@@ -37,6 +43,7 @@ lint: $(READY) ## style, types and compiler hazards
 	$(BIN)/ruff format --check ballast scripts tests
 	$(BIN)/mypy
 	$(BIN)/python -m ballast.lint
+	$(BIN)/natrix lint $(DEPLOYED) -p . $$($(BIN)/python -c $(SITE)) $(NATRIX)
 
 format: $(READY) ## rewrite Python files in the house style
 	$(BIN)/ruff check --fix ballast scripts tests

@@ -475,7 +475,7 @@ def _require_few_donors(count: uint256):
 
 
 @internal
-@pure
+@view
 def _require_within_shortfall(pulled: uint256, shortfall: uint256):
     if pulled >= shortfall + UNIT_WAD:
         reasons._fail("mandates: pull above shortfall")

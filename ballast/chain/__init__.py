@@ -9,8 +9,9 @@
     token.balanceOf(trader)                         # a view, so a call
     token.transfer.call(governor, 1, sender=trader)  # simulate anything: its result, no change
     receipt.gas_used, receipt.block, receipt.time, receipt.return_value, receipt.logs
-    token.events(receipt, "Transfer")[0].args       # decoded; chain.events(token, "Transfer") for
-    all token.mint.encode(trader, 1), token.address, token.receipt.gas_used
+    token.events(receipt, "Transfer")[0].args       # decoded
+    chain.events(token, "Transfer", from_block=5)   # of all blocks, or of some
+    token.mint.encode(trader, 1), token.address, token.receipt.gas_used
 
 **Deploying.** A name is looked up in contracts/ and tests/contracts/; an `Artifact`
 (`npm_artifact`) is taken as it is. Any address may send.

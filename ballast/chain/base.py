@@ -87,7 +87,7 @@ class Log(NamedTuple):
 
 
 class Receipt:
-    """A mined transaction. Sent inside `RpcChain.one_block()`, it is filled when the block closes."""
+    """A mined transaction. Sent inside `RpcChain.one_block()`, filled when the block closes."""
 
     __slots__ = (
         "_logs",

@@ -101,7 +101,7 @@ def annotate(sources: list[Source]) -> None:
         try:
             modules = _compile(source)
         except VyperException as error:
-            source.report(_line_of(error), "compile", str(error).strip().split("\n")[0])
+            source.report(_line_of(error), "compile", message_of(error))
             is_complete = False
             continue
         for module in modules:
@@ -134,6 +134,14 @@ def _compile(source: Source) -> Iterator[Any]:
         modules[module.resolved_path] = module
         pending += [info.module_node for info in module._metadata["type"].imported_modules.values()]
     return iter(modules.values())
+
+
+def message_of(error: VyperException) -> str:
+    """The first telling line of a compiler error."""
+    lines = [line.strip() for line in str(error).split("\n") if line.strip()]
+    if lines and lines[0].startswith("Compilation failed"):
+        del lines[0]  # several errors follow
+    return lines[0] if lines else type(error).__name__
 
 
 def _line_of(error: VyperException) -> int:

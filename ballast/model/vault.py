@@ -35,6 +35,11 @@ class VaultRevert(Exception):
         super().__init__(reason)
 
 
+def _require(is_fine: bool, reason: str) -> None:
+    if not is_fine:
+        raise VaultRevert(reason)
+
+
 def div_up(numerator: int, denominator: int) -> int:
     """Quotient of non-negative integers, rounded up."""
     return -(-numerator // denominator)

@@ -104,7 +104,9 @@ def getRoundData(round_id: uint80) -> (uint80, int256, uint256, uint256, uint80)
 @internal
 def _publish(round_id: uint256, answer: int256, updated_at: uint256, lag: uint256):
     self._require_fits(round_id <= MASK_80 and updated_at <= MASK_40 and lag <= MASK_8)
-    answer_word: uint256 = convert(convert(convert(answer, int128), int256) << 128, uint256)
+    self._require_fits(answer >= -(2**127) and answer < 2**127)
+    # By way of bytes32, which keeps the bits of a negative number where a conversion would revert.
+    answer_word: uint256 = convert(convert(answer << 128, bytes32), uint256)
     word: uint256 = lag | (round_id << 8) | (updated_at << 88) | answer_word
     self._rounds[round_id] = word
     if round_id >= (self._newest >> 8) & MASK_80:
@@ -139,7 +141,7 @@ def _round(word: uint256) -> (uint80, int256, uint256, uint256, uint80):
     updated_at: uint256 = (word >> 88) & MASK_40
     return (
         convert(round_id, uint80),
-        convert(word, int256) >> 128,
+        convert(convert(word, bytes32), int256) >> 128,
         updated_at,
         updated_at,
         convert(round_id - (word & MASK_8), uint80),

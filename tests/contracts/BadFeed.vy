@@ -61,7 +61,7 @@ def set_modes(newest_mode: uint256, past_mode: uint256):
 @external
 @view
 @raw_return
-def latestRoundData() -> Bytes[50_000]:
+def latestRoundData() -> Bytes[9_000]:
     """
     @notice The words set, as misshapen as the mode says.
     """
@@ -71,7 +71,7 @@ def latestRoundData() -> Bytes[50_000]:
 @external
 @view
 @raw_return
-def getRoundData(round_id: uint80) -> Bytes[50_000]:
+def getRoundData(round_id: uint80) -> Bytes[9_000]:
     """
     @notice The words set, as misshapen as the mode says.
     """
@@ -80,7 +80,7 @@ def getRoundData(round_id: uint80) -> Bytes[50_000]:
 
 @internal
 @view
-def _answer(mode: uint256, words: uint256[5]) -> Bytes[50_000]:
+def _answer(mode: uint256, words: uint256[5]) -> Bytes[9_000]:
     self._require_sound(mode != REVERTS)
     assert mode != BURNS, UNREACHABLE
     data: Bytes[160] = abi_encode(words)
@@ -93,8 +93,8 @@ def _answer(mode: uint256, words: uint256[5]) -> Bytes[50_000]:
 
 @internal
 @pure
-def _zeros() -> Bytes[32_768]:
-    zeros: uint256[1_022] = empty(uint256[1_022])
+def _zeros() -> Bytes[8_192]:
+    zeros: uint256[254] = empty(uint256[254])
     return abi_encode(zeros)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from eth_utils import to_checksum_address
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ballast import artifacts
 from ballast.artifacts import ArtifactError, compile_contract, npm_artifact
 from ballast.chain import (
     AbiError,
@@ -328,6 +330,42 @@ def test_artifact__unknown_name__lists_what_there_is() -> None:
 def test_artifact__compiled_twice__comes_from_the_cache() -> None:
     assert compile_contract("Tiny") is compile_contract("tests/contracts/Tiny.vy")
     assert "store(uint256,string)" in compile_contract("Tiny").method_identifiers
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty repository of its own."""
+    monkeypatch.setattr(artifacts, "ROOT", tmp_path)
+    monkeypatch.setattr(artifacts, "BUILD_DIR", tmp_path / ".build")
+    return tmp_path
+
+
+def test_artifact__imported_file_changed__is_compiled_again(checkout: Path) -> None:
+    module = checkout / "contracts/modules/one.vy"
+    module.parent.mkdir(parents=True)
+    body = "# pragma version 0.4.3\n@internal\n@pure\ndef _get() -> uint256:\n    return {}\n"
+    module.write_text(body.format(1))
+    (checkout / "contracts/Shell.vy").write_text(
+        "# pragma version 0.4.3\nfrom contracts.modules import one\n"
+        "@external\n@view\ndef get() -> uint256:\n    return one._get()\n"
+    )
+    path = checkout / "contracts/Shell.vy"
+    first = artifacts._store(path)
+    assert artifacts._load(path) == first
+    module.write_text(body.format(2))
+    assert artifacts._load(path) is None
+    chain = RevmChain()
+    assert chain.deploy(first, sender=chain.accounts[0]).get() == 1
+    assert chain.deploy("Shell", sender=chain.accounts[0]).get() == 2
+    assert not list((checkout / ".build").glob("*.tmp"))
+
+
+def test_artifact__two_files_of_one_name__raises(checkout: Path) -> None:
+    for directory in ("contracts/adapters", "contracts/mocks", "contracts/modules"):
+        (checkout / directory).mkdir(parents=True)
+        (checkout / directory / "Same.vy").write_text("# pragma version 0.4.3\n")
+    with pytest.raises(ArtifactError, match="two contracts are called Same"):
+        compile_contract("Same")
 
 
 def test_npm_artifact__uniswap_factory__deploys() -> None:

@@ -831,7 +831,7 @@ def shares_are_an_erc20_with_metadata(world: World) -> None:
     lending = world.lending
     vault = lending.vault
     world.ensure_shares()
-    assert (vault.name(), vault.symbol()) == ("Ballast Lent Quote", "blQ")
+    assert (vault.function("name")(), vault.symbol()) == ("Ballast Lent Quote", "blQ")
     assert vault.decimals() == lending.decimals + 6 >= lending.asset.decimals()
     assert vault.totalSupply() == lending.shares(lending.lender) + lending.shares(lending.other_lender)
     shares = lending.shares(lending.lender)

@@ -1,0 +1,199 @@
+"""One function that deploys the whole system, on any chain, from a parameter file.
+
+    parameters = load_parameters()                    # the bundled local.toml, or a path
+    system = deploy(chain, parameters, governor=..., quote=..., quote_feed=..., markets={...})
+    system.clearinghouse.deposit(account_id(owner), ETH, amount, sender=owner)
+
+Contracts name each other as immutables, so the clearing house's address is computed before it is
+deployed and checked afterwards. Tests, the demo and test networks all deploy through here.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ballast.chain import Chain, Contract
+
+LOCAL = Path(__file__).parent / "parameters" / "local.toml"
+WAD = 10**18
+GWEI = 10**9
+_RATE_FIELDS = (
+    "z_init_bps",
+    "floor_init_bps",
+    "cap_init_bps",
+    "z_maint_bps",
+    "floor_maint_bps",
+    "cap_maint_bps",
+    "z_l_bps",
+    "floor_l_bps",
+    "cap_l_bps",
+)
+
+
+class DeployError(Exception):
+    """The system cannot be deployed as asked; the message names the parameter to look at."""
+
+
+@dataclass(frozen=True)
+class Market:
+    """One collateral as the chain at hand knows it."""
+
+    token: Contract
+    feed: Contract | str  # AggregatorV3 shape, asset in dollars
+    stated_price_wad: int  # what the governor believes it costs; the feed must agree within 20%
+
+
+@dataclass(frozen=True)
+class System:
+    """The deployed contracts, each by its role."""
+
+    chain: Chain
+    governor: str
+    quote: Contract
+    oracle: Contract
+    vault: Contract
+    mandates: Contract
+    listings: Contract
+    clearinghouse: Contract
+    rebalancer: Contract
+    lens: Contract
+    assets: Mapping[str, int]  # name -> asset id
+
+    @property
+    def contracts(self) -> dict[str, Contract]:
+        """Every contract of the system under its contract name."""
+        return {
+            "RiskOracle": self.oracle,
+            "LendingVault": self.vault,
+            "Mandates": self.mandates,
+            "Listings": self.listings,
+            "Clearinghouse": self.clearinghouse,
+            "Rebalancer": self.rebalancer,
+            "Lens": self.lens,
+        }
+
+    def allow_adapter(self, adapter: Contract) -> None:
+        """Lets accounts swap through ``adapter``."""
+        self.listings.set_adapter(adapter, True, sender=self.governor)
+
+    def poke(self, sender: str, names: Iterable[str] | None = None) -> None:
+        """Samples volatility of the named assets, of all by default."""
+        ids = [self.assets[name] for name in (names if names is not None else self.assets)]
+        self.oracle.poke(ids, sender=sender)
+
+
+def account_id(owner: str, sub: int = 0) -> int:
+    """The id of sub-account ``sub`` (0 to 255) of ``owner``: owner << 8 | sub."""
+    if not 0 <= sub < 256:
+        raise ValueError(f"a sub-account is 0 to 255, not {sub}")
+    return int(owner, 16) << 8 | sub
+
+
+def load_parameters(path: Path | str = LOCAL) -> dict[str, Any]:
+    """Reads a parameter file. Raises DeployError if it cannot be read or lacks a section."""
+    try:
+        parameters = tomllib.loads(Path(path).read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise DeployError(f"cannot read parameters from {path}: {error}") from error
+    for section in ("quote", "vault", "assets"):
+        if section not in parameters:
+            raise DeployError(f"{path} has no [{section}] section")
+    return parameters
+
+
+def deploy(
+    chain: Chain,
+    parameters: Mapping[str, Any],
+    *,
+    governor: str,
+    quote: Contract,
+    markets: Mapping[str, Market],
+    quote_feed: Contract | str | None = None,
+    insurance_receiver: str | None = None,
+) -> System:
+    """Deploys and wires the system, and lists every asset of ``markets``.
+
+    ``quote_feed`` prices the quote token in dollars; without one it counts as a dollar.
+    ``insurance_receiver`` gets reserves and donations, the governor by default. Raises DeployError
+    for a market without parameters, Reverted with the contract's reason for a parameter it refuses.
+    """
+    unknown = sorted(set(markets) - set(parameters["assets"]))
+    if unknown:
+        raise DeployError(f"no [assets.{unknown[0]}] section for market {unknown[0]}")
+    zero = "0x" + "00" * 20
+    decimals = int(quote.decimals())
+    vault_terms = parameters["vault"]
+    predicted = chain.next_address(governor, 4)
+
+    oracle = chain.deploy(
+        "RiskOracle",
+        predicted,
+        quote_feed or zero,
+        parameters["quote"]["heartbeat_s"] if quote_feed else 0,
+        zero,
+        sender=governor,
+    )
+    vault = chain.deploy(
+        "LendingVault",
+        quote,
+        vault_terms["name"],
+        vault_terms["symbol"],
+        predicted,
+        insurance_receiver or governor,
+        governor,
+        tuple(vault_terms[key] for key in ("base_bps", "slope_bps", "steep_slope_bps", "kink_bps")),
+        vault_terms["reserve_factor_bps"],
+        vault_terms["deposit_cap"] * 10**decimals,
+        sender=governor,
+    )
+    mandates = chain.deploy("Mandates", predicted, 10 ** (18 - decimals), sender=governor)
+    listings = chain.deploy("Listings", predicted, oracle, sender=governor)
+    clearinghouse = chain.deploy(
+        "Clearinghouse", quote, oracle, vault, mandates, listings, sender=governor
+    )
+    if clearinghouse.address != predicted:
+        raise DeployError("another transaction of the governor came between; deploy again")
+    rebalancer = chain.deploy("Rebalancer", clearinghouse, mandates, sender=governor)
+    lens = chain.deploy("Lens", clearinghouse, mandates, rebalancer, sender=governor)
+    system = System(
+        chain=chain,
+        governor=governor,
+        quote=quote,
+        oracle=oracle,
+        vault=vault,
+        mandates=mandates,
+        listings=listings,
+        clearinghouse=clearinghouse,
+        rebalancer=rebalancer,
+        lens=lens,
+        assets={name: parameters["assets"][name]["id"] for name in markets},
+    )
+    for name, market in markets.items():
+        _list(system, parameters["assets"][name], market)
+    return system
+
+
+def _list(system: System, terms: Mapping[str, Any], market: Market) -> None:
+    """Lists one asset at the oracle and then at the clearing house."""
+    system.oracle.list_asset(
+        terms["id"],
+        market.feed,
+        terms["heartbeat_s"],
+        terms["band_low_log2"],
+        terms["band_high_log2"],
+        market.stated_price_wad,
+        terms["prior_sigma_e6"],
+        (*(terms[field] for field in _RATE_FIELDS), int(terms["quota"] * GWEI)),
+        sender=system.governor,
+    )
+    system.listings.list_asset(
+        terms["id"],
+        market.token,
+        int(terms["supply_cap"] * WAD),
+        terms["swap_limit_bps"],
+        sender=system.governor,
+    )

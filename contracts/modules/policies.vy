@@ -1,0 +1,159 @@
+# pragma version 0.4.3
+# pragma nonreentrancy on
+"""
+@title   Policies
+@license MIT
+@author  Ballast contributors
+@notice  A rebalancing policy in three words.
+@dev     policy  trigger_bps u16 | cooldown_s u32 | min_step u96 | uses_wallet u8 | donors u8 x 4 | donor count u8
+                 | last_at u40, from the lowest bit; a word without trigger is no policy
+         sales   eight of asset u8 | cost_bps u16; asset 0 ends the list
+         adapter address
+"""
+
+from contracts.interfaces import IRebalancer
+from contracts.modules import reasons
+
+MASK_8: constant(uint256) = 2**8 - 1
+MASK_16: constant(uint256) = 2**16 - 1
+MASK_24: constant(uint256) = 2**24 - 1
+MASK_32: constant(uint256) = 2**32 - 1
+MASK_96: constant(uint256) = 2**96 - 1
+MAX_DONORS: constant(uint256) = 4
+MAX_SALES: constant(uint256) = 8
+MAX_COST_BPS: constant(uint256) = 1_000
+BPS: constant(uint256) = 10**4
+LAST_AT_SHIFT: constant(uint256) = 192
+
+
+@internal
+@pure
+def _trigger_bps(word: uint256) -> uint256:
+    return word & MASK_16
+
+
+@internal
+@pure
+def _cooldown_s(word: uint256) -> uint256:
+    return (word >> 16) & MASK_32
+
+
+@internal
+@pure
+def _min_step(word: uint256) -> uint256:
+    return (word >> 48) & MASK_96
+
+
+@internal
+@pure
+def _uses_wallet(word: uint256) -> bool:
+    return (word >> 144) & MASK_8 != 0
+
+
+@internal
+@pure
+def _donor(word: uint256, index: uint256) -> uint256:
+    return (word >> (152 + 8 * index)) & MASK_8
+
+
+@internal
+@pure
+def _donor_count(word: uint256) -> uint256:
+    return (word >> 184) & MASK_8
+
+
+@internal
+@pure
+def _last_at(word: uint256) -> uint256:
+    return word >> LAST_AT_SHIFT
+
+
+@internal
+@pure
+def _with_last_at(word: uint256, last_at: uint256) -> uint256:
+    return (word & (2**LAST_AT_SHIFT - 1)) | (last_at << LAST_AT_SHIFT)
+
+
+@internal
+@pure
+def _sale(word: uint256, index: uint256) -> IRebalancer.Sale:
+    entry: uint256 = (word >> (24 * index)) & MASK_24
+    return IRebalancer.Sale(asset=entry & MASK_8, cost_bps=entry >> 8)
+
+
+@internal
+@pure
+def _packed(policy: IRebalancer.Policy) -> uint256:
+    self._require_policy(policy)
+    word: uint256 = (
+        policy.trigger_bps
+        | (policy.cooldown_s << 16)
+        | (policy.min_step << 48)
+        | (len(policy.donors) << 184)
+    )
+    if policy.uses_wallet:
+        word = word | (1 << 144)
+    for i: uint256 in range(len(policy.donors), bound=MAX_DONORS):
+        self._require_donor(policy.donors[i])
+        word = word | (policy.donors[i] << (152 + 8 * i))
+    return word
+
+
+@internal
+@pure
+def _packed_sales(policy: IRebalancer.Policy) -> uint256:
+    word: uint256 = 0
+    for i: uint256 in range(len(policy.sales), bound=MAX_SALES):
+        self._require_sale(policy.sales[i])
+        word = word | ((policy.sales[i].asset | (policy.sales[i].cost_bps << 8)) << (24 * i))
+    return word
+
+
+@internal
+@pure
+def _unpacked(word: uint256, sales_word: uint256, adapter: address) -> IRebalancer.Policy:
+    policy: IRebalancer.Policy = IRebalancer.Policy(
+        trigger_bps=self._trigger_bps(word),
+        cooldown_s=self._cooldown_s(word),
+        min_step=self._min_step(word),
+        uses_wallet=self._uses_wallet(word),
+        donors=[],
+        sales=[],
+        adapter=adapter,
+    )
+    for i: uint256 in range(self._donor_count(word), bound=MAX_DONORS):
+        policy.donors.append(self._donor(word, i))
+    for i: uint256 in range(MAX_SALES):
+        sale: IRebalancer.Sale = self._sale(sales_word, i)
+        if sale.asset == 0:
+            break
+        policy.sales.append(sale)
+    return policy
+
+
+################################################################
+#                            Guards                            #
+################################################################
+
+
+@internal
+@pure
+def _require_policy(policy: IRebalancer.Policy):
+    is_trigger: bool = policy.trigger_bps >= BPS and policy.trigger_bps <= MASK_16
+    is_placed: bool = policy.adapter != empty(address) or len(policy.sales) == 0
+    if not is_trigger or not is_placed or policy.cooldown_s > MASK_32 or policy.min_step > MASK_96:
+        reasons._fail("policies: field out of range")
+
+
+@internal
+@pure
+def _require_donor(sub: uint256):
+    if sub > MASK_8:
+        reasons._fail("policies: bad donor")
+
+
+@internal
+@pure
+def _require_sale(sale: IRebalancer.Sale):
+    if sale.asset == 0 or sale.asset > MASK_8 or sale.cost_bps > MAX_COST_BPS:
+        reasons._fail("policies: bad sale")

@@ -1,0 +1,62 @@
+# pragma version 0.4.3
+# pragma nonreentrancy on
+"""
+@title   Sizing
+@license MIT
+@author  Ballast contributors
+@notice  How large a rebalancing action must be. An action of value x that costs s per unit and releases
+         requirement rho per unit cures t rho - s per unit of the shortfall S = t R_init - E_init, so
+
+             x = S / (t rho - s)           price of health = s / (t rho - s)
+
+@dev     Cures are fractions in e10: a target in basis points (e4) times a rate (e6). Sizes round up, so that the
+         target is reached; what rounding elsewhere may take away is added to the shortfall first.
+"""
+
+from contracts.modules import fixed_point
+
+CURE: constant(uint256) = 10**10
+MAX_CURE: constant(int256) = 10**10
+# Requirement, equity and value are each rounded once per action, by a wei, times a target below 6.6.
+ROUNDING_WAD: constant(uint256) = 10
+
+
+@internal
+@pure
+def _cure_of_sale_e10(target_bps: uint256, rate_e6: uint256, cost_bps: uint256) -> int256:
+    """@dev Selling collateral within its quota: t (r + l) - s."""
+    return convert(target_bps * rate_e6, int256) - convert(cost_bps * 10**6, int256)
+
+
+@internal
+@pure
+def _cure_of_surplus_e10(cost_bps: uint256) -> int256:
+    """@dev Selling collateral above its quota, which counts for nothing where it is: 1 - s."""
+    return MAX_CURE - convert(cost_bps * 10**6, int256)
+
+
+@internal
+@pure
+def _cure_of_inflow_e10(target_bps: uint256, rate_e6: uint256) -> int256:
+    """@dev Bringing collateral in: 1 - t (r + l)."""
+    return MAX_CURE - convert(target_bps * rate_e6, int256)
+
+
+@internal
+@pure
+def _value_up(shortfall: uint256, cure_e10: int256) -> uint256:
+    """@dev ceil(S / cure); the cure is positive."""
+    return fixed_point._mul_div_up(shortfall, CURE, convert(cure_e10, uint256))
+
+
+@internal
+@pure
+def _cured_down(value_wad: uint256, cure_e10: int256) -> uint256:
+    return value_wad * convert(cure_e10, uint256) // CURE
+
+
+@internal
+@pure
+def _units_up(value_wad: uint256, price_wad: uint256, unit_wad: uint256) -> uint256:
+    """@dev Token units worth at least `value_wad`."""
+    return fixed_point._mul_div_up(value_wad, fixed_point.WAD, price_wad * unit_wad)
