@@ -449,7 +449,7 @@ def _swap(
 
 @internal
 def _latch(account: uint256):
-    marks: DynArray[uint256, 32] = calls._latched_marks(asset_list._ids(ledger._lists[account]))
+    calls._latched_marks(asset_list._ids(ledger._lists[account]))
 
 
 @internal

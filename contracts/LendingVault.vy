@@ -147,6 +147,9 @@ def __init__(
     self._set_terms(
         lending_state.Terms(deposit_cap=deposit_cap_, reserve_factor_bps=reserve_factor_bps_, rate=rate)
     )
+    log ILendingVault.RateUpdated(old=empty(ILendingVault.RateParameters), new=rate)
+    log ILendingVault.ReserveFactorUpdated(old_bps=0, new_bps=reserve_factor_bps_)
+    log ILendingVault.DepositCapUpdated(old=0, new=deposit_cap_)
 
 
 ################################################################
@@ -336,8 +339,10 @@ def set_rate(rate: ILendingVault.RateParameters):
     @notice Sets the kinked rate from now on.
     """
     terms: lending_state.Terms = self._open_terms()
+    old: ILendingVault.RateParameters = terms.rate
     terms.rate = rate
     self._set_terms(terms)
+    log ILendingVault.RateUpdated(old=old, new=rate)
 
 
 @external
@@ -346,8 +351,10 @@ def set_reserve_factor(reserve_factor_bps: uint256):
     @notice Sets the part of interest that is set aside, from now on.
     """
     terms: lending_state.Terms = self._open_terms()
+    old_bps: uint256 = terms.reserve_factor_bps
     terms.reserve_factor_bps = reserve_factor_bps
     self._set_terms(terms)
+    log ILendingVault.ReserveFactorUpdated(old_bps=old_bps, new_bps=reserve_factor_bps)
 
 
 @external
@@ -356,8 +363,10 @@ def set_deposit_cap(deposit_cap: uint256):
     @notice Sets the size above which nobody may deposit.
     """
     terms: lending_state.Terms = self._open_terms()
+    old: uint256 = terms.deposit_cap
     terms.deposit_cap = deposit_cap
     self._set_terms(terms)
+    log ILendingVault.DepositCapUpdated(old=old, new=deposit_cap)
 
 
 @external
@@ -847,19 +856,11 @@ def _open_terms() -> lending_state.Terms:
 
 
 @internal
-def _set_terms(new: lending_state.Terms):
-    """
-    @notice Stores the terms and logs those that changed.
-    """
-    self._require_rate(new.rate)
-    self._require_reserve_factor(new.reserve_factor_bps)
-    self._require_deposit_cap(new.deposit_cap)
-    old_word: uint256 = self._terms
-    self._terms = lending_state._pack_terms(new)
-    old: lending_state.Terms = lending_state._unpack_terms(old_word)
-    log ILendingVault.RateUpdated(old=old.rate, new=new.rate)
-    log ILendingVault.ReserveFactorUpdated(old_bps=old.reserve_factor_bps, new_bps=new.reserve_factor_bps)
-    log ILendingVault.DepositCapUpdated(old=old.deposit_cap, new=new.deposit_cap)
+def _set_terms(terms: lending_state.Terms):
+    self._require_rate(terms.rate)
+    self._require_reserve_factor(terms.reserve_factor_bps)
+    self._require_deposit_cap(terms.deposit_cap)
+    self._terms = lending_state._pack_terms(terms)
 
 
 @internal

@@ -60,8 +60,9 @@ def list_asset(asset: uint256, token: address, supply_cap_wad: uint256, swap_lim
     self._require_new(asset, token)
     decimals: uint256 = convert(staticcall IERC20Detailed(token).decimals(), uint256)
     self._require_decimals(decimals)
-    # Reverts for an asset the oracle does not know.
+    # Reverts for an asset the oracle does not know; the limit must lie below the asset's rate on gross already.
     marks: DynArray[uint256, 32] = staticcall IRiskOracle(ORACLE).marks([asset])
+    self._require_below_gross(swap_limit_bps, packing._l_init_e6(marks[1]))
     self._write(asset, token, 10 ** (18 - decimals), supply_cap_wad, swap_limit_bps)
 
 
@@ -122,6 +123,14 @@ def _require_decimals(decimals: uint256):
 def _require_limits(supply_cap_wad: uint256, swap_limit_bps: uint256):
     if supply_cap_wad >= 2**120 or swap_limit_bps > MAX_SWAP_LIMIT_BPS:
         reasons._fail("listings: limit out of range")
+
+
+@internal
+@pure
+def _require_below_gross(swap_limit_bps: uint256, l_init_e6: uint256):
+    """@dev 1 bp is 100 rate units."""
+    if swap_limit_bps * 100 >= l_init_e6:
+        reasons._fail("listings: limit above l_init")
 
 
 @internal

@@ -146,7 +146,7 @@ def rebalance(account: uint256):
     self._hook = empty(address)
 
     after: IClearinghouse.Snapshot = staticcall IClearinghouse(CLEARINGHOUSE).snapshot(account)
-    self._judge_protocol(
+    self._require_no_weaker(
         before.equity_init - convert(before.required_init, int256),
         before.equity_maint - convert(before.required_maint, int256),
         after,
@@ -275,22 +275,12 @@ def wallet_left(account: uint256) -> uint256:
 
 
 @internal
-@pure
-def _judge_protocol(excess_init: int256, excess_maint: int256, after: IClearinghouse.Snapshot):
-    """@dev Test 1: at initial margin afterwards, or neither excess fell."""
-    after_init: int256 = after.equity_init - convert(after.required_init, int256)
-    after_maint: int256 = after.equity_maint - convert(after.required_maint, int256)
-    if after_init < 0 and (after_init < excess_init or after_maint < excess_maint):
-        reasons._fail("mandates: account left weaker")
-
-
-@internal
 @view
 def _judge_account(before: IClearinghouse.Snapshot, after: IClearinghouse.Snapshot, guard_word: uint256):
     """@dev Test 2 for the mandated account: shortfall, exposures, overshoot."""
     self._require_shortfall(self._shortfall_up(after, guard_word), self._shortfall)
     for leg: IClearinghouse.Leg in after.legs:
-        self._judge_leg(before, leg)
+        self._require_no_growth(before, leg)
     if self._has_traded:
         most_bps: uint256 = guards._target_bps(guard_word) + guards._band_bps(guard_word)
         most: uint256 = fixed_point._mul_div_up(after.required_init, most_bps, fixed_point.BPS)
@@ -298,38 +288,10 @@ def _judge_account(before: IClearinghouse.Snapshot, after: IClearinghouse.Snapsh
 
 
 @internal
-@view
-def _judge_leg(before: IClearinghouse.Snapshot, leg: IClearinghouse.Leg):
-    """
-    @dev |D'| <= |D| + inflow with the same sign or zero, and R' <= R + inflow p (r + l) plus a wei of rounding.
-         What was not there before had no exposure.
-    """
-    delta: int256 = self._delta(leg.position)
-    delta_before: int256 = 0
-    required: uint256 = 1
-    for old: IClearinghouse.Leg in before.legs:
-        if old.asset == leg.asset:
-            delta_before = self._delta(old.position)
-            required += old.required_init
-            break
-    inflow: uint256 = self._inflow[leg.asset]
-    if inflow != 0:
-        rate_e6: uint256 = packing._r_init_e6(leg.risk_word) + packing._l_init_e6(leg.risk_word)
-        required += fixed_point._mul_div_up(
-            inflow * packing._newest_wad(leg.price_word), rate_e6, fixed_point.WAD * fixed_point.RATE
-        )
-    delta_before += convert(inflow, int256)
-    is_flipped: bool = (delta > 0 and delta_before < 0) or (delta < 0 and delta_before > 0)
-    is_grown: bool = fixed_point._abs(delta) > fixed_point._abs(delta_before)
-    if is_flipped or is_grown or leg.required_init > required:
-        reasons._fail("mandates: exposure grew")
-
-
-@internal
 def _judge_donor(donor: Donor) -> int256:
     """@dev Both tests for a donor; returns the equity it gave."""
     after: IClearinghouse.Snapshot = staticcall IClearinghouse(CLEARINGHOUSE).snapshot(donor.account)
-    self._judge_protocol(donor.excess_init, donor.excess_maint, after)
+    self._require_no_weaker(donor.excess_init, donor.excess_maint, after)
     floor_bps: uint256 = guards._floor_bps(self._guards[donor.account])
     least: uint256 = fixed_point._mul_div_up(after.required_init, floor_bps, fixed_point.BPS)
     self._require_floor(after.equity_init, least)
@@ -507,3 +469,41 @@ def _require_floor(equity: int256, least: uint256):
 def _require_reason(length: uint256):
     if length == 0:
         reasons._fail("mandates: hook failed")
+
+
+@internal
+@pure
+def _require_no_weaker(excess_init: int256, excess_maint: int256, after: IClearinghouse.Snapshot):
+    """@dev Test 1: at initial margin afterwards, or neither excess fell."""
+    after_init: int256 = after.equity_init - convert(after.required_init, int256)
+    after_maint: int256 = after.equity_maint - convert(after.required_maint, int256)
+    if after_init < 0 and (after_init < excess_init or after_maint < excess_maint):
+        reasons._fail("mandates: account left weaker")
+
+
+@internal
+@view
+def _require_no_growth(before: IClearinghouse.Snapshot, leg: IClearinghouse.Leg):
+    """
+    @dev |D'| <= |D| + inflow with the same sign or zero, and R' <= R + inflow p (r + l) plus a wei of rounding.
+         What was not there before had no exposure.
+    """
+    delta: int256 = self._delta(leg.position)
+    delta_before: int256 = 0
+    required: uint256 = 1
+    for old: IClearinghouse.Leg in before.legs:
+        if old.asset == leg.asset:
+            delta_before = self._delta(old.position)
+            required += old.required_init
+            break
+    inflow: uint256 = self._inflow[leg.asset]
+    if inflow != 0:
+        rate_e6: uint256 = packing._r_init_e6(leg.risk_word) + packing._l_init_e6(leg.risk_word)
+        required += fixed_point._mul_div_up(
+            inflow * packing._newest_wad(leg.price_word), rate_e6, fixed_point.WAD * fixed_point.RATE
+        )
+    delta_before += convert(inflow, int256)
+    is_flipped: bool = (delta > 0 and delta_before < 0) or (delta < 0 and delta_before > 0)
+    is_grown: bool = fixed_point._abs(delta) > fixed_point._abs(delta_before)
+    if is_flipped or is_grown or leg.required_init > required:
+        reasons._fail("mandates: exposure grew")

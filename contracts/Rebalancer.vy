@@ -31,6 +31,9 @@ implements: IMandateHook
 implements: IRebalancer
 
 MAX_STEPS: constant(uint256) = 16
+# Plans made anew after a sale was refused.
+MAX_REPLANS: constant(uint256) = 2
+SALE_GAS: constant(uint256) = 500_000
 QUOTE_ASSET: constant(uint256) = 0
 
 MOVE_CASH: constant(uint256) = 1
@@ -110,26 +113,26 @@ def clear_policy(account: uint256):
 def on_mandate(account: uint256, guard_word: uint256):
     """@notice Plans and executes; each reason not to act is its own revert."""
     self._check_mandates()
-    plan: IRebalancer.Plan = self._plan(account, guard_word)
+    plan: IRebalancer.Plan = self._plan(account, guard_word, 0)
     self._require_ready(plan.code)
+    taken: uint256 = 0
+    refused: uint256 = 0
+    taken, refused = self._execute(account, plan, 0)
+    for attempt: uint256 in range(MAX_REPLANS):
+        if refused == 0:
+            break
+        plan = self._plan(account, guard_word, refused)
+        if plan.code != READY:
+            break
+        more: uint256 = 0
+        still_refused: uint256 = 0
+        more, still_refused = self._execute(account, plan, refused)
+        taken += more
+        if still_refused == refused:
+            break
+        refused = still_refused
+    self._require_progress(taken)
     self._policies[account] = policies._with_last_at(self._policies[account], block.timestamp)
-    adapter: address = self._adapters[account]
-    for step: IRebalancer.Step in plan.steps:
-        if step.kind == SELL:
-            extcall IMandates(MANDATES).swap(adapter, step.asset, QUOTE_ASSET, step.amount, 0)
-        elif step.kind == PULL_CASH:
-            extcall IMandates(MANDATES).pull(step.amount)
-        else:
-            extcall IMandates(MANDATES).move(step.source, step.asset, step.amount)
-        log IRebalancer.StepTaken(
-            account=account,
-            kind=step.kind,
-            source=step.source,
-            asset=step.asset,
-            amount=step.amount,
-            value=step.value,
-            expected_cost=step.cost,
-        )
 
 
 ################################################################
@@ -141,7 +144,7 @@ def on_mandate(account: uint256, guard_word: uint256):
 @view
 def plan(account: uint256) -> IRebalancer.Plan:
     """@notice The plan under the guard in force."""
-    return self._plan(account, staticcall IMandates(MANDATES).guard_word(account))
+    return self._plan(account, staticcall IMandates(MANDATES).guard_word(account), 0)
 
 
 @external
@@ -159,13 +162,72 @@ def last_at(account: uint256) -> uint256:
 
 
 ################################################################
+#                          Execution                           #
+################################################################
+
+
+@internal
+def _execute(account: uint256, plan: IRebalancer.Plan, refused_: uint256) -> (uint256, uint256):
+    """
+    @dev Returns how many steps were taken and the mask of assets whose sale was refused. A sale is a captured call,
+         so that one venue that is down or off its price cannot keep the others from helping.
+    """
+    taken: uint256 = 0
+    refused: uint256 = refused_
+    adapter: address = self._adapters[account]
+    for step: IRebalancer.Step in plan.steps:
+        is_taken: bool = True
+        if step.kind == SELL:
+            is_taken = self._sell(adapter, step)
+        elif step.kind == PULL_CASH:
+            extcall IMandates(MANDATES).pull(step.amount)
+        else:
+            extcall IMandates(MANDATES).move(step.source, step.asset, step.amount)
+        if is_taken:
+            taken += 1
+            log IRebalancer.StepTaken(
+                account=account,
+                kind=step.kind,
+                source=step.source,
+                asset=step.asset,
+                amount=step.amount,
+                value=step.value,
+                expected_cost=step.cost,
+            )
+        else:
+            refused = refused | (1 << step.asset)
+            log IRebalancer.SaleRefused(account=account, asset=step.asset, amount=step.amount)
+    return taken, refused
+
+
+@internal
+def _sell(adapter: address, step: IRebalancer.Step) -> bool:
+    """@dev With gas for any venue left in hand, so that a caller cannot starve a sale into looking refused."""
+    self._require_gas(msg.gas)
+    success: bool = raw_call(
+        MANDATES,
+        abi_encode(
+            adapter,
+            step.asset,
+            QUOTE_ASSET,
+            step.amount,
+            empty(uint256),
+            method_id=method_id("swap(address,uint256,uint256,uint256,uint256)"),
+        ),
+        gas=SALE_GAS,
+        revert_on_failure=False,
+    )
+    return success
+
+
+################################################################
 #                           The plan                           #
 ################################################################
 
 
 @internal
 @view
-def _plan(account: uint256, guard_word: uint256) -> IRebalancer.Plan:
+def _plan(account: uint256, guard_word: uint256, refused: uint256) -> IRebalancer.Plan:
     """@dev Cheapest first: cash of siblings, the wallet, collateral of siblings, surplus over quotas, sales."""
     plan: IRebalancer.Plan = empty(IRebalancer.Plan)
     word: uint256 = self._policies[account]
@@ -182,7 +244,7 @@ def _plan(account: uint256, guard_word: uint256) -> IRebalancer.Plan:
         return plan
     plan = self._from_siblings(plan, account, word, picture, target_bps)
     if plan.uncured != 0:
-        plan = self._from_sales(plan, account, picture, target_bps)
+        plan = self._from_sales(plan, account, picture, target_bps, refused)
     if len(plan.steps) == 0:
         plan.code = NO_MEANS
     return plan
@@ -191,11 +253,17 @@ def _plan(account: uint256, guard_word: uint256) -> IRebalancer.Plan:
 @internal
 @view
 def _readiness(word: uint256, picture: IClearinghouse.Snapshot, shortfall: uint256) -> uint256:
-    """@dev Below initial margin neither the cooldown nor the minimum holds a rebalance back, except in one block."""
+    """
+    @dev Below initial margin neither the cooldown nor the minimum holds a rebalance back, except in one block. An
+         account that owes nothing cannot be liquidated, so there is nothing to rebalance.
+    """
+    is_exposed: bool = picture.cash < 0
+    for leg: IClearinghouse.Leg in picture.legs:
+        is_exposed = is_exposed or packing._size_wad(leg.position) != 0
     trigger: uint256 = fixed_point._mul_div_up(
         picture.required_init, policies._trigger_bps(word), fixed_point.BPS
     )
-    if shortfall == 0 or picture.equity_init >= convert(trigger, int256):
+    if not is_exposed or shortfall == 0 or picture.equity_init >= convert(trigger, int256):
         return ABOVE_TRIGGER
     is_emergency: bool = picture.equity_init < convert(picture.required_init, int256)
     ready_at: uint256 = policies._last_at(word) + 1
@@ -307,11 +375,15 @@ def _from_collateral(
 @internal
 @view
 def _from_sales(
-    plan_: IRebalancer.Plan, account: uint256, picture: IClearinghouse.Snapshot, target_bps: uint256
+    plan_: IRebalancer.Plan,
+    account: uint256,
+    picture: IClearinghouse.Snapshot,
+    target_bps: uint256,
+    refused: uint256,
 ) -> IRebalancer.Plan:
     """@dev The candidate with the lowest price of health, s / (t rho - s), goes first."""
     plan: IRebalancer.Plan = plan_
-    candidates: DynArray[Candidate, MAX_STEPS] = self._candidates(account, picture, target_bps)
+    candidates: DynArray[Candidate, MAX_STEPS] = self._candidates(account, picture, target_bps, refused)
     for round: uint256 in range(len(candidates), bound=MAX_STEPS):
         if plan.uncured == 0:
             break
@@ -339,7 +411,7 @@ def _from_sales(
 @internal
 @view
 def _candidates(
-    account: uint256, picture: IClearinghouse.Snapshot, target_bps: uint256
+    account: uint256, picture: IClearinghouse.Snapshot, target_bps: uint256, refused: uint256
 ) -> DynArray[Candidate, MAX_STEPS]:
     """@dev An asset above its quota is two candidates: the surplus, and what lies within."""
     candidates: DynArray[Candidate, MAX_STEPS] = []
@@ -348,6 +420,8 @@ def _candidates(
         sale: IRebalancer.Sale = policies._sale(sales, i)
         if sale.asset == 0:
             break
+        if refused & (1 << sale.asset) != 0:
+            continue
         for leg: IClearinghouse.Leg in picture.legs:
             if leg.asset != sale.asset or packing._flags(leg.price_word) & packing.NO_SWAP != 0:
                 continue
@@ -444,6 +518,21 @@ def _check_owner(account: uint256):
 def _check_mandates():
     if msg.sender != MANDATES:
         reasons._fail("rebalancer: only mandates")
+
+
+@internal
+@pure
+def _require_gas(gas_left: uint256):
+    """@dev A call passes on at most 63/64 of what is left."""
+    if gas_left * 63 // 64 <= SALE_GAS:
+        reasons._fail("rebalancer: gas too low")
+
+
+@internal
+@pure
+def _require_progress(taken: uint256):
+    if taken == 0:
+        reasons._fail("rebalancer: every step refused")
 
 
 @internal

@@ -146,9 +146,8 @@ def list_asset(
 
     log_e10: uint256 = volatility._ln_e10(feeds._price_wad(round))
     updated_at: uint256 = feeds._updated_at(round)
-    price_marks._last_words[asset] = price_marks._last_word(
-        price_wad, feeds._round_id(round), volatility._bucket(updated_at)
-    )
+    bucket: uint256 = volatility._first_bucket(updated_at, block.timestamp)
+    price_marks._last_words[asset] = price_marks._last_word(price_wad, feeds._round_id(round), bucket)
     self._range_words[asset] = volatility._flat_range(log_e10, updated_at // volatility.WINDOW_S)
     parameter_word: uint256 = margin_rates._parameter_word(parameters, block.timestamp)
     self._store_parameters(asset, parameter_word, parameter_word)
@@ -197,7 +196,7 @@ def set_feed(
 
     log_e10 = volatility._ln_e10(asset_wad)
     last_bucket: uint256 = price_marks._sampled_bucket(price_marks._last_words[asset])
-    bucket: uint256 = max(last_bucket, volatility._bucket(feeds._updated_at(round)))
+    bucket: uint256 = max(last_bucket, volatility._first_bucket(feeds._updated_at(round), block.timestamp))
     price_marks._last_words[asset] = price_marks._last_word(price_wad, feeds._round_id(round), bucket)
     self._range_words[asset] = volatility._restarted(self._range_words[asset], log_e10)
     self._reprice(asset, feed_word, log_e10)

@@ -315,6 +315,11 @@ def bucket_of(updated_at: int) -> int:
     return div_up(updated_at, BUCKET_S)
 
 
+def first_bucket(updated_at: int, now: int) -> int:
+    """Bucket of a round with which sampling starts: never one to come."""
+    return min(bucket_of(updated_at), now // BUCKET_S)
+
+
 def clamp_sigma_e12(sigma_e12: int) -> int:
     """Between 10% and 500% a year."""
     return min(max(sigma_e12, SIGMA_FLOOR_E12), SIGMA_CAP_E12)
@@ -332,10 +337,10 @@ class Volatility:
     slow: Ewma = Ewma()
 
     @classmethod
-    def start(cls, first: Round, prior_e6: int) -> Volatility:
+    def start(cls, first: Round, prior_e6: int, now: int) -> Volatility:
         """With one round and nothing before it."""
         ranges = Range.flat(ln_e10(first.price_wad), first.updated_at // WINDOW_S)
-        return cls(prior_e6, ranges, first.id, bucket_of(first.updated_at))
+        return cls(prior_e6, ranges, first.id, first_bucket(first.updated_at, now))
 
     @property
     def slow_e12(self) -> int:
@@ -642,7 +647,7 @@ class OracleModel:
         if first is None:
             raise ValueError(f"the feed of asset {asset} has no sound round")
         price_wad = first.price_wad * WAD // self._quote(now)[0]
-        listed = AssetModel(feed, Volatility.start(first, prior_e6), price_wad, p, p, (now, now))
+        listed = AssetModel(feed, Volatility.start(first, prior_e6, now), price_wad, p, p, (now, now))
         listed.reprice(listed.volatility.ranges.log, now)
         self.assets[asset] = listed
 
@@ -668,7 +673,7 @@ class OracleModel:
             entry.volatility,
             ranges=replace(entry.volatility.ranges, log=log),
             sampled_id=first.id,
-            bucket=max(entry.volatility.bucket, bucket_of(first.updated_at)),
+            bucket=max(entry.volatility.bucket, first_bucket(first.updated_at, now)),
         )
         entry.last_price_wad = first.price_wad * WAD // quote_wad
         entry.reprice(log, now)

@@ -103,23 +103,25 @@ def _defer_check(account: uint256):
 @view
 def _marks(assets: DynArray[uint256, asset_list.MAX_ASSETS]) -> DynArray[uint256, 32]:
     """@dev The latched marks if all are there, else the oracle's: one call, however many."""
+    if not self._is_latching:
+        return self._fresh_marks(assets)
+    base: uint256 = self._epoch << 8
     marks: DynArray[uint256, 32] = []
-    if self._is_latching:
-        base: uint256 = self._epoch << 8
-        for asset: uint256 in assets:
-            marks.append(self._latched_price[base | asset])
-            marks.append(self._latched_risk[base | asset])
-            if marks[len(marks) - 2] == 0:
-                break
-    if len(marks) == 2 * len(assets) and (len(marks) == 0 or marks[len(marks) - 2] != 0):
-        return marks
-    return staticcall IRiskOracle(ORACLE).marks(assets)
+    for asset: uint256 in assets:
+        latched: uint256 = self._latched_price[base | asset]
+        if latched == 0:
+            return self._fresh_marks(assets)
+        marks.append(latched)
+        marks.append(self._latched_risk[base | asset])
+    return marks
 
 
 @internal
 def _latched_marks(assets: DynArray[uint256, asset_list.MAX_ASSETS]) -> DynArray[uint256, 32]:
     """@dev What is latched stays; what is not is latched now. A price word is never 0: a price or a flag is set."""
     marks: DynArray[uint256, 32] = self._marks(assets)
+    if not self._is_latching:
+        return marks
     base: uint256 = self._epoch << 8
     for i: uint256 in range(len(assets), bound=asset_list.MAX_ASSETS):
         key: uint256 = base | assets[i]
@@ -131,3 +133,9 @@ def _latched_marks(assets: DynArray[uint256, asset_list.MAX_ASSETS]) -> DynArray
             marks[2 * i] = latched
             marks[2 * i + 1] = self._latched_risk[key]
     return marks
+
+
+@internal
+@view
+def _fresh_marks(assets: DynArray[uint256, asset_list.MAX_ASSETS]) -> DynArray[uint256, 32]:
+    return staticcall IRiskOracle(ORACLE).marks(assets)

@@ -58,7 +58,6 @@ def _snapshot(account: uint256, assets: DynArray[uint256, 16], marks: DynArray[u
 
 
 @internal
-@view
 def _check_initial(account: uint256):
     """
     @dev The increase test: excess_init >= 0 with every asset at the worse of its two prices for this account.
@@ -70,7 +69,7 @@ def _check_initial(account: uint256):
     if packing._debt_shares(word) == 0 and not asset_list._has_perpetual(listed):
         return
     assets: DynArray[uint256, asset_list.MAX_ASSETS] = asset_list._ids(listed)
-    marks: DynArray[uint256, 32] = calls._marks(assets)
+    marks: DynArray[uint256, 32] = calls._latched_marks(assets)
     excess: int256 = cash._net_wad(word)
     is_weakened: bool = False
     for i: uint256 in range(len(assets), bound=asset_list.MAX_ASSETS):

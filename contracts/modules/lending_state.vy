@@ -26,7 +26,6 @@ MAX_RESERVES: constant(uint256) = 2**84 - 1
 
 MASK_16: constant(uint256) = 2**16 - 1
 MASK_20: constant(uint256) = 2**20 - 1
-MASK_32: constant(uint256) = 2**32 - 1
 MASK_76: constant(uint256) = 2**76 - 1
 MASK_96: constant(uint256) = 2**96 - 1
 MASK_128: constant(uint256) = 2**128 - 1

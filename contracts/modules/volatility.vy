@@ -242,6 +242,13 @@ def _bucket(updated_at: uint256) -> uint256:
 
 @internal
 @pure
+def _first_bucket(updated_at: uint256, now: uint256) -> uint256:
+    """@dev Bucket of a round with which sampling starts: never one to come, which later rounds may still share."""
+    return min(self._bucket(updated_at), now // BUCKET_S)
+
+
+@internal
+@pure
 def _ln_e10(price_wad: uint256) -> uint256:
     """@dev ln of the integer `price_wad` >= 2, below 2**94: between 0.69 and 65.2."""
     log_wad: int256 = math._wad_ln(convert(price_wad, int256)) + LN_WAD

@@ -130,6 +130,36 @@ class Life:
         assert 0 <= owed - exact.state.debt_up < len(self.debts)
         assert sum(self.debts) == exact.stored.debt_shares
 
+    def replay_events(self) -> None:
+        """I46: the vault's events alone, in order, give every figure it stores.
+
+        All but the second of the last accrual: while there is a debt that bears interest it is the time of the last
+        `Accrued`, and otherwise nothing depends on it.
+        """
+        supply = idle = debt_shares = reserves = 0
+        index_ray = 10**27
+        balances = dict.fromkeys((ZERO_ADDRESS, *self.lenders), 0)
+        for name, args, *_ in self.lending.chain.events(self.lending.vault):
+            if name == "Transfer":
+                balances[args.sender] -= args.value
+                balances[args.receiver] += args.value
+            elif name == "Deposit":
+                supply, idle = supply + args.shares, idle + args.assets
+            elif name == "Withdraw":
+                supply, idle = supply - args.shares, idle - args.assets
+            elif name == "Lent":
+                idle, debt_shares = idle - args.assets, debt_shares + args.shares
+            elif name == "Repaid":
+                idle, debt_shares = idle + args.assets, debt_shares - args.shares
+            elif name == "ReservesSwept":
+                idle, reserves = idle - args.assets, reserves - args.assets
+            elif name == "Accrued":
+                index_ray, reserves = args.index_ray, args.reserves
+        stored = self.exact.stored
+        rebuilt = model.VaultState(supply, idle, stored.accrued_at, debt_shares, index_ray // 10**9, reserves)
+        assert rebuilt == stored
+        assert balances == {ZERO_ADDRESS: -supply, **{who: self.exact.balance_of(who) for who in self.lenders}}
+
     # ---- the operations
 
     def _both(self, on_chain: Callable[[], Any], in_model: Callable[[], Any]) -> Any:
@@ -293,7 +323,7 @@ def lending(request: pytest.FixtureRequest) -> Lending:
 def test_operate__random_life__equals_the_model(
     lending: Lending, opening: list[Step], life: list[Step]
 ) -> None:
-    """T44 for the vault; I01 to I07 after every step."""
+    """T44 for the vault; I01 to I07 after every step, I04 and I46 at the end."""
     chain = lending.chain
     with chain.isolated():
         exact = model.LendingVault(
@@ -303,6 +333,7 @@ def test_operate__random_life__equals_the_model(
         for step in (*opening, *life):
             both.step(step)
         both.compare_views()
+        both.replay_events()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ballast.chain import Contract, RevmChain
+from ballast.chain import Contract, Reverted, RevmChain
 from ballast.model.oracle import IS_STALE, NO_INCREASE, NO_SWAP, STALE_FLAGS, Price, RawRound
 from tests.conftest import reverts
 from tests.oracle_bench import (
@@ -118,10 +118,9 @@ def test_marks__feed_of_any_decimals__same_price(chain: RevmChain, decimals: int
 
 def test_marks__no_quote_feed__the_quote_is_the_dollar(chain: RevmChain) -> None:
     built = OracleBench(chain, has_quote=False)
-    built.set_price(ETH + 1)
-    assert built.price() == Price((ETH + 1) * 10**10, PRICE, NO_INCREASE) or built.now
     built.advance(12)
-    assert built.price().newest_wad == (ETH + 1) * 10**10
+    built.set_price(ETH + 1)
+    assert built.price() == Price((ETH + 1) * 10**10, PRICE, 0)
 
 
 @pytest.mark.parametrize("asset", [0, 3, 255, 256, 2**256 - 1])
@@ -410,8 +409,7 @@ def test_marks__any_gas__reverts_or_answers_the_same(bench: OracleBench) -> None
         try:
             assert bench.oracle.marks.call([1, 2], gas=gas) == expected, gas
             served += 1
-        except Exception as error:
-            assert not isinstance(error, AssertionError), error
+        except Reverted:
             refused += 1
     assert refused > 10 and served > 100
 
@@ -440,8 +438,7 @@ def test_poke__any_gas__reverts_or_stores_the_same(bench: OracleBench) -> None:
         try:
             assert stored(gas) == expected, gas
             served += 1
-        except Exception as error:
-            assert not isinstance(error, AssertionError), error
+        except Reverted:
             refused += 1
     assert refused > 5 and served > 20
 
