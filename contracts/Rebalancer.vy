@@ -31,8 +31,8 @@ implements: IMandateHook
 implements: IRebalancer
 
 MAX_STEPS: constant(uint256) = 16
-# Plans made anew after a sale was refused.
-MAX_REPLANS: constant(uint256) = 2
+# The plan, and what is planned anew after a sale was refused.
+MAX_PLANS: constant(uint256) = 3
 SALE_GAS: constant(uint256) = 500_000
 QUOTE_ASSET: constant(uint256) = 0
 
@@ -113,24 +113,21 @@ def clear_policy(account: uint256):
 def on_mandate(account: uint256, guard_word: uint256):
     """@notice Plans and executes; each reason not to act is its own revert."""
     self._check_mandates()
-    plan: IRebalancer.Plan = self._plan(account, guard_word, 0)
-    self._require_ready(plan.code)
     taken: uint256 = 0
     refused: uint256 = 0
-    taken, refused = self._execute(account, plan, 0)
-    for attempt: uint256 in range(MAX_REPLANS):
-        if refused == 0:
-            break
-        plan = self._plan(account, guard_word, refused)
+    for attempt: uint256 in range(MAX_PLANS):
+        plan: IRebalancer.Plan = self._plan(account, guard_word, refused)
+        if attempt == 0:
+            self._require_ready(plan.code)
         if plan.code != READY:
             break
-        more: uint256 = 0
-        still_refused: uint256 = 0
-        more, still_refused = self._execute(account, plan, refused)
-        taken += more
-        if still_refused == refused:
+        newly_taken: uint256 = 0
+        newly_refused: uint256 = 0
+        newly_taken, newly_refused = self._execute(account, plan)
+        taken += newly_taken
+        refused = refused | newly_refused
+        if newly_refused == 0:
             break
-        refused = still_refused
     self._require_progress(taken)
     self._policies[account] = policies._with_last_at(self._policies[account], block.timestamp)
 
@@ -167,13 +164,13 @@ def last_at(account: uint256) -> uint256:
 
 
 @internal
-def _execute(account: uint256, plan: IRebalancer.Plan, refused_: uint256) -> (uint256, uint256):
+def _execute(account: uint256, plan: IRebalancer.Plan) -> (uint256, uint256):
     """
     @dev Returns how many steps were taken and the mask of assets whose sale was refused. A sale is a captured call,
          so that one venue that is down or off its price cannot keep the others from helping.
     """
     taken: uint256 = 0
-    refused: uint256 = refused_
+    refused: uint256 = 0
     adapter: address = self._adapters[account]
     for step: IRebalancer.Step in plan.steps:
         is_taken: bool = True
@@ -384,17 +381,15 @@ def _from_sales(
     """@dev The candidate with the lowest price of health, s / (t rho - s), goes first."""
     plan: IRebalancer.Plan = plan_
     candidates: DynArray[Candidate, MAX_STEPS] = self._candidates(account, picture, target_bps, refused)
-    for round: uint256 in range(len(candidates), bound=MAX_STEPS):
+    for rank: uint256 in range(len(candidates), bound=MAX_STEPS):
         if plan.uncured == 0:
             break
-        best: uint256 = 0
-        for i: uint256 in range(len(candidates), bound=MAX_STEPS):
+        best: uint256 = rank
+        for i: uint256 in range(rank + 1, len(candidates), bound=MAX_STEPS):
             if self._is_cheaper(candidates[i], candidates[best]):
                 best = i
         candidate: Candidate = candidates[best]
-        candidates[best].available = 0
-        if candidate.available == 0:
-            break
+        candidates[best] = candidates[rank]
         # The proceeds are floored to a unit of the quote token.
         needed: uint256 = plan.uncured + UNIT_WAD + sizing.ROUNDING_WAD
         wanted: uint256 = sizing._units_up(
@@ -450,9 +445,7 @@ def _candidates(
 @internal
 @pure
 def _is_cheaper(a: Candidate, b: Candidate) -> bool:
-    """@dev s_a / cure_a < s_b / cure_b without dividing; what is used up is never cheaper."""
-    if a.available == 0 or b.available == 0:
-        return b.available == 0 and a.available != 0
+    """@dev s_a / cure_a < s_b / cure_b without dividing; both cures are positive."""
     return a.cost_bps * convert(b.cure_e10, uint256) < b.cost_bps * convert(a.cure_e10, uint256)
 
 

@@ -314,6 +314,8 @@ def feed_of(asset: uint256) -> (address, uint256, uint256, uint256, uint256):
     @notice Feed, decimals, heartbeat and band.
     """
     feed_word: uint256 = price_marks._feed_words[asset]
+    if feed_word == 0:
+        return empty(address), 0, 0, 0, 0
     return (
         feeds._feed(feed_word),
         feeds._decimals(feed_word),

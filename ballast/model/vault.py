@@ -1,7 +1,8 @@
 """The lending vault in exact integers: every figure of `LendingVault.vy`, to the wei.
 
-Amounts are token units of the asset or share units (six decimals more), times are seconds, rates are named with their
-unit. An operation that the contract refuses raises `VaultRevert` with the contract's reason and changes nothing.
+Amounts are token units of the asset or share units (six decimals more), times are seconds, rates
+are named with their unit. An operation that the contract refuses raises `VaultRevert` with the
+contract's reason and changes nothing.
 """
 
 from __future__ import annotations
@@ -119,7 +120,8 @@ class VaultState:
 class LendingVault:
     """A vault and its share balances. The caller sets `now` (seconds) before each operation.
 
-    `is_busy` stands for a clearing house in the middle of a call. Addresses are any strings; `vault` is the vault's own.
+    `is_busy` stands for a clearing house in the middle of a call. Addresses are any strings;
+    `vault` is the vault's own.
     """
 
     rate: RateParameters

@@ -41,7 +41,16 @@ def parameters(draw: Callable[..., Any]) -> Parameters:
     cap_l = min(max(cap_l, floor_l), 10_000 - cap_init)
     quota = draw(st.integers(1, 2**72 - 1))
     return Parameters(
-        z_init, floor_init, cap_init, z, floor, max(cap, floor), z_l, min(floor_l, cap_l), cap_l, quota
+        z_init,
+        floor_init,
+        cap_init,
+        z,
+        floor,
+        max(cap, floor),
+        z_l,
+        min(floor_l, cap_l),
+        cap_l,
+        quota,
     )
 
 

@@ -1,4 +1,7 @@
-"""The lending vault against its exact model: random lives of a vault, equal to the wei after every step."""
+"""The lending vault against its exact model.
+
+Random lives of a vault, equal to the wei after every step.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,8 @@ STEPS = (
     "cap",
     "busy",
 )
-# What to do, who does it, how much (thousandths of the limit, or a power of ten), a nudge off the exact figure.
+# What to do, who does it, how much (thousandths of the limit, or a power of ten), a nudge off the
+# exact figure.
 Step = tuple[str, int, int, int]
 steps = st.lists(
     st.tuples(st.sampled_from(STEPS), st.integers(0, 2), st.integers(0, 1_060), st.integers(-2, 2)),
@@ -96,11 +100,14 @@ class Life:
         getattr(self, "_" + name.replace(" ", "_"))(who, size, nudge)
         after = self.exact.stored
         assert self.lending.vault.state() == tuple(vars(self.exact.state).values())
-        # I03: shares are those of the holders. I07: the index never falls. I06: neither does the price of a share.
+        # I03: shares are those of the holders. I07: the index never falls. I06: neither does the
+        # price of a share.
         assert after.supply == sum(self.exact.balances.values())
         assert after.index_wad >= before.index_wad
         new, old = self.exact.state, before
-        assert (new.total_assets + 1) * (old.supply + 10**6) >= (old.total_assets + 1) * (new.supply + 10**6)
+        assert (new.total_assets + 1) * (old.supply + 10**6) >= (old.total_assets + 1) * (
+            new.supply + 10**6
+        )
         # I01, I02: what the vault holds is its idle balance and what was given to it, to the wei.
         assert self.lending.tokens(self.lending.vault) == after.idle + self.donated
 
@@ -133,8 +140,8 @@ class Life:
     def replay_events(self) -> None:
         """I46: the vault's events alone, in order, give every figure it stores.
 
-        All but the second of the last accrual: while there is a debt that bears interest it is the time of the last
-        `Accrued`, and otherwise nothing depends on it.
+        All but the second of the last accrual: while there is a debt that bears interest it is the
+        time of the last `Accrued`, and otherwise nothing depends on it.
         """
         supply = idle = debt_shares = reserves = 0
         index_ray = 10**27
@@ -156,14 +163,22 @@ class Life:
             elif name == "Accrued":
                 index_ray, reserves = args.index_ray, args.reserves
         stored = self.exact.stored
-        rebuilt = model.VaultState(supply, idle, stored.accrued_at, debt_shares, index_ray // 10**9, reserves)
+        rebuilt = model.VaultState(
+            supply, idle, stored.accrued_at, debt_shares, index_ray // 10**9, reserves
+        )
         assert rebuilt == stored
-        assert balances == {ZERO_ADDRESS: -supply, **{who: self.exact.balance_of(who) for who in self.lenders}}
+        assert balances == {
+            ZERO_ADDRESS: -supply,
+            **{who: self.exact.balance_of(who) for who in self.lenders},
+        }
 
     # ---- the operations
 
     def _both(self, on_chain: Callable[[], Any], in_model: Callable[[], Any]) -> Any:
-        """Runs both sides; demands the same result or the same refusal. Returns the result, None when refused."""
+        """Runs both sides; demands the same result or the same refusal.
+
+        Returns the result, None when refused.
+        """
         self.exact.now = self.lending.chain.time
         refused, result = "", None
         try:
@@ -190,14 +205,18 @@ class Life:
         limit = self.exact.max_deposit(lender) if size >= 1_000 else 0
         assets = self._amount(size, nudge, limit)
         self._both(
-            lambda: vault.deposit(assets, lender, sender=lender), lambda: self.exact.deposit(assets, lender)
+            lambda: vault.deposit(assets, lender, sender=lender),
+            lambda: self.exact.deposit(assets, lender),
         )
 
     def _mint(self, who: int, size: int, nudge: int) -> None:
         lender, vault = self.lenders[who], self.lending.vault
         limit = self.exact.max_mint(lender) if size >= 1_000 else 0
         shares = self._amount(size, nudge, limit)
-        self._both(lambda: vault.mint(shares, lender, sender=lender), lambda: self.exact.mint(shares, lender))
+        self._both(
+            lambda: vault.mint(shares, lender, sender=lender),
+            lambda: self.exact.mint(shares, lender),
+        )
 
     def _withdraw(self, who: int, size: int, nudge: int) -> None:
         lender, vault = self.lenders[who], self.lending.vault
@@ -220,7 +239,9 @@ class Life:
         self.exact.now = lending.chain.time
         assets = self._amount(size, nudge, self.exact.max_loan)
         shares = self._both(
-            lambda: lending.borrower.lend(lending.vault.address, assets, lending.trader, sender=lending.trader),
+            lambda: lending.borrower.lend(
+                lending.vault.address, assets, lending.trader, sender=lending.trader
+            ),
             lambda: self.exact.lend(assets, lending.trader),
         )
         if shares is not None:
@@ -232,7 +253,9 @@ class Life:
         owed = self.exact.debt_of(held)
         assets = self._amount(size, nudge, owed) if size < 1_000 else max(0, owed + min(nudge, 1))
         shares = self._both(
-            lambda: lending.borrower.repay(lending.vault.address, assets, held, sender=lending.trader),
+            lambda: lending.borrower.repay(
+                lending.vault.address, assets, held, sender=lending.trader
+            ),
             lambda: self.exact.repay(assets, held),
         )
         if shares is not None:
@@ -250,12 +273,16 @@ class Life:
         self.exact.now = self.lending.chain.time
 
     def _accrue(self, who: int, size: int, nudge: int) -> None:
-        self._both(lambda: self.lending.vault.accrue(sender=self.lending.stranger), self.exact.accrue)
+        self._both(
+            lambda: self.lending.vault.accrue(sender=self.lending.stranger), self.exact.accrue
+        )
 
     def _sweep(self, who: int, size: int, nudge: int) -> None:
         before = self.lending.tokens(self.lending.insurance)
         vault = self.lending.vault
-        paid = self._both(lambda: vault.sweep_reserves(sender=self.lending.stranger), self.exact.sweep_reserves)
+        paid = self._both(
+            lambda: vault.sweep_reserves(sender=self.lending.stranger), self.exact.sweep_reserves
+        )
         assert self.lending.tokens(self.lending.insurance) == before + (paid or 0)
 
     def _donate(self, who: int, size: int, nudge: int) -> None:
@@ -295,7 +322,8 @@ class Life:
         cap = CAPS[size % len(CAPS)]
         governor = self.lending.governor
         self._both(
-            lambda: self.lending.vault.set_deposit_cap(cap, sender=governor), lambda: self.exact.set_deposit_cap(cap)
+            lambda: self.lending.vault.set_deposit_cap(cap, sender=governor),
+            lambda: self.exact.set_deposit_cap(cap),
         )
 
     def _busy(self, who: int, size: int, nudge: int) -> None:
@@ -317,9 +345,29 @@ def lending(request: pytest.FixtureRequest) -> Lending:
 
 
 @given(opening=openings, life=steps)
-@example(opening=[], life=[("deposit", 0, 27, 0), ("lend", 0, 1_000, 0), ("wait", 0, 7, 0), ("repay", 0, 1_000, 0)])
-@example(opening=[], life=[("deposit", 0, 9, 0), ("rate", 0, 3, 0), ("lend", 1, 1_000, 0), ("wait", 0, 7, 0), ("accrue", 0, 0, 0)])
-@example(opening=[], life=[("deposit", 0, 1_000, 0), ("lend", 0, 1_000, 0), ("rate", 0, 4, 0), *[("wait", 0, 7, 0)] * 3])
+@example(
+    opening=[],
+    life=[("deposit", 0, 27, 0), ("lend", 0, 1_000, 0), ("wait", 0, 7, 0), ("repay", 0, 1_000, 0)],
+)
+@example(
+    opening=[],
+    life=[
+        ("deposit", 0, 9, 0),
+        ("rate", 0, 3, 0),
+        ("lend", 1, 1_000, 0),
+        ("wait", 0, 7, 0),
+        ("accrue", 0, 0, 0),
+    ],
+)
+@example(
+    opening=[],
+    life=[
+        ("deposit", 0, 1_000, 0),
+        ("lend", 0, 1_000, 0),
+        ("rate", 0, 4, 0),
+        *[("wait", 0, 7, 0)] * 3,
+    ],
+)
 def test_operate__random_life__equals_the_model(
     lending: Lending, opening: list[Step], life: list[Step]
 ) -> None:
@@ -327,7 +375,10 @@ def test_operate__random_life__equals_the_model(
     chain = lending.chain
     with chain.isolated():
         exact = model.LendingVault(
-            rate=model.RateParameters(*RATES[0]), reserve_factor_bps=1_000, deposit_cap=2**95, now=chain.time
+            rate=model.RateParameters(*RATES[0]),
+            reserve_factor_bps=1_000,
+            deposit_cap=2**95,
+            now=chain.time,
         )
         both = Life(lending, exact)
         for step in (*opening, *life):
@@ -362,7 +413,9 @@ def test_utilisation__any_figures__equals_the_model(shell: Any, debt: int, idle:
 
 
 @given(rate=rates, use=st.integers(0, 10**18), more=st.integers(0, 10**18))
-def test_rate__any_parameters__equals_the_model(shell: Any, rate: model.RateParameters, use: int, more: int) -> None:
+def test_rate__any_parameters__equals_the_model(
+    shell: Any, rate: model.RateParameters, use: int, more: int
+) -> None:
     """I09: monotone in the utilisation, bounded, and without a step at the kink."""
     curve = (rate.base_bps, rate.slope_low_bps, rate.slope_high_bps, rate.kink_bps)
     here = shell.rate_ray_up(use, *curve)
@@ -370,7 +423,8 @@ def test_rate__any_parameters__equals_the_model(shell: Any, rate: model.RatePara
     assert here <= shell.rate_ray_up(min(10**18, use + more), *curve)
     kink_wad = rate.kink_bps * 10**14
     at, below, above = (shell.rate_ray_up(kink_wad + step, *curve) for step in (0, -1, 1))
-    # One step of 1e-18 of utilisation moves the rate by its slope times 1e-18, at most 1,049% a year, and a rounding.
+    # One step of 1e-18 of utilisation moves the rate by its slope times 1e-18, at most 1,049% a
+    # year, and a rounding.
     assert at - below <= 1 + 2**20 * 10**23 // (kink_wad * model.YEAR_S) + 1
     assert above - at <= 1 + 2**20 * 10**23 // ((10**18 - kink_wad) * model.YEAR_S) + 1
     full = shell.rate_ray_up(10**18, *curve)
@@ -380,7 +434,9 @@ def test_rate__any_parameters__equals_the_model(shell: Any, rate: model.RatePara
 @given(rate_ray=st.integers(0, 2**100), elapsed_s=st.integers(0, 2**64))
 @example(rate_ray=2**100, elapsed_s=2**64)
 @example(rate_ray=0, elapsed_s=UNLIMITED)
-def test_growth__any_rate_and_time__equals_the_model(shell: Any, rate_ray: int, elapsed_s: int) -> None:
+def test_growth__any_rate_and_time__equals_the_model(
+    shell: Any, rate_ray: int, elapsed_s: int
+) -> None:
     """T47: saturates, at least the simple interest, never above the exponential."""
     growth = shell.growth_ray_down(rate_ray, elapsed_s)
     assert growth == model.growth_ray_down(rate_ray, elapsed_s)

@@ -8,9 +8,9 @@
         world.system.mandates.rebalance(account, sender=world.keeper)
 
 Tests take the `world` fixture (`tests/support/fixtures.py`), which is isolated already. Prices,
-amounts and values in arguments are whole quote tokens or whole tokens, as int, str or Decimal; what
-ends in `_wad` or `_units` is an exact integer. A transaction is a block of its own, 12 seconds after
-the one before.
+amounts and values in arguments are whole quote tokens or whole tokens, as int, str or Decimal;
+what ends in `_wad` or `_units` is an exact integer. A transaction is a block of its own, 12 seconds
+after the one before.
 """
 
 from __future__ import annotations
@@ -197,8 +197,8 @@ class World:
         """
         answer = to_wad(price) // 10 ** (18 - FEED_DECIMALS)
         self.feeds[name].set_answer(answer, sender=self.governor)
-        if name != QUOTE:
-            self.set_venue_price(name, fee_ppm=fee_ppm)
+        for moved in self.names if name == QUOTE else [name]:
+            self.set_venue_price(moved, fee_ppm=fee_ppm)
         if is_poked:
             self.poke(None if name == QUOTE else [name])
         else:

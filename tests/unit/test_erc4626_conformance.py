@@ -1,7 +1,8 @@
 """ERC-4626, clause by clause: checks C01 to C61 in seven states at three precisions.
 
-The states are those of `lending_kit.STATES`. Where entry or exit is barred (at the cap, or while the clearing house is
-busy) a check of an action demands the refusal and that nothing changed; a check of a view demands the truth all the same.
+The states are those of `lending_kit.STATES`. Where entry or exit is barred (at the cap, or while
+the clearing house is busy) a check of an action demands the refusal and that nothing changed; a
+check of a view demands the truth all the same.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from tests.lending_kit import STATES, UNLIMITED, YEAR_S, ZERO_ADDRESS, Lending, 
 
 VIRTUAL_SHARES = 10**6
 DECIMALS = (6, 8, 18)
-# Figures that no honest caller passes and no view may choke on: sums of all shares stay below 2**128.
+# Figures that no honest caller passes and no view may choke on: sums of all shares stay below
+# 2**128.
 LARGEST = 2**128
 
 
@@ -53,7 +55,9 @@ class World:
     @property
     def share_amounts(self) -> tuple[int, ...]:
         """Share amounts to try."""
-        return tuple(amount * VIRTUAL_SHARES + odd for amount in self.amounts for odd in (0, 1, 500_001))
+        return tuple(
+            amount * VIRTUAL_SHARES + odd for amount in self.amounts for odd in (0, 1, 500_001)
+        )
 
     def ensure_shares(self) -> int:
         """Shares of the lender, who deposits first where nobody has."""
@@ -165,7 +169,9 @@ def total_assets_includes_yield(world: World) -> None:
 # ---- conversions
 
 
-def _without_fees(world: World, name: str, amounts: tuple[int, ...], numerator: int, denominator: int) -> None:
+def _without_fees(
+    world: World, name: str, amounts: tuple[int, ...], numerator: int, denominator: int
+) -> None:
     convert = world.lending.vault.function(name)
     for amount in amounts:
         assert convert(amount) == amount * numerator // denominator
@@ -181,11 +187,14 @@ def _independent_of_caller(world: World, name: str, amounts: tuple[int, ...]) ->
 def _without_slippage(world: World, name: str, amounts: tuple[int, ...]) -> None:
     convert = world.lending.vault.function(name)
     for amount in amounts:
-        # A thousand times the amount is worth a thousand times as much, but for the rounding of the small one.
+        # A thousand times the amount is worth a thousand times as much, but for the rounding of the
+        # small one.
         assert 0 <= convert(1_000 * amount) - 1_000 * convert(amount) < 1_000
 
 
-def _rounds_down(world: World, name: str, amounts: tuple[int, ...], numerator: int, denominator: int) -> None:
+def _rounds_down(
+    world: World, name: str, amounts: tuple[int, ...], numerator: int, denominator: int
+) -> None:
     convert = world.lending.vault.function(name)
     for amount in amounts:
         result = convert(amount)
@@ -383,7 +392,11 @@ def _ignores_limits(world: World, preview: str, action: str, amount: int) -> Non
     lending.set_busy()
     # A caller without tokens, without approval and without shares.
     assert function.call(amount, sender=lending.stranger) == open_price > 0
-    args = (amount, lending.stranger) if action in ("deposit", "mint") else (amount, lending.stranger, lending.stranger)
+    args = (
+        (amount, lending.stranger)
+        if action in ("deposit", "mint")
+        else (amount, lending.stranger, lending.stranger)
+    )
     with reverts("vault: clearinghouse busy"):
         lending.vault.function(action)(*args, sender=lending.stranger)
 
@@ -396,7 +409,9 @@ def preview_deposit_ignores_limits(world: World) -> None:
 @conforms("C28")
 def preview_deposit_includes_fees_of_which_there_are_none(world: World) -> None:
     for amount in world.amounts:
-        assert world.lending.vault.previewDeposit(amount) == world.lending.vault.convertToShares(amount)
+        assert world.lending.vault.previewDeposit(amount) == world.lending.vault.convertToShares(
+            amount
+        )
 
 
 @conforms("C29")
@@ -533,7 +548,12 @@ def mint_emits_deposit(world: World) -> None:
     [event] = lending.vault.events(receipt, "Deposit")
     paid = before - lending.tokens(lending.attacker)
     assert receipt.return_value == paid
-    assert event.args._asdict() == {"sender": lending.attacker, "owner": lending.stranger, "assets": paid, "shares": amount}
+    assert event.args._asdict() == {
+        "sender": lending.attacker,
+        "owner": lending.stranger,
+        "assets": paid,
+        "shares": amount,
+    }
 
 
 @conforms("C41")
@@ -556,7 +576,11 @@ def mint_reverts_unless_all_is_minted(world: World) -> None:
     with reverts(world.bars_entry or "mock: balance too low"):
         lending.vault.mint(too_many, lending.stranger, sender=lending.stranger)
     with reverts(world.bars_entry or "vault: deposit cap"):
-        lending.vault.mint(lending.vault.previewDeposit(_room(world)) + 1, lending.attacker, sender=lending.attacker)
+        lending.vault.mint(
+            lending.vault.previewDeposit(_room(world)) + 1,
+            lending.attacker,
+            sender=lending.attacker,
+        )
     assert lending.shares(lending.stranger) == 0
 
 
@@ -600,7 +624,8 @@ def max_withdraw_knows_all_limits(world: World) -> None:
     idle = lending.vault.state().idle
     worth = lending.vault.convertToAssets(shares)
     assert lending.vault.maxWithdraw(lending.lender) == (0 if world.bars_exit else min(worth, idle))
-    # Reserves are in no share: all shares together are worth less than idle and debt by at least the reserves.
+    # Reserves are in no share: all shares together are worth less than idle and debt by at least
+    # the reserves.
     reserves = lending.vault.state().reserves
     everything = lending.vault.convertToAssets(lending.vault.totalSupply())
     assert everything <= idle + lending.vault.total_debt() - reserves
@@ -644,7 +669,9 @@ def max_redeem_knows_all_limits(world: World) -> None:
     if world.bars_exit:
         assert most == 0
     else:
-        assert most == shares or lending.vault.previewRedeem(most) <= idle < lending.vault.previewRedeem(most + 1)
+        assert most == shares or lending.vault.previewRedeem(
+            most
+        ) <= idle < lending.vault.previewRedeem(most + 1)
     lending.set_busy()
     assert lending.vault.maxRedeem(lending.lender) == 0
 
@@ -701,7 +728,9 @@ def _emits_withdraw(world: World, action: str, amount: int) -> None:
     if not world.left(action, amount):
         return
     before = (lending.shares(lending.lender), lending.tokens(lending.stranger))
-    receipt = lending.vault.function(action)(amount, lending.stranger, lending.lender, sender=lending.lender)
+    receipt = lending.vault.function(action)(
+        amount, lending.stranger, lending.lender, sender=lending.lender
+    )
     [event] = lending.vault.events(receipt, "Withdraw")
     burnt = before[0] - lending.shares(lending.lender)
     sent = lending.tokens(lending.stranger) - before[1]
@@ -809,7 +838,10 @@ def redeem_burns_exactly_the_shares_or_reverts(world: World) -> None:
     shares = _payable(world) * VIRTUAL_SHARES // 3 + 2 * VIRTUAL_SHARES
     before = (lending.shares(lending.lender), lending.vault.totalSupply())
     if world.left("redeem", shares):
-        assert (lending.shares(lending.lender), lending.vault.totalSupply()) == (before[0] - shares, before[1] - shares)
+        assert (lending.shares(lending.lender), lending.vault.totalSupply()) == (
+            before[0] - shares,
+            before[1] - shares,
+        )
     _emits_withdraw(world, "redeem", shares // 2)
     with lending.chain.isolated():
         _spends_allowance(world, "redeem", shares // 4)
@@ -833,14 +865,24 @@ def shares_are_an_erc20_with_metadata(world: World) -> None:
     world.ensure_shares()
     assert (vault.function("name")(), vault.symbol()) == ("Ballast Lent Quote", "blQ")
     assert vault.decimals() == lending.decimals + 6 >= lending.asset.decimals()
-    assert vault.totalSupply() == lending.shares(lending.lender) + lending.shares(lending.other_lender)
+    assert vault.totalSupply() == lending.shares(lending.lender) + lending.shares(
+        lending.other_lender
+    )
     shares = lending.shares(lending.lender)
     receipt = vault.transfer(lending.attacker, shares // 3, sender=lending.lender)
     [event] = vault.events(receipt, "Transfer")
-    assert event.args._asdict() == {"sender": lending.lender, "receiver": lending.attacker, "value": shares // 3}
+    assert event.args._asdict() == {
+        "sender": lending.lender,
+        "receiver": lending.attacker,
+        "value": shares // 3,
+    }
     receipt = vault.approve(lending.stranger, 7, sender=lending.attacker)
     [event] = vault.events(receipt, "Approval")
-    assert event.args._asdict() == {"owner": lending.attacker, "spender": lending.stranger, "value": 7}
+    assert event.args._asdict() == {
+        "owner": lending.attacker,
+        "spender": lending.stranger,
+        "value": 7,
+    }
     vault.transferFrom(lending.attacker, lending.other_lender, 7, sender=lending.stranger)
     with reverts("erc20: insufficient allowance"):
         vault.transferFrom(lending.attacker, lending.other_lender, 1, sender=lending.stranger)
@@ -908,7 +950,10 @@ def inflation_costs_more_than_it_takes(world: World) -> None:
 @exceeds
 def conversions_are_monotone(world: World) -> None:
     vault = world.lending.vault
-    for convert, amounts in ((vault.convertToShares, world.amounts), (vault.convertToAssets, world.share_amounts)):
+    for convert, amounts in (
+        (vault.convertToShares, world.amounts),
+        (vault.convertToAssets, world.share_amounts),
+    ):
         results = [convert(amount) for amount in sorted(amounts)]
         assert results == sorted(results)
         assert results[-1] > results[0]
@@ -917,14 +962,24 @@ def conversions_are_monotone(world: World) -> None:
 @exceeds
 def nothing_converts_to_nothing(world: World) -> None:
     vault = world.lending.vault
-    for name in ("convertToShares", "convertToAssets", "previewDeposit", "previewMint", "previewWithdraw", "previewRedeem"):
+    for name in (
+        "convertToShares",
+        "convertToAssets",
+        "previewDeposit",
+        "previewMint",
+        "previewWithdraw",
+        "previewRedeem",
+    ):
         assert vault.function(name)(0) == 0
 
 
 @exceeds
 def conversions_are_weakly_additive(world: World) -> None:
     vault = world.lending.vault
-    for convert, amounts in ((vault.convertToShares, world.amounts), (vault.convertToAssets, world.share_amounts)):
+    for convert, amounts in (
+        (vault.convertToShares, world.amounts),
+        (vault.convertToAssets, world.share_amounts),
+    ):
         for a in amounts[1::2]:
             for b in amounts[::3]:
                 assert convert(a) + convert(b) <= convert(a + b)
@@ -954,7 +1009,9 @@ def dust_favours_the_vault(world: World) -> None:
 def minting_nothing_reverts(world: World) -> None:
     lending = world.lending
     for action in ("deposit", "mint"):
-        with reverts("vault: clearinghouse busy" if world.state == "busy" else "vault: zero amount"):
+        with reverts(
+            "vault: clearinghouse busy" if world.state == "busy" else "vault: zero amount"
+        ):
             lending.vault.function(action)(0, lending.attacker, sender=lending.attacker)
 
 

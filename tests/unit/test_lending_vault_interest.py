@@ -40,18 +40,24 @@ def lending(deployed: Lending) -> Iterator[Lending]:
     # 1% + 4% * u / 80% up to the kink, 5% + 60% * (u - 80%) / 20% above it
     [(1, 1.05), (40, 3.0), (80, 5.0), (90, 35.0), (92, 41.0)],
 )
-def test_rate__by_use__follows_the_kink(lending: Lending, lent_percent: int, yearly_percent: float) -> None:
+def test_rate__by_use__follows_the_kink(
+    lending: Lending, lent_percent: int, yearly_percent: float
+) -> None:
     """I09."""
     lending.lend(100 * lent_percent * lending.unit)
     assert lending.vault.utilisation_wad() == lent_percent * 10**16
-    assert lending.vault.borrow_rate_ray() * YEAR_S / RAY == pytest.approx(yearly_percent / 100, rel=1e-12)
+    assert lending.vault.borrow_rate_ray() * YEAR_S / RAY == pytest.approx(
+        yearly_percent / 100, rel=1e-12
+    )
 
 
 def test_utilisation__whatever_happens__stays_within_one(lending: Lending) -> None:
     """T03, I09: no debt, full use, donations, decades of interest."""
     assert lending.vault.utilisation_wad() == 0
     lending.lend(lending.vault.max_loan())
-    lending.vault.withdraw(lending.vault.state().idle, lending.lender, lending.lender, sender=lending.lender)
+    lending.vault.withdraw(
+        lending.vault.state().idle, lending.lender, lending.lender, sender=lending.lender
+    )
     assert lending.vault.state().idle == 0
     assert lending.vault.utilisation_wad() == WAD
     top = lending.vault.borrow_rate_ray()
@@ -63,7 +69,10 @@ def test_utilisation__whatever_happens__stays_within_one(lending: Lending) -> No
 
 @pytest.mark.parametrize("wait_s", [1, 12, 3_600, 86_400, 30 * 86_400, YEAR_S])
 def test_accrue__steady_use__grows_as_the_exponential(lending: Lending, wait_s: int) -> None:
-    """Against the exponential itself: three terms are short of it by less than (rate * time)**4 / 24."""
+    """Against the exponential itself.
+
+    Three terms are short of it by less than (rate * time)**4 / 24.
+    """
     shares = lending.lend(9_000 * lending.unit)
     x = lending.vault.borrow_rate_ray() / RAY * wait_s
     lending.chain.advance(wait_s)
@@ -112,7 +121,9 @@ def test_views__before_an_accrual__show_what_it_stores(lending: Lending) -> None
     assert shown() == before
 
 
-@pytest.mark.parametrize("action", ["deposit", "mint", "withdraw", "redeem", "lend", "repay", "sweep", "rate"])
+@pytest.mark.parametrize(
+    "action", ["deposit", "mint", "withdraw", "redeem", "lend", "repay", "sweep", "rate"]
+)
 def test_act__without_an_accrual_first__is_the_same_as_with(lending: Lending, action: str) -> None:
     """T43: every entry accrues before it does anything."""
     shares = lending.lend(7_000 * lending.unit)
@@ -196,7 +207,10 @@ def test_accrue__interest__belongs_to_lenders_and_reserves(lending: Lending) -> 
         assert abs(set_aside - interest * RESERVE_FACTOR_BPS // 10_000) <= 1
         debt, total = lending.vault.total_debt(), lending.vault.totalAssets()
         idle = lending.vault.state().idle
-        assert total in (idle + debt - lending.vault.state().reserves, idle + debt - 1 - lending.vault.state().reserves)
+        assert total in (
+            idle + debt - lending.vault.state().reserves,
+            idle + debt - 1 - lending.vault.state().reserves,
+        )
 
 
 def test_sweep_reserves__enough_idle__pays_all(lending: Lending) -> None:
@@ -216,7 +230,9 @@ def test_sweep_reserves__enough_idle__pays_all(lending: Lending) -> None:
 def test_sweep_reserves__short_of_idle__pays_what_is_there(lending: Lending) -> None:
     shares = lending.lend(9_200 * lending.unit)
     lending.chain.advance(5 * YEAR_S)
-    lending.vault.withdraw(lending.vault.state().idle - 7, lending.lender, lending.lender, sender=lending.lender)
+    lending.vault.withdraw(
+        lending.vault.state().idle - 7, lending.lender, lending.lender, sender=lending.lender
+    )
     reserves, total = lending.vault.state().reserves, lending.vault.totalAssets()
     assert reserves > 7
     assert lending.vault.sweep_reserves(sender=lending.stranger).return_value == 7
@@ -236,7 +252,10 @@ def test_sweep_and_skim__clearinghouse_busy__revert(lending: Lending) -> None:
 
 
 def test_reserves__all_redeemed__remain_for_insurance(lending: Lending) -> None:
-    """C44: reserves belong to no share; after the last lender has left they are still there in full."""
+    """C44.
+
+    Reserves belong to no share; after the last lender has left they are still there in full.
+    """
     shares = lending.lend(9_000 * lending.unit)
     lending.chain.advance(YEAR_S)
     lending.repay(lending.vault.debt_of(shares), shares)
@@ -274,7 +293,8 @@ def test_accrue__ten_idle_years_at_the_highest_rate__bricks_nothing(lending: Len
     shares = lending.lend(10 * lending.unit)
     lending.chain.advance(10 * YEAR_S)
     owed = lending.vault.debt_of(shares)
-    # An exponent of one hundred: 100 + 100**2 / 2 + 100**3 / 6 times the loan; beyond the index's width it saturates.
+    # An exponent of one hundred: 100 + 100**2 / 2 + 100**3 / 6 times the loan; beyond the index's
+    # width it saturates.
     assert owed == -(-10 * lending.unit * MAX_INDEX_WAD // WAD)
     vault, lender = lending.vault, lending.lender
     lending.fund(lending.trader, owed)

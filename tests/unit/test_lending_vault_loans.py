@@ -38,7 +38,9 @@ def _debt_up(lending: Lending) -> int:
 def test_lend__by_the_clearinghouse__books_and_pays(lending: Lending) -> None:
     assets = 1_234 * lending.unit + 5
     before = lending.tokens(lending.trader)
-    receipt = lending.borrower.lend(lending.vault.address, assets, lending.trader, sender=lending.trader)
+    receipt = lending.borrower.lend(
+        lending.vault.address, assets, lending.trader, sender=lending.trader
+    )
     shares = receipt.return_value
     assert shares == assets  # the index is one
     assert lending.tokens(lending.trader) == before + assets
@@ -64,7 +66,9 @@ def test_lend__index_above_one__rounds_the_shares_up(lending: Lending) -> None:
         assert lending.vault.totalAssets() >= total
 
 
-@pytest.mark.parametrize("actor", ["governor", "lender", "insurance", "trader", "attacker", "stranger"])
+@pytest.mark.parametrize(
+    "actor", ["governor", "lender", "insurance", "trader", "attacker", "stranger"]
+)
 def test_lend_and_repay__not_the_clearinghouse__reverts(lending: Lending, actor: str) -> None:
     sender = getattr(lending, actor)
     with reverts("vault: not the clearinghouse"):
@@ -101,7 +105,9 @@ def test_lend__at_the_limit__stops_at_92_percent(lending: Lending) -> None:
 def test_max_loan__use_beyond_the_limit__is_zero(lending: Lending) -> None:
     """Withdrawals and interest carry the use above the limit; nothing underflows."""
     lending.lend(lending.vault.max_loan())
-    lending.vault.withdraw(700 * lending.unit, lending.lender, lending.lender, sender=lending.lender)
+    lending.vault.withdraw(
+        700 * lending.unit, lending.lender, lending.lender, sender=lending.lender
+    )
     assert lending.vault.utilisation_wad() > 92 * 10**16
     assert lending.vault.max_loan() == 0
     lending.chain.advance(50 * YEAR_S)
@@ -143,7 +149,10 @@ def test_repay__everything__burns_everything(lending: Lending) -> None:
     [event] = lending.vault.events(receipt, "Repaid")
     assert event.args._asdict() == {"assets": owed, "shares": shares}
     state = lending.vault.state()
-    assert (state.debt_shares, state.idle) == (0, 10_000 * lending.unit - (4_321 * lending.unit + 1) + owed)
+    assert (state.debt_shares, state.idle) == (
+        0,
+        10_000 * lending.unit - (4_321 * lending.unit + 1) + owed,
+    )
     assert _debt_up(lending) == 0
 
 
@@ -191,7 +200,9 @@ def test_repay__tokens_missing__reverts(lending: Lending) -> None:
     shares = lending.lend(1_000 * lending.unit)
     for assets in (1, 1_000 * lending.unit):
         with reverts("vault: repayment missing"):
-            lending.borrower.book_repayment(lending.vault.address, assets, shares, sender=lending.trader)
+            lending.borrower.book_repayment(
+                lending.vault.address, assets, shares, sender=lending.trader
+            )
 
 
 def test_repay__by_shares_of_another__never_pays_off(lending: Lending) -> None:

@@ -77,11 +77,17 @@ def test_set__by_anyone_else__reverts(lending: Lending, setter: str, actor: str)
     ("setter", "event", "args"),
     [
         ("set_rate", "RateUpdated", {"old": RATE, "new": NEW_RATE}),
-        ("set_reserve_factor", "ReserveFactorUpdated", {"old_bps": RESERVE_FACTOR_BPS, "new_bps": 77}),
+        (
+            "set_reserve_factor",
+            "ReserveFactorUpdated",
+            {"old_bps": RESERVE_FACTOR_BPS, "new_bps": 77},
+        ),
         ("set_deposit_cap", "DepositCapUpdated", {"old": CAP_TOKENS * 10**6, "new": 123_456}),
     ],
 )
-def test_set__by_the_owner__logs_old_and_new(lending: Lending, setter: str, event: str, args: dict[str, Any]) -> None:
+def test_set__by_the_owner__logs_old_and_new(
+    lending: Lending, setter: str, event: str, args: dict[str, Any]
+) -> None:
     """One event for what was set, none for what was not."""
     receipt = lending.vault.function(setter)(SETTERS[setter][0], sender=lending.governor)
     [logged] = lending.vault.events(receipt)
@@ -115,7 +121,9 @@ def test_set_insurance_receiver__by_the_owner__logs_old_and_new(lending: Lending
         ("set_insurance_receiver", "vault", "vault: bad receiver"),
     ],
 )
-def test_set__out_of_bounds__reverts(lending: Lending, setter: str, value: Any, reason: str) -> None:
+def test_set__out_of_bounds__reverts(
+    lending: Lending, setter: str, value: Any, reason: str
+) -> None:
     before = _parameters(lending)
     with reverts(reason):
         given_value = lending.vault.address if value == "vault" else value
@@ -318,20 +326,14 @@ def test_enter__clearinghouse_not_yet_deployed__is_closed(lending: Lending) -> N
 
 # ---- the list of entries
 
-ERC20 = {
-    "name", "symbol", "decimals", "totalSupply", "balanceOf", "allowance",
-    "transfer", "transferFrom", "approve", "permit", "nonces", "DOMAIN_SEPARATOR", "eip712Domain",
-}  # fmt: skip
-ERC4626 = {
-    "asset", "totalAssets", "convertToShares", "convertToAssets",
-    "maxDeposit", "previewDeposit", "deposit", "maxMint", "previewMint", "mint",
-    "maxWithdraw", "previewWithdraw", "withdraw", "maxRedeem", "previewRedeem", "redeem",
-}  # fmt: skip
-ANYONE = {"accrue", "sweep_reserves", "skim", "accept_ownership"}
-CLEARINGHOUSE_ONLY = {"lend", "repay"}
-OWNER_ONLY = {*SETTERS, "transfer_ownership"}
-VIEWS = {
-    "state", "debt_of", "debt_index_ray", "total_debt", "max_loan", "utilisation_wad", "borrow_rate_ray",
+    ERC20 = { "name", "symbol", "decimals", "totalSupply", "balanceOf", "allowance", "transfer",
+    "transferFrom", "approve", "permit", "nonces", "DOMAIN_SEPARATOR", "eip712Domain", }  # fmt:
+    skip ERC4626 = { "asset", "totalAssets", "convertToShares", "convertToAssets", "maxDeposit",
+    "previewDeposit", "deposit", "maxMint", "previewMint", "mint", "maxWithdraw", "previewWithdraw",
+    "withdraw", "maxRedeem", "previewRedeem", "redeem", }  # fmt: skip ANYONE = {"accrue",
+    "sweep_reserves", "skim", "accept_ownership"} CLEARINGHOUSE_ONLY = {"lend", "repay"} OWNER_ONLY
+    = {*SETTERS, "transfer_ownership"} VIEWS = { "state", "debt_of", "debt_index_ray", "total_debt",
+    "max_loan", "utilisation_wad", "borrow_rate_ray",
     "rate_parameters", "reserve_factor_bps", "deposit_cap", "insurance_receiver", "CLEARINGHOUSE",
     "owner", "pending_owner",
 }  # fmt: skip
@@ -344,7 +346,9 @@ def test_entries__of_the_vault__are_these_and_no_others() -> None:
     lists = [ERC20, ERC4626, ANYONE, CLEARINGHOUSE_ONLY, OWNER_ONLY, VIEWS]
     assert set(functions) == set().union(*lists)
     assert sum(map(len, lists)) == len(functions)
-    views = {name for name, entry in functions.items() if entry["stateMutability"] in ("view", "pure")}
+    views = {
+        name for name, entry in functions.items() if entry["stateMutability"] in ("view", "pure")
+    }
     assert views & (ANYONE | CLEARINGHOUSE_ONLY | OWNER_ONLY) == set()
     assert views >= VIEWS
     assert "payable" not in json.dumps(abi).replace("nonpayable", "")  # T40

@@ -113,7 +113,9 @@ def deployed() -> Lending:
 
 @pytest.fixture
 def lending(deployed: Lending) -> Iterator[Lending]:
-    """500 tokens lent, 200 borrowed a year ago, nine given away; the token calls whom it is told to."""
+    """500 tokens lent, 200 borrowed a year ago, nine given away; the token calls whom it is told to.
+
+    """
     with deployed.chain.isolated():
         yield deployed
 
@@ -132,11 +134,11 @@ def _moves(lending: Lending) -> dict[str, Callable[[], Any]]:
     }
 
 
-MOVES = ("deposit", "mint", "withdraw", "redeem", "lend", "sweep_reserves", "skim")
-# Entries of snekmate's modules and constants: they hold no price and touch no figure of the vault.
-UNLOCKED = {
-    "name", "symbol", "decimals", "balanceOf", "allowance", "transfer", "transferFrom", "approve", "permit", "nonces",
-    "DOMAIN_SEPARATOR", "eip712Domain", "owner", "pending_owner", "transfer_ownership", "accept_ownership",
+    MOVES = ("deposit", "mint", "withdraw", "redeem", "lend", "sweep_reserves", "skim") # Entries of
+    snekmate's modules and constants: they hold no price and touch no figure of the vault. UNLOCKED
+    = { "name", "symbol", "decimals", "balanceOf", "allowance", "transfer", "transferFrom",
+    "approve", "permit", "nonces", "DOMAIN_SEPARATOR", "eip712Domain", "owner", "pending_owner",
+    "transfer_ownership", "accept_ownership",
     "asset",
 }  # fmt: skip
 
@@ -151,11 +153,18 @@ def _payloads(vault: Contract) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("move", MOVES)
 def test_callback__into_any_function__meets_the_lock(lending: Lending, move: str) -> None:
-    """T16, T33, T35: from inside a move every function and every price is locked, by a revert without a reason."""
+    """T16, T33, T35.
+
+    From inside a move every function and every price is locked, by a revert without a reason.
+    """
     act = _moves(lending)[move]
     with lending.chain.isolated():
         act()
-        undisturbed = (lending.figures(), lending.tokens(lending.vault), lending.shares(lending.lender))
+        undisturbed = (
+            lending.figures(),
+            lending.tokens(lending.vault),
+            lending.shares(lending.lender),
+        )
     unlocked = set()
     for name, payload in _payloads(lending.vault).items():
         with lending.chain.isolated():
@@ -174,7 +183,10 @@ def test_callback__into_any_function__meets_the_lock(lending: Lending, move: str
 
 @pytest.mark.parametrize("move", MOVES)
 def test_callback__through_the_clearinghouse__meets_the_lock(lending: Lending, move: str) -> None:
-    """T34 on the vault's side: the borrower cannot be talked into a loan in the middle of a move."""
+    """T34 on the vault's side.
+
+    The borrower cannot be talked into a loan in the middle of a move.
+    """
     borrower, vault = lending.borrower, lending.vault
     for payload in (
         borrower.lend.encode(vault.address, UNIT, lending.attacker),
@@ -238,7 +250,10 @@ def test_permit__signed__sets_an_allowance_once() -> None:
         with reverts("erc20: invalid signature"):
             vault.permit(*forged, sender=lending.attacker)
     vault.permit(*good, sender=lending.attacker)
-    assert (vault.allowance(signer.address, lending.stranger), vault.nonces(signer.address)) == (5, 1)
+    assert (vault.allowance(signer.address, lending.stranger), vault.nonces(signer.address)) == (
+        5,
+        1,
+    )
     with reverts("erc20: invalid signature"):
         vault.permit(*good, sender=lending.attacker)
     late = (signer.address, lending.stranger, 9, deadline, *signature(9, 1, deadline))

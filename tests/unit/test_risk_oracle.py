@@ -1,4 +1,4 @@
-"""RiskOracle.marks: which rounds are believed, what is answered for the others, and nobody is blocked."""
+"""RiskOracle.marks: which rounds are believed, and what is answered for the others."""
 
 from __future__ import annotations
 
@@ -364,9 +364,7 @@ def test_marks__sequencer_status_never_set__counts_as_down(chain: RevmChain) -> 
 
 
 @pytest.mark.parametrize("mode", [REVERTS, BURNS, SHORT])
-def test_marks__feed_fails__last_good_price_and_others_unaffected(
-    bad: BadAsset, mode: int
-) -> None:
+def test_marks__feed_fails__last_good_price_and_others_unaffected(bad: BadAsset, mode: int) -> None:
     """T23"""
     bad.misbehave(mode)
     words = bad.bench.oracle.marks([1, 9, 2])
@@ -447,7 +445,7 @@ def test_poke__any_gas__reverts_or_stores_the_same(bench: OracleBench) -> None:
 
 
 def test_marks__round_made_in_this_block__both_prices(bench: OracleBench) -> None:
-    """A13, T30: whoever reads before and after an update in one block cannot choose the better one."""
+    """A13, T30: reading before and after an update in one block gives no choice of price."""
     bench.advance(12)
     early = bench.price()
     bench.set_price(2_100 * 10**8)
@@ -613,6 +611,6 @@ def test_bench__model_and_contract__share_their_rounds(bench: OracleBench) -> No
     newest = bench.model.assets[1].feed.newest
     assert newest is not None
     raw: Contract = bench.feeds[1]
-    assert RawRound(raw.latestRoundData()[0], raw.latestRoundData()[1], raw.latestRoundData()[3]) == (
-        RawRound(newest.id, newest.answer, newest.updated_at)
-    )
+    assert RawRound(
+        raw.latestRoundData()[0], raw.latestRoundData()[1], raw.latestRoundData()[3]
+    ) == (RawRound(newest.id, newest.answer, newest.updated_at))
