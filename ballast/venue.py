@@ -262,6 +262,18 @@ class Arbitrageur:
             return None
         low, high = sorted((pool.token, pool.quote), key=_number)
         sold, bought = (low, high) if target < present else (high, low)
+        return self._swap(pool, sold, bought, target)
+
+    def buy_back(self, asset: str, answer: int) -> Receipt:
+        """Bring the pool of ``asset`` up to ``answer`` right behind a sale in the same block.
+
+        Nothing is read, so the sale need not be mined yet. The transaction fails when the pool is
+        not below the answer.
+        """
+        pool = self.venue.pools[asset]
+        return self._swap(pool, pool.quote, pool.token, pool.sqrt_price_x96(answer))
+
+    def _swap(self, pool: Pool, sold: Contract, bought: Contract, target: int) -> Receipt:
         self.swaps += 1
         receipt: Receipt = self.venue.router.exactInputSingle(
             (

@@ -141,7 +141,7 @@ def __init__(
     erc20.__init__(name_, symbol_, decimals + DECIMALS_OFFSET, name_, "1")
     ownable_2step._transfer_ownership(owner_)
 
-    self._pool = lending_state._pack_pool(0, 0, self._now())
+    self._store_pool(0, 0)
     self._loans = lending_state._pack_loans(0, WAD, 0)
     self._set_insurance_receiver(insurance_receiver_)
     self._set_terms(
@@ -669,7 +669,7 @@ def _enter(
     erc20.balanceOf[receiver] += shares
     log IERC20.Transfer(sender=empty(address), receiver=receiver, value=shares)
     log IERC4626.Deposit(sender=msg.sender, owner=receiver, assets=assets, shares=shares)
-    safe_token._pull(ASSET, msg.sender, assets)
+    safe_token._pull_to(ASSET, msg.sender, self, assets)
 
 
 @internal
@@ -727,7 +727,7 @@ def _accrue() -> (uint256, uint256, uint256):
     """
     pool: uint256 = self._pool
     loans: uint256 = self._loans
-    now_s: uint256 = self._now()
+    now_s: uint256 = min(block.timestamp, lending_state.MAX_TIME_S)
     index_wad: uint256 = 0
     reserves: uint256 = 0
     debt: uint256 = 0
@@ -798,7 +798,7 @@ def _book() -> (uint256, uint256, uint256):
 def _state() -> ILendingVault.LendingState:
     pool: uint256 = self._pool
     loans: uint256 = self._loans
-    now_s: uint256 = self._now()
+    now_s: uint256 = min(block.timestamp, lending_state.MAX_TIME_S)
     index_wad: uint256 = 0
     reserves: uint256 = 0
     debt: uint256 = 0
@@ -819,25 +819,19 @@ def _index_now_wad() -> uint256:
     index_wad: uint256 = 0
     reserves: uint256 = 0
     debt: uint256 = 0
-    index_wad, reserves, debt = self._with_interest(self._pool, self._loans, self._now())
+    index_wad, reserves, debt = self._with_interest(
+        self._pool, self._loans, min(block.timestamp, lending_state.MAX_TIME_S)
+    )
     return index_wad
 
 
 @internal
 def _store_pool(supply: uint256, idle: uint256):
     """
-    @dev Only after `_accrue`: the word carries the time of the accrual.
+    @dev Only after `_accrue`: the word carries the time of the accrual. Seconds are held at the last one that 32 bits
+         count (2106): interest stops there and nothing else does.
     """
-    self._pool = lending_state._pack_pool(supply, idle, self._now())
-
-
-@internal
-@view
-def _now() -> uint256:
-    """
-    @notice Seconds, held at the last one that 32 bits count (2106): interest stops there and nothing else does.
-    """
-    return min(block.timestamp, lending_state.MAX_TIME_S)
+    self._pool = lending_state._pack_pool(supply, idle, min(block.timestamp, lending_state.MAX_TIME_S))
 
 
 ################################################################

@@ -1,4 +1,4 @@
-"""A lending vault with its token and a stand-in for the clearing house, and the states that tests put it in."""
+"""A lending vault, its token, a stand-in for the clearing house, and the states of the tests."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Lending:
         return int(10**self.decimals)
 
     def fund(self, account: str, amount: int) -> None:
-        """Mints tokens to an account and has it approve the vault and the borrower without limit."""
+        """Mints tokens to an account, which approves vault and borrower without limit."""
         self.asset.mint(account, amount, sender=account)
         for spender in (self.vault, self.borrower):
             self.asset.approve(spender.address, UNLIMITED, sender=account)
@@ -136,7 +136,7 @@ def deploy_vault(
 
 
 def deploy_lending(chain: Chain, decimals: int = 6, **terms: Any) -> Lending:
-    """Token, borrower and vault; lenders, trader and attacker hold half a million million tokens each."""
+    """Token, borrower and vault; lenders, trader and attacker hold 500 billion tokens each."""
     governor = chain.accounts[0]
     asset = chain.deploy("MockToken", "Quote", "QUOTE", decimals, sender=governor)
     borrower = chain.deploy("VaultBorrower", sender=governor)

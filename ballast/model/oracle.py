@@ -647,7 +647,9 @@ class OracleModel:
         if first is None:
             raise ValueError(f"the feed of asset {asset} has no sound round")
         price_wad = first.price_wad * WAD // self._quote(now)[0]
-        listed = AssetModel(feed, Volatility.start(first, prior_e6, now), price_wad, p, p, (now, now))
+        listed = AssetModel(
+            feed, Volatility.start(first, prior_e6, now), price_wad, p, p, (now, now)
+        )
         listed.reprice(listed.volatility.ranges.log, now)
         self.assets[asset] = listed
 

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 WAD = 10**18
 Cohort = Literal["hooked", "bare"]
+ReserveKind = Literal["none", "wallet", "cash", "collateral"]
 COHORTS: tuple[Cohort, Cohort] = ("hooked", "bare")
 
 
@@ -33,10 +34,17 @@ class Margin(NamedTuple):
         """Equity over maintenance requirement; infinite without a requirement."""
         return ratio(self.equity_maint, self.required_maint)
 
+
+class Initial(NamedTuple):
+    """Equity and requirement at initial margin."""
+
+    equity: int
+    required: int
+
     @property
-    def initial_health(self) -> float:
-        """Equity over initial requirement; infinite without a requirement."""
-        return ratio(self.equity_init, self.required_init)
+    def health(self) -> float:
+        """Equity over requirement; infinite without a requirement."""
+        return ratio(self.equity, self.required)
 
 
 def ratio(part: int, whole: int) -> float:
@@ -49,6 +57,7 @@ class Holding(NamedTuple):
 
     collateral: Mapping[str, int]  # value by asset
     cash: int  # negative: owed to the lending vault
+    reserve: int = 0  # kept beside the account: in the owner's wallet or a sibling account
 
 
 @dataclass(frozen=True)
@@ -57,17 +66,20 @@ class AccountStart:
 
     name: str
     cohort: Cohort
-    leverage: float  # collateral value over equity
+    leverage: float  # collateral value over the equity in the account
     mix: Mapping[str, float]  # share of each asset in the collateral value
-    equity: int  # WAD
+    equity: int  # WAD, the reserve included
+    reserve_kind: ReserveKind = "none"
+    reserve: int = 0  # WAD
 
 
 @dataclass(frozen=True)
 class Frame:
-    """The state of every account right after one round, before any keeper's transaction."""
+    """The state of every account at the end of a block, as a rule one with a price round."""
 
     time_s: int
     block: int
+    rounds: int  # rounds that stand in this block
     answers: Mapping[str, int]
     margins: Sequence[Margin]  # one per account, in order of Recording.accounts
     holdings: Sequence[Holding]
@@ -87,21 +99,17 @@ class Rebalance:
     """One successful rebalance, from the events of its transaction."""
 
     account: int  # index into Recording.accounts
-    frame: int  # index of the round that was in force
     time_s: int
     block: int
-    delay_blocks: int  # from the first round at which it was permitted to the transaction
+    delay_blocks: int  # from the round that permitted it to the transaction
     gas: int
-    before: Margin
-    after: Margin
-    target: float  # the policy's multiple of initial margin
+    before: Initial
+    after: Initial
+    target: float  # the guard's multiple of initial margin
     sales: Sequence[Sale]
-    topped_up: int  # WAD moved in from the wallet or a sibling account
-
-    @property
-    def cost(self) -> int:
-        """What the swaps lost against the oracle, WAD."""
-        return sum(sale.value - sale.proceeds for sale in self.sales)
+    pulled: int  # WAD taken from the owner's wallet
+    moved: int  # WAD moved in from a sibling account
+    cost: int  # loss of maintenance equity as the contract judged it, WAD
 
 
 @dataclass
@@ -114,6 +122,8 @@ class Recording:
     frames: list[Frame] = field(default_factory=list)
     rebalances: list[Rebalance] = field(default_factory=list)
     liquidated: set[int] = field(default_factory=set)  # indices into accounts
+    # Rebalances that were due and that the contracts refused, by reason.
+    refused: dict[str, int] = field(default_factory=dict)
 
     def members(self, cohort: Cohort) -> list[int]:
         """Indices of the accounts of one cohort."""
@@ -131,10 +141,11 @@ class Recording:
         return min((frame.margins[account].health for frame in self.frames), default=float("inf"))
 
     def end_equity(self, account: int) -> int:
-        """Equity at the last frame, WAD; the starting equity when there is none."""
+        """Equity and reserve at the last frame, WAD; those of the start when there is none."""
         if not self.frames:
             return self.accounts[account].equity
-        return self.frames[-1].margins[account].equity_maint
+        last = self.frames[-1]
+        return last.margins[account].equity_maint + last.holdings[account].reserve
 
     def cost_bps(self, account: int) -> float:
         """All that the account's rebalances cost, in basis points of its starting equity."""

@@ -30,7 +30,7 @@ def summarise(recording: Recording) -> dict[str, Any]:
             "from": iso(first.time_s),
             "to": iso(last.time_s),
         },
-        "rounds": len(recording.frames),
+        "rounds": sum(frame.rounds for frame in recording.frames),
     }
     for cohort in COHORTS:
         report[cohort] = _cohort(recording, cohort)
@@ -44,7 +44,7 @@ def _cohort(recording: Recording, cohort: Cohort) -> dict[str, Any]:
     costs = [recording.cost_bps(i) for i in members]
     delays = [r.delay_blocks for r in rebalances]
     gas = [r.gas for r in rebalances]
-    ends = [r.after.initial_health / r.target for r in rebalances]
+    ends = [r.after.health / r.target for r in rebalances]
     from_2x = [i for i in members if recording.accounts[i].leverage >= 2]
     return {
         "accounts": len(members),

@@ -16,7 +16,6 @@ from contracts.interfaces import ILendingVault
 
 WAD: constant(uint256) = 10**18
 
-MAX_SUPPLY: constant(uint256) = 2**128 - 1
 MAX_ASSETS: constant(uint256) = 2**96 - 1
 MAX_TIME_S: constant(uint256) = 2**32 - 1
 # 75,557 times the first debt. Interest stops there instead of making a repayment impossible.
@@ -70,8 +69,8 @@ def _reserves(loans: uint256) -> uint256:
 @internal
 @pure
 def _pack_pool(supply: uint256, idle: uint256, accrued_at: uint256) -> uint256:
-    self._require_fits(supply, MAX_SUPPLY)
-    self._require_fits(idle, MAX_ASSETS)
+    # Both bounds at once: supply < 2**128 exactly when supply >> 32 < 2**96.
+    self._require_fits(max(supply >> 32, idle))
     return supply | (idle << 128) | (accrued_at << 224)
 
 
@@ -81,7 +80,7 @@ def _pack_loans(debt_shares: uint256, index_wad: uint256, reserves: uint256) -> 
     """
     @dev Index and reserves are saturated by the accrual. Loan shares cannot outgrow the assets that were lent for them.
     """
-    self._require_fits(debt_shares, MAX_ASSETS)
+    self._require_fits(debt_shares)
     return debt_shares | (index_wad << 96) | (reserves << 172)
 
 
@@ -142,5 +141,5 @@ def _total_assets_down(idle: uint256, debt: uint256, reserves: uint256) -> uint2
 
 @internal
 @pure
-def _require_fits(amount: uint256, largest: uint256):
-    assert amount <= largest, "vault: amount too large"
+def _require_fits(amount: uint256):
+    assert amount <= MAX_ASSETS, "vault: amount too large"

@@ -14,6 +14,7 @@ REVERTS: constant(uint256) = 1
 BURNS: constant(uint256) = 2
 SHORT: constant(uint256) = 3
 BOMB: constant(uint256) = 4
+HEAVY: constant(uint256) = 5
 
 decimals: public(immutable(uint8))
 
@@ -84,6 +85,11 @@ def _answer(mode: uint256, words: uint256[5]) -> Bytes[9_000]:
     self._require_sound(mode != REVERTS)
     assert mode != BURNS, UNREACHABLE
     data: Bytes[160] = abi_encode(words)
+    if mode == HEAVY:
+        # With warm slots almost all the gas that the oracle allows, 60,000.
+        digest: bytes32 = empty(bytes32)
+        for i: uint256 in range(520):
+            digest = keccak256(digest)
     if mode == SHORT:
         return slice(data, 0, 159)
     if mode == BOMB:

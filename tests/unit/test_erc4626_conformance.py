@@ -66,12 +66,12 @@ class World:
         return self.lending.shares(self.lending.lender)
 
     def entered(self, action: str, amount: int, account: str | None = None) -> bool:
-        """Deposits or mints for `account`; where entry is barred demands the refusal and returns False."""
+        """Deposits or mints; where entry is barred demands the refusal and returns False."""
         who = account or self.lending.attacker
         return self._done(self.bars_entry, action, (amount, who), who)
 
     def left(self, action: str, amount: int, account: str | None = None) -> bool:
-        """Withdraws or redeems for `account`; where exit is barred demands the refusal and returns False."""
+        """Withdraws or redeems; where exit is barred demands the refusal and returns False."""
         who = account or self.lending.lender
         return self._done(self.bars_exit, action, (amount, who, who), who)
 

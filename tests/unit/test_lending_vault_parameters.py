@@ -326,17 +326,28 @@ def test_enter__clearinghouse_not_yet_deployed__is_closed(lending: Lending) -> N
 
 # ---- the list of entries
 
-    ERC20 = { "name", "symbol", "decimals", "totalSupply", "balanceOf", "allowance", "transfer",
-    "transferFrom", "approve", "permit", "nonces", "DOMAIN_SEPARATOR", "eip712Domain", }  # fmt:
-    skip ERC4626 = { "asset", "totalAssets", "convertToShares", "convertToAssets", "maxDeposit",
-    "previewDeposit", "deposit", "maxMint", "previewMint", "mint", "maxWithdraw", "previewWithdraw",
-    "withdraw", "maxRedeem", "previewRedeem", "redeem", }  # fmt: skip ANYONE = {"accrue",
-    "sweep_reserves", "skim", "accept_ownership"} CLEARINGHOUSE_ONLY = {"lend", "repay"} OWNER_ONLY
-    = {*SETTERS, "transfer_ownership"} VIEWS = { "state", "debt_of", "debt_index_ray", "total_debt",
-    "max_loan", "utilisation_wad", "borrow_rate_ray",
-    "rate_parameters", "reserve_factor_bps", "deposit_cap", "insurance_receiver", "CLEARINGHOUSE",
-    "owner", "pending_owner",
-}  # fmt: skip
+
+def _names(text: str) -> set[str]:
+    return set(text.split())
+
+
+ERC20 = _names("""
+    name symbol decimals totalSupply balanceOf allowance transfer transferFrom approve
+    permit nonces DOMAIN_SEPARATOR eip712Domain
+""")
+ERC4626 = _names("""
+    asset totalAssets convertToShares convertToAssets
+    maxDeposit previewDeposit deposit maxMint previewMint mint
+    maxWithdraw previewWithdraw withdraw maxRedeem previewRedeem redeem
+""")
+ANYONE = _names("accrue sweep_reserves skim accept_ownership")
+CLEARINGHOUSE_ONLY = _names("lend repay")
+OWNER_ONLY = {*SETTERS, "transfer_ownership"}
+VIEWS = _names("""
+    state debt_of debt_index_ray total_debt max_loan utilisation_wad borrow_rate_ray
+    rate_parameters reserve_factor_bps deposit_cap insurance_receiver CLEARINGHOUSE
+    owner pending_owner
+""")
 
 
 def test_entries__of_the_vault__are_these_and_no_others() -> None:

@@ -20,7 +20,7 @@ from tests.oracle_bench import (
     OracleBench,
 )
 
-SOUND, REVERTS, BURNS, SHORT, BOMB = range(5)
+SOUND, REVERTS, BURNS, SHORT, BOMB, HEAVY = range(6)
 OFF_PEG = NO_INCREASE | NO_SWAP
 PRICE = 2_000 * WAD
 
@@ -410,6 +410,21 @@ def test_marks__any_gas__reverts_or_answers_the_same(bench: OracleBench) -> None
         except Reverted:
             refused += 1
     assert refused > 10 and served > 100
+
+
+def test_marks__expensive_feed_and_any_gas__reverts_or_answers_the_same(bad: BadAsset) -> None:
+    """T24: also a feed that needs all but its whole allowance is never starved into a failure."""
+    bad.misbehave(HEAVY, HEAVY)
+    expected = bad.bench.oracle.marks([9])
+    assert Price.from_word(expected[0]).flags == 0
+    refused = served = 0
+    for gas in range(60_000, 160_000, 193):
+        try:
+            assert bad.bench.oracle.marks.call([9], gas=gas) == expected, gas
+            served += 1
+        except Reverted:
+            refused += 1
+    assert refused > 50 and served > 50
 
 
 def test_marks__little_gas__names_the_reason(bench: OracleBench) -> None:

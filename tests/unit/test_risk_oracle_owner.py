@@ -309,6 +309,20 @@ def test_set_feed__new_one_stale__reverts(bench: OracleBench) -> None:
         _set_feed(bench, feed, stated_price_wad=PRICE)
 
 
+def test_set_feed__round_older_than_the_last_sample__time_does_not_go_back(
+    bench: OracleBench,
+) -> None:
+    """A17: the next return covers the time since the last sample, not since the new round."""
+    feed = _feed(bench, ETH)
+    bench.advance(1_200)
+    bench.set_price(ETH)
+    bench.advance(300)
+    before = bench.words(bench.poke())["last_word"] >> 176
+    _set_feed(bench, feed)
+    event = bench.chain.events(bench.oracle, "Poked")[-1]
+    assert event.args.last_word >> 176 == before > 1_700_000_000 // 300 + 3
+
+
 def test_set_feed__initial_volatility_high__stays_high(bench: OracleBench) -> None:
     """T29: replacing a feed does not wash volatility away."""
     bench.advance(300)

@@ -42,7 +42,7 @@ def bench(chain: RevmChain) -> OracleBench:
     return built
 
 
-def _fast_e12(bench: OracleBench) -> int:
+def _fast_e6(bench: OracleBench) -> int:
     return bench.oracle.sigmas_e6(1)[0]
 
 
@@ -96,7 +96,17 @@ def test_poke__skipped_buckets__one_return_over_all_of_them(bench: OracleBench) 
     bench.poke()
     r, s0 = math.log(1.01), 0.8
     expected = math.sqrt((r * r * YEAR_S + s0 * s0 * 600) / (3_000 + 600))
-    assert _fast_e12(bench) == pytest.approx(expected * 10**6, rel=1e-6)
+    assert _fast_e6(bench) == pytest.approx(expected * 10**6, rel=1e-6)
+
+
+def test_poke__silence_of_weeks__counts_as_one_week(bench: OracleBench) -> None:
+    """The time of a sample is bounded, on the side of the larger volatility."""
+    bench.advance(20 * 86_400)
+    bench.set_price(3_000 * 10**8)
+    bench.advance(300)
+    bench.poke()
+    expected = math.sqrt((math.log(1.5) ** 2 * YEAR_S + 0.64 * 600) / (604_800 + 600))
+    assert _fast_e6(bench) == pytest.approx(expected * 10**6, rel=1e-6)
 
 
 def test_poke__return_above_a_half__clipped(bench: OracleBench) -> None:
@@ -105,7 +115,7 @@ def test_poke__return_above_a_half__clipped(bench: OracleBench) -> None:
     bench.set_price(400_000 * 10**8)
     bench.poke()
     expected = math.sqrt((0.25 * YEAR_S + 0.64 * 600) / 900)
-    assert _fast_e12(bench) == pytest.approx(expected * 10**6, rel=1e-6)
+    assert _fast_e6(bench) == pytest.approx(expected * 10**6, rel=1e-6)
 
 
 def test_poke__jump__slow_sees_at_most_six_sigma(bench: OracleBench) -> None:

@@ -1,0 +1,53 @@
+"""How large a rebalancing action must be, in exact integers.
+
+An action of value x that costs s per unit and releases requirement rho per unit cures t rho - s per
+unit of the shortfall S = t R_init - E_init, so x = S / (t rho - s), and one unit of cure costs
+s / (t rho - s). Cures are ten-billionths (`_e10`): a target in basis points times a rate in
+millionths. Values are WAD of the quote token.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from ballast.model.margin import WAD, div_up
+
+CURE = 10**10
+BPS_E6 = 10**6  # a basis point of cost as a part of CURE
+# Requirement, equity and value are each rounded by a wei per action, times a target below 6.6.
+ROUNDING_WAD = 10
+
+
+def cure_of_sale_e10(target_bps: int, rate_e6: int, cost_bps: int) -> int:
+    """Selling collateral within its quota: t (r + l) - s."""
+    return target_bps * rate_e6 - cost_bps * BPS_E6
+
+
+def cure_of_surplus_e10(cost_bps: int) -> int:
+    """Selling collateral above its quota, which counts for nothing where it is: 1 - s."""
+    return CURE - cost_bps * BPS_E6
+
+
+def cure_of_inflow_e10(target_bps: int, rate_e6: int) -> int:
+    """Bringing collateral in: 1 - t (r + l)."""
+    return CURE - target_bps * rate_e6
+
+
+def price_of_health(cost_bps: int, cure_e10: int) -> Fraction:
+    """Cost of one unit of cure; the cure is positive."""
+    return Fraction(cost_bps * BPS_E6, cure_e10)
+
+
+def value_up(shortfall_wad: int, cure_e10: int) -> int:
+    """Value that cures a shortfall; the cure is positive."""
+    return div_up(shortfall_wad * CURE, cure_e10)
+
+
+def cured_down(value_wad: int, cure_e10: int) -> int:
+    """What a value cures."""
+    return value_wad * cure_e10 // CURE
+
+
+def units_up(value_wad: int, price_wad: int, unit_wad: int) -> int:
+    """Token units worth at least a value."""
+    return div_up(value_wad * WAD, price_wad * unit_wad)

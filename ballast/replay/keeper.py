@@ -1,0 +1,112 @@
+"""The keeper: it sees a block, decides, and its transactions stand in the next one.
+
+It pokes the oracle for every asset with a new round and rebalances every account whose plan is
+ready, after trying the transaction in a call. Right behind a rebalance that sells, the arbitrageur
+buys the pool back to the market, as one would on a real chain.
+
+**Delay.** A rebalance becomes permitted with the round after which its plan is first ready, and
+counts from the block of that round as long as the plan stays ready. If the plan is ready only once
+the keeper's poke has taken a round into the margin rates, that same round counts, so the poke's
+block is part of the delay. If a cooldown was what held it back, the first block after the cooldown
+counts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ballast.chain import Call, Receipt, Reverted
+from ballast.replay.cohorts import Member
+from ballast.replay.world import World
+
+# Codes of IRebalancer.Plan.
+READY, COOLING_DOWN = 0, 3
+SELL = 4
+_PLANS_PER_CALL = 64  # the bound of Lens.plans
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A rebalance in a block."""
+
+    member: Member
+    permitted_block: int
+    receipt: Receipt
+
+
+@dataclass
+class Keeper:
+    """Watches the hooked accounts of ``members``; the indices are those of the whole list."""
+
+    world: World
+    members: Sequence[Member] = ()
+    refused: Counter[str] = field(default_factory=Counter)  # attempts not sent, by reason
+    _unpoked: set[str] = field(default_factory=set)
+    _ready: list[tuple[Member, list[str]]] = field(default_factory=list)  # with the assets sold
+    _permitted: dict[int, int] = field(default_factory=dict)  # account -> block
+    _refusals: set[tuple[int, int, str]] = field(default_factory=set)
+    _wake_s: dict[int, int] = field(default_factory=dict)  # account -> end of its cooldown
+    _round_block: int = 0
+
+    @property
+    def has_work(self) -> bool:
+        """Whether something is to be sent in the next block."""
+        return bool(self._unpoked or self._ready)
+
+    @property
+    def wakes_at_s(self) -> int | None:
+        """When the next cooldown ends (unix seconds), if the keeper waits for one."""
+        return min(self._wake_s.values(), default=None)
+
+    def see_rounds(self, assets: Sequence[str], block: int) -> None:
+        """Take note of a block with new rounds."""
+        self._unpoked.update(assets)
+        self._round_block = block
+
+    def look(self, block: int, time_s: int, *, is_wake_up: bool = False) -> None:
+        """Read every plan as of the newest block and decide what to send in the next."""
+        hooked = [m for m in self.members if m.cohort == "hooked"]
+        for start in range(0, len(hooked), _PLANS_PER_CALL):
+            part = hooked[start : start + _PLANS_PER_CALL]
+            plans = self.world.system.lens.plans([m.account for m in part])
+            for member, plan in zip(part, plans, strict=True):
+                self._judge(member, plan, block if is_wake_up else self._round_block, time_s)
+
+    def _judge(self, member: Member, plan: Any, block: int, time_s: int) -> None:
+        system, account = self.world.system, member.account
+        self._wake_s.pop(account, None)
+        if plan.code == COOLING_DOWN:
+            ends_s = system.rebalancer.last_at(account) + 1
+            ends_s += system.rebalancer.policy_of(account).cooldown_s
+            self._wake_s[account] = ends_s
+        if plan.code != READY:
+            self._permitted.pop(account, None)
+            return
+        since = self._permitted.setdefault(account, block)
+        try:
+            system.mandates.rebalance.call(account, sender=self.world.keeper)
+        except Reverted as error:
+            key = (account, since, str(error))
+            if key not in self._refusals:
+                self._refusals.add(key)
+                self.refused[str(error)] += 1
+            return
+        names = {number: name for name, number in system.assets.items()}
+        self._ready.append((member, [names[s.asset] for s in plan.steps if s.kind == SELL]))
+
+    def send(self) -> list[Sent]:
+        """Send what was decided; to be called inside a block."""
+        world, work = self.world, self._ready
+        unpoked, self._unpoked, self._ready = self._unpoked, set(), []
+        if unpoked:
+            world.system.poke(world.keeper, sorted(unpoked))
+        sent = []
+        for member, sold in work:
+            receipt = world.system.mandates.rebalance(member.account, sender=world.keeper)
+            sent.append(Sent(member, self._permitted.pop(member.account), receipt))
+            for asset in sold:
+                world.arbitrageur.buy_back(asset, world.answers[asset])
+        return sent

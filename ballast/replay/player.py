@@ -1,0 +1,258 @@
+"""The clock: from price rounds to blocks, and from blocks to a recording.
+
+A block every twelve seconds, empty ones included. A round stands in the first block at or after its
+time. Inside a block everything stands in the order in which it was sent: first what the keeper
+decided on the block before, then the rounds that came since, then the arbitrageur. Every account is
+measured at the end of each block with a round, so between a round and its measurement there is no
+transaction of the keeper that knew of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from ballast.chain import BLOCK_INTERVAL_S, Call, Reverted
+from ballast.prices import HOUR_S, PriceSeries, Round, iso
+from ballast.replay.cohorts import TARGET_BPS, Member, open_cohorts, plan_accounts
+from ballast.replay.keeper import SELL, Keeper, Sent
+from ballast.replay.world import ReplayError, World, build_world, start_node
+from ballast.report.recording import (
+    WAD,
+    Frame,
+    Holding,
+    Initial,
+    Margin,
+    Rebalance,
+    Recording,
+    Sale,
+)
+
+# The oracle sees this much of the market before the accounts open, so that they open at its
+# volatility and not at the prior.
+WARM_UP_S = 6 * HOUR_S
+_BPS = 10_000
+_MOVE_CASH, _PULL_CASH, _MOVE_COLLATERAL = 1, 2, 3
+_LENT_PART = 3  # the vault holds this many times what both cohorts borrow
+
+Progress = Callable[[int, int, Recording], None]
+
+
+def replay(
+    series: PriceSeries,
+    *,
+    accounts: int,
+    opens_at_s: int | None = None,
+    on_progress: Progress | None = None,
+) -> Recording:
+    """Play ``series`` on a node of its own and return what was seen.
+
+    ``accounts`` are opened in each cohort at ``opens_at_s`` (unix seconds), by default and at the
+    earliest :data:`WARM_UP_S` after the first round. ``on_progress`` is told of rounds played,
+    rounds in all and the recording so far. Raises ReplayError for a series that is too short, has
+    an asset without a pool here, or is too wild at the opening for the accounts; ChainError when
+    the node is missing or fails.
+    """
+    opens_at_s = max(opens_at_s or 0, series.start_s + WARM_UP_S)
+    if series.end_s <= opens_at_s:
+        raise ReplayError(
+            f"the prices end at {iso(series.end_s)}, before the accounts can open at "
+            f"{iso(opens_at_s)}: the oracle needs {WARM_UP_S // HOUR_S} hours of rounds first, so "
+            "choose a longer range"
+        )
+    with start_node(series.start_s) as node:
+        world = build_world(node, series.start_s, series.opening())
+        return Player(world, series, accounts, opens_at_s, on_progress).play()
+
+
+class Player:
+    """One replay under way."""
+
+    def __init__(
+        self,
+        world: World,
+        series: PriceSeries,
+        accounts: int,
+        opens_at_s: int,
+        on_progress: Progress | None = None,
+    ) -> None:
+        self.world = world
+        self.series = series
+        self.opens_at_s = opens_at_s
+        self.keeper = Keeper(world)
+        self.members: list[Member] = []
+        self.recording = Recording(series.source, [], list(world.tokens))
+        self._plans = plan_accounts(accounts, list(world.tokens))
+        self._on_progress = on_progress or (lambda done, total, recording: None)
+        self._names = {number: name for name, number in world.system.assets.items()}
+        # The newest block.
+        self._time_s = world.chain.time
+        self._block = world.chain.block
+
+    def play(self) -> Recording:
+        """Every round, then the transactions that the last one asked for."""
+        total, done = len(self.series.rounds), 0
+        for slot_s, rounds in self._slots():
+            if not self.members and slot_s > self.opens_at_s:
+                self._pass_to(self.opens_at_s)
+                self._open()
+            slot_s = max(slot_s, self._time_s + BLOCK_INTERVAL_S)
+            self._pass_to(slot_s - BLOCK_INTERVAL_S)
+            self._mine(rounds)
+            if self.members:
+                self._measure(len(rounds))
+            self.keeper.look(self._block, self._time_s)
+            done += len(rounds)
+            self._on_progress(done, total, self.recording)
+        while self.keeper.has_work:
+            self._mine([])
+            self.keeper.look(self._block, self._time_s)
+        self._measure(0)
+        self.recording.refused = dict(self.keeper.refused)
+        return self.recording
+
+    def _slots(self) -> Iterator[tuple[int, list[Round]]]:
+        """The blocks that carry rounds: time and rounds."""
+        start_s = self.series.start_s
+
+        def slot(r: Round) -> int:
+            return start_s + -(-(r.time_s - start_s) // BLOCK_INTERVAL_S) * BLOCK_INTERVAL_S
+
+        for slot_s, rounds in groupby(self.series.rounds, key=slot):
+            yield slot_s, list(rounds)
+
+    def _pass_to(self, time_s: int) -> None:
+        """Blocks up to ``time_s``, with the keeper at work in them."""
+        while self._time_s < time_s:
+            if self.keeper.has_work:
+                self._mine([])
+                self.keeper.look(self._block, self._time_s)
+                continue
+            wake_s = self.keeper.wakes_at_s
+            until_s = time_s if wake_s is None else min(time_s, max(wake_s, self._time_s + 1))
+            count = -(-(until_s - self._time_s) // BLOCK_INTERVAL_S)
+            self.world.chain.mine(count, BLOCK_INTERVAL_S)
+            self._block += count
+            self._time_s += count * BLOCK_INTERVAL_S
+            if wake_s is not None and self._time_s >= wake_s:
+                self.keeper.look(self._block, self._time_s, is_wake_up=True)
+
+    def _mine(self, rounds: Sequence[Round]) -> None:
+        """One block: the keeper's transactions, then the rounds, then the arbitrageur."""
+        sent: list[Sent] = []
+        self._block += 1
+        self._time_s += BLOCK_INTERVAL_S
+        try:
+            with self.world.chain.one_block():
+                sent = self.keeper.send()
+                self.world.publish(rounds, self._time_s)
+        except Reverted as error:
+            if not sent:
+                raise
+            # The poke before it may have lowered the margin, and then there is nothing to do.
+            self.keeper.refused[str(error)] += 1
+        if rounds:
+            self.keeper.see_rounds(sorted({r.asset for r in rounds}), self._block)
+        for item in sent:
+            self.recording.rebalances += self._rebalances(item)
+
+    def _open(self) -> None:
+        """Both cohorts in one block, after the oracle has been poked."""
+        loans = sum(plan.equity * (plan.leverage - 1) for plan in self._plans)
+        with self.world.chain.one_block():
+            self.world.lend(round(2 * loans * _LENT_PART) + 1)
+            self.world.system.poke(self.world.keeper)
+        try:
+            self.members = open_cohorts(self.world, self._plans)
+        except Reverted as error:
+            raise ReplayError(
+                f"the accounts cannot open at {iso(self.opens_at_s)} ({error}): the market is too "
+                "wild for 3.5x, choose an earlier or calmer --from"
+            ) from error
+        self._block += 2
+        self._time_s += 2 * BLOCK_INTERVAL_S
+        self.keeper.members = self.members
+        self._measure(0)
+        frame = self.recording.frames[0]
+        self.recording.accounts = [
+            member.start(margin.equity_maint, holding.reserve)
+            for member, margin, holding in zip(
+                self.members, frame.margins, frame.holdings, strict=True
+            )
+        ]
+
+    # Reading the chain
+
+    def _measure(self, rounds: int) -> None:
+        """A frame of every account as of the newest block."""
+        house, quote = self.world.system.clearinghouse, self.world.quote
+        calls = [Call(house.snapshot, (m.account,)) for m in self.members]
+        siblings = [m for m in self.members if m.reserve_account is not None]
+        calls += [Call(house.assess, (m.reserve_account,)) for m in siblings]
+        wallets = [m for m in self.members if m.plan.reserve_kind == "wallet"]
+        calls += [Call(quote.balanceOf, (m.owner,)) for m in wallets]
+        answers = self.world.chain.call_many(calls)
+        snapshots = answers[: len(self.members)]
+        rest = iter(answers[len(self.members) :])
+        beside = {m.account: next(rest)[2] for m in siblings}
+        unit_wad = WAD // 10 ** self.world.decimals("quote")
+        beside |= {m.account: next(rest) * unit_wad for m in wallets}
+        self.recording.frames.append(
+            Frame(
+                time_s=self._time_s,
+                block=self._block,
+                rounds=rounds,
+                answers=dict(self.world.answers),
+                margins=[
+                    Margin(s.equity_init, s.required_init, s.equity_maint, s.required_maint)
+                    for s in snapshots
+                ],
+                holdings=[
+                    Holding(
+                        {self._names[leg.asset]: _value(leg) for leg in s.legs},
+                        s.cash,
+                        beside.get(m.account, 0),
+                    )
+                    for m, s in zip(self.members, snapshots, strict=True)
+                ],
+            )
+        )
+
+    def _rebalances(self, sent: Sent) -> Iterator[Rebalance]:
+        """The rebalance as the events of its transaction tell it; none if it reverted."""
+        system, receipt = self.world.system, sent.receipt
+        for event in system.mandates.events(receipt, "Rebalanced"):
+            yield self._rebalance(sent, event.args)
+
+    def _rebalance(self, sent: Sent, judged: Any) -> Rebalance:
+        system, receipt = self.world.system, sent.receipt
+        steps = [e.args for e in system.rebalancer.events(receipt, "StepTaken")]
+        swaps = [e.args for e in system.clearinghouse.events(receipt, "Swapped")]
+        unit_wad = WAD // 10 ** self.world.decimals("quote")
+        sales = []
+        for step, swap in zip((s for s in steps if s.kind == SELL), swaps, strict=True):
+            asset = self._names[swap.asset_in]
+            amount = swap.amount_in / 10 ** self.world.decimals(asset)
+            sales.append(Sale(asset, amount, step.value, swap.amount_out * unit_wad))
+        return Rebalance(
+            account=self.members.index(sent.member),
+            time_s=self._time_s,
+            block=receipt.block,
+            delay_blocks=receipt.block - sent.permitted_block,
+            gas=receipt.gas_used,
+            before=Initial(judged.equity_before, judged.required_before),
+            after=Initial(judged.equity_after, judged.required_after),
+            target=TARGET_BPS / _BPS,
+            sales=sales,
+            pulled=sum(s.value for s in steps if s.kind == _PULL_CASH),
+            moved=sum(s.value for s in steps if s.kind in (_MOVE_CASH, _MOVE_COLLATERAL)),
+            cost=judged.loss,
+        )
+
+
+def _value(leg: object) -> int:
+    """Value of a leg's collateral at its newest price, WAD, down (layouts of packing.vy)."""
+    collateral_wad = leg.position & (2**128 - 1)  # type: ignore[attr-defined]
+    newest_wad = leg.price_word & (2**96 - 1)  # type: ignore[attr-defined]
+    return int(collateral_wad * newest_wad // WAD)

@@ -1,0 +1,96 @@
+"""Gas and code size against the committed snapshot."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ballast import gas
+from ballast.gas import Reference, Snapshot
+
+AGAIN = "run `make gas`, read the change, and say in the commit why it is right"
+
+
+@pytest.fixture(scope="module")
+def measured() -> Snapshot:
+    """Everything measured again, on a node of its own."""
+    return gas.measure()
+
+
+@pytest.fixture(scope="module")
+def committed() -> Snapshot:
+    """The snapshot in the repository."""
+    return Snapshot.read()
+
+
+def test_measure__against_the_snapshot__is_within_one_percent(
+    measured: Snapshot, committed: Snapshot
+) -> None:
+    moved = gas.differences(committed, measured)
+    assert not moved, "\n".join([*moved, AGAIN])
+
+
+def test_deploy__every_contract__is_small_enough(measured: Snapshot) -> None:
+    too_large = {n: size for n, size in measured.deployed_bytes.items() if size > gas.SIZE_LIMIT}
+    assert len(measured.deployed_bytes) >= 8
+    assert too_large == {}
+
+
+def test_measure__peers_that_check_as_much__are_dearer_per_collateral(measured: Snapshot) -> None:
+    """The slope of a check is what a wide account pays: it stays below the best peer's."""
+    name = "each further collateral in a check"
+    peer = gas.REFERENCES[name].peer
+    assert peer is not None and measured.gas[name] < peer
+    assert measured.gas["borrow, n = 8"] > measured.gas["borrow, n = 2"]
+
+
+def test_measure__deposit__does_not_grow_with_the_account(measured: Snapshot) -> None:
+    """The row is measured on an account of eight collaterals with a loan: no check, no price."""
+    assert measured.gas["deposit collateral"] < measured.gas["borrow, n = 1"]
+
+
+def test_snapshot__references__are_those_of_the_program() -> None:
+    rows = json.loads(gas.SNAPSHOT.read_text())["rows"]
+    told = {n: Reference(row["target"], row["peer"], row["floor"]) for n, row in rows.items()}
+    assert told == gas.REFERENCES
+
+
+def test_snapshot__written_and_read__is_the_same(committed: Snapshot) -> None:
+    assert committed.to_json() == gas.SNAPSHOT.read_text()
+
+
+def test_readme__gas_table__is_that_of_the_snapshot(committed: Snapshot) -> None:
+    shown = gas.in_readme(gas.README.read_text())
+    assert shown == gas.readme_table(committed), "run `python -m ballast.gas --readme`"
+
+
+def test_differences__row_moved_or_missing__names_row_old_and_new() -> None:
+    old = Snapshot({"repay": 70_000, "borrow, n = 1": 80_000}, {"Lens": 3_000})
+    new = Snapshot({"repay": 70_701, "vault deposit": 60_000}, {"Lens": 3_030})
+    assert gas.differences(old, new) == [
+        "borrow, n = 1: 80,000 -> none gas",
+        "repay: 70,000 -> 70,701 gas",
+        "vault deposit: none -> 60,000 gas",
+    ]
+    assert gas.differences(old, old) == []
+
+
+def test_with_table__readme_with_markers__replaces_only_what_is_between() -> None:
+    text = f"before\n{gas.README_START}\nold\n{gas.README_END}\nafter\n"
+    written = gas.with_table(text, "| new |")
+    assert written == f"before\n{gas.README_START}\n| new |\n{gas.README_END}\nafter\n"
+    assert gas.in_readme(written) == "| new |"
+
+
+def test_with_table__readme_without_markers__is_refused() -> None:
+    with pytest.raises(ValueError, match="README"):
+        gas.with_table("nothing here", "| new |")
+
+
+def test_verdict__gas_at_and_above_the_target__is_met_and_missed() -> None:
+    target = gas.REFERENCES["repay"].target
+    assert target is not None
+    assert gas.verdict("repay", target) == "met"
+    assert gas.verdict("repay", target + 1_500) == "missed by 1,500"
+    assert gas.verdict("bare Uniswap v3 swap", 1) == ""
