@@ -214,14 +214,12 @@ def _with_collateral(plan: Plan, scene: Scene, donor: int, slack: int) -> tuple[
     if slack == 0:
         return plan, slack
     for leg in scene.accounts[donor].legs(scene.marks):
-        mark = leg.mark
-        held = scene.own.position(leg.asset).collateral_wad
-        has_room = leg.asset in scene.own.positions or len(scene.own.positions) < MAX_ASSETS
+        mark, unit = leg.mark, scene.unit_wad[leg.asset]
+        held, has_room = _held_so_far(plan, scene, leg.asset)
         cure_e10 = sizing.cure_of_inflow_e10(scene.target_bps, mark.rate_init_e6)
         is_useful = cure_e10 > 0 and held < mark.quota_wad and mark.is_live
         if plan.uncured == 0 or not has_room or not is_useful:
             continue
-        unit = scene.unit_wad[leg.asset]
         needed = plan.uncured + sizing.ROUNDING_WAD
         wanted = sizing.units_up(sizing.value_up(needed, cure_e10), mark.price_wad, unit)
         movable_wad = min(
@@ -235,6 +233,18 @@ def _with_collateral(plan: Plan, scene: Scene, donor: int, slack: int) -> tuple[
         step = Step(Kind.MOVE_COLLATERAL, donor, leg.asset, units, value, 0)
         plan = plan.with_step(step, sizing.cured_down(value, cure_e10))
     return plan, slack
+
+
+def _held_so_far(plan: Plan, scene: Scene, asset: int) -> tuple[int, bool]:
+    """What the account has of an asset with the moves planned so far, and whether it may get it.
+
+    Each earlier move is taken to have used a place of the list.
+    """
+    moves = [step for step in plan.steps if step.kind == Kind.MOVE_COLLATERAL]
+    units = sum(step.amount for step in moves if step.asset == asset)
+    held = scene.own.position(asset).collateral_wad + units * scene.unit_wad[asset]
+    is_listed = asset in scene.own.positions or units != 0
+    return held, is_listed or len(scene.own.positions) + len(moves) < MAX_ASSETS
 
 
 # ---- sales

@@ -5,7 +5,8 @@ ready, after trying the transaction in a call. Right behind a rebalance that sel
 buys the pool back to the market, as one would on a real chain.
 
 **Delay.** A rebalance becomes permitted with the round after which its plan is first ready, and
-counts from the block of that round as long as the plan stays ready. If the plan is ready only once
+counts from the block of that round as long as the plan stays ready. Blocks are counted by their
+time, twelve seconds each, because quiet stretches are played without their empty blocks. If the plan is ready only once
 the keeper's poke has taken a round into the margin rates, that same round counts, so the poke's
 block is part of the delay. If a cooldown was what held it back, the first block after the cooldown
 counts.
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ballast.chain import Call, Receipt, Reverted
+from ballast.chain import Receipt, Reverted
 from ballast.replay.cohorts import Member
 from ballast.replay.world import World
 
@@ -33,7 +34,7 @@ class Sent:
     """A rebalance in a block."""
 
     member: Member
-    permitted_block: int
+    permitted_s: int  # time of the block that counts, unix seconds
     receipt: Receipt
 
 
@@ -46,10 +47,10 @@ class Keeper:
     refused: Counter[str] = field(default_factory=Counter)  # attempts not sent, by reason
     _unpoked: set[str] = field(default_factory=set)
     _ready: list[tuple[Member, list[str]]] = field(default_factory=list)  # with the assets sold
-    _permitted: dict[int, int] = field(default_factory=dict)  # account -> block
+    _permitted: dict[int, int] = field(default_factory=dict)  # account -> time of the block
     _refusals: set[tuple[int, int, str]] = field(default_factory=set)
     _wake_s: dict[int, int] = field(default_factory=dict)  # account -> end of its cooldown
-    _round_block: int = 0
+    _round_s: int = 0
 
     @property
     def has_work(self) -> bool:
@@ -61,21 +62,24 @@ class Keeper:
         """When the next cooldown ends (unix seconds), if the keeper waits for one."""
         return min(self._wake_s.values(), default=None)
 
-    def see_rounds(self, assets: Sequence[str], block: int) -> None:
-        """Take note of a block with new rounds."""
+    def see_rounds(self, assets: Sequence[str], time_s: int) -> None:
+        """Take note of a block with new rounds, of ``time_s`` (unix seconds)."""
         self._unpoked.update(assets)
-        self._round_block = block
+        self._round_s = time_s
 
-    def look(self, block: int, time_s: int, *, is_wake_up: bool = False) -> None:
-        """Read every plan as of the newest block and decide what to send in the next."""
+    def look(self, woken_s: int | None = None) -> None:
+        """Read every plan as of the newest block and decide what to send in the next.
+
+        ``woken_s`` is the time of that block when the end of a cooldown is the reason to look.
+        """
         hooked = [m for m in self.members if m.cohort == "hooked"]
         for start in range(0, len(hooked), _PLANS_PER_CALL):
             part = hooked[start : start + _PLANS_PER_CALL]
             plans = self.world.system.lens.plans([m.account for m in part])
             for member, plan in zip(part, plans, strict=True):
-                self._judge(member, plan, block if is_wake_up else self._round_block, time_s)
+                self._judge(member, plan, self._round_s if woken_s is None else woken_s)
 
-    def _judge(self, member: Member, plan: Any, block: int, time_s: int) -> None:
+    def _judge(self, member: Member, plan: Any, since_s: int) -> None:
         system, account = self.world.system, member.account
         self._wake_s.pop(account, None)
         if plan.code == COOLING_DOWN:
@@ -85,11 +89,11 @@ class Keeper:
         if plan.code != READY:
             self._permitted.pop(account, None)
             return
-        since = self._permitted.setdefault(account, block)
+        since_s = self._permitted.setdefault(account, since_s)
         try:
             system.mandates.rebalance.call(account, sender=self.world.keeper)
         except Reverted as error:
-            key = (account, since, str(error))
+            key = (account, since_s, str(error))
             if key not in self._refusals:
                 self._refusals.add(key)
                 self.refused[str(error)] += 1

@@ -1,7 +1,7 @@
 """The clock: from price rounds to blocks, and from blocks to a recording.
 
-A block every twelve seconds, empty ones included. A round stands in the first block at or after its
-time. Inside a block everything stands in the order in which it was sent: first what the keeper
+A block every twelve seconds, though a quiet stretch is played as one empty block and not as
+hundreds. A round stands in the first block at or after its time. Inside a block everything stands in the order in which it was sent: first what the keeper
 decided on the block before, then the rounds that came since, then the arbitrageur. Every account is
 measured at the end of each block with a round, so between a round and its measurement there is no
 transaction of the keeper that knew of it.
@@ -102,12 +102,12 @@ class Player:
             self._mine(rounds)
             if self.members:
                 self._measure(len(rounds))
-            self.keeper.look(self._block, self._time_s)
+            self.keeper.look()
             done += len(rounds)
             self._on_progress(done, total, self.recording)
         while self.keeper.has_work:
             self._mine([])
-            self.keeper.look(self._block, self._time_s)
+            self.keeper.look()
         self._measure(0)
         self.recording.refused = dict(self.keeper.refused)
         return self.recording
@@ -127,16 +127,16 @@ class Player:
         while self._time_s < time_s:
             if self.keeper.has_work:
                 self._mine([])
-                self.keeper.look(self._block, self._time_s)
+                self.keeper.look()
                 continue
             wake_s = self.keeper.wakes_at_s
             until_s = time_s if wake_s is None else min(time_s, max(wake_s, self._time_s + 1))
-            count = -(-(until_s - self._time_s) // BLOCK_INTERVAL_S)
-            self.world.chain.mine(count, BLOCK_INTERVAL_S)
-            self._block += count
-            self._time_s += count * BLOCK_INTERVAL_S
+            slots = -(-(until_s - self._time_s) // BLOCK_INTERVAL_S)
+            self._block += 1
+            self._time_s += slots * BLOCK_INTERVAL_S
+            self.world.chain.set_time(self._time_s)
             if wake_s is not None and self._time_s >= wake_s:
-                self.keeper.look(self._block, self._time_s, is_wake_up=True)
+                self.keeper.look(woken_s=self._time_s)
 
     def _mine(self, rounds: Sequence[Round]) -> None:
         """One block: the keeper's transactions, then the rounds, then the arbitrageur."""
@@ -153,7 +153,7 @@ class Player:
             # The poke before it may have lowered the margin, and then there is nothing to do.
             self.keeper.refused[str(error)] += 1
         if rounds:
-            self.keeper.see_rounds(sorted({r.asset for r in rounds}), self._block)
+            self.keeper.see_rounds(sorted({r.asset for r in rounds}), self._time_s)
         for item in sent:
             self.recording.rebalances += self._rebalances(item)
 
@@ -239,7 +239,7 @@ class Player:
             account=self.members.index(sent.member),
             time_s=self._time_s,
             block=receipt.block,
-            delay_blocks=receipt.block - sent.permitted_block,
+            delay_blocks=(self._time_s - sent.permitted_s) // BLOCK_INTERVAL_S,
             gas=receipt.gas_used,
             before=Initial(judged.equity_before, judged.required_before),
             after=Initial(judged.equity_after, judged.required_after),

@@ -84,14 +84,14 @@ def _collateral_wad(position: uint256) -> uint256:
 @internal
 @pure
 def _size_wad(position: uint256) -> int256:
-    """@dev The high half, sign-extended: arithmetic shift of the signed word."""
-    return convert(position, int256) >> 128
+    """@dev The high half, sign-extended by an arithmetic shift. A direct conversion would refuse the sign bit."""
+    return convert(convert(position, bytes32), int256) >> 128
 
 
 @internal
 @pure
 def _position_word(collateral_wad: uint256, size_wad: int256) -> uint256:
-    return collateral_wad | (convert(size_wad, uint256) << 128)
+    return collateral_wad | (convert(convert(size_wad, bytes32), uint256) << 128)
 
 
 ################################################################

@@ -1,0 +1,331 @@
+"""The default hook's plan against its exact model: every field, and what carrying it out leads to.
+
+Random accounts with donors, wallets, policies, quotas that bind, steep rates after a crash and stale
+feeds; the quote token has 6, 8 or 18 decimals. The venue trades at the oracle's price less a fee.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ballast.chain import Reverted
+from ballast.model import sizing
+from ballast.model.margin import BPS, WAD, div_up
+from ballast.model.plan import Code, Kind, Plan, Scene, carried_out, make_plan
+from tests.support.reading import assess_on_chain, read_account, read_plan, read_scene
+from tests.support.world import QUOTE, TWO_ASSETS, AssetSpec, World, build_world, to_wad
+
+ACCOUNT, DONORS = 0, (1, 2, 3)
+REASONS = {
+    Code.NO_POLICY: "rebalancer: no policy",
+    Code.ABOVE_TRIGGER: "rebalancer: above trigger",
+    Code.COOLING_DOWN: "rebalancer: cooling down",
+    Code.BELOW_MINIMUM: "rebalancer: below minimum step",
+    Code.NO_MEANS: "rebalancer: no means left",
+}
+FEE_BPS = 30
+# Reasons for which the owner's tests stop a plan that was sound when all costs are as expected.
+DUST_REASONS = {"swaps: proceeds below bound"}
+
+thousandths = st.integers(0, 1_000)
+
+
+@lru_cache
+def plan_world(quote_decimals: int) -> World:
+    """Two liquid assets, and two of which little counts as collateral in one account."""
+    scarce = {
+        "FEW": AssetSpec(18, 500, {"quota": 3}),
+        "ODD": AssetSpec(6, 20, {"quota": 100}),
+    }
+    return build_world({**TWO_ASSETS, **scarce}, quote_decimals=quote_decimals)
+
+
+@dataclass(frozen=True)
+class Holding:
+    """Value of each asset (whole quote units), and debt or cash in thousandths of what is possible."""
+
+    values: tuple[int, int, int, int]
+    debt: int
+    cash: int
+
+
+holdings = st.builds(
+    Holding,
+    st.tuples(*[st.one_of(st.just(0), st.integers(1, 20_000))] * 4),
+    thousandths,
+    st.one_of(st.just(0), st.integers(1, 5_000)),
+)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Policy and guard of the account, the floors of its donors, and its wallet."""
+
+    target_bps: int
+    trigger_bps: int
+    cooldown_s: int
+    min_step: int
+    donors: tuple[int, ...]
+    floors: tuple[int, int, int]
+    sales: tuple[tuple[int, int], ...]
+    wallet: tuple[bool, int, int]
+
+
+def all_terms(costs: st.SearchStrategy[int]) -> st.SearchStrategy[Terms]:
+    return st.builds(
+        Terms,
+        st.integers(10_001, 20_000),
+        st.integers(10_000, 20_000),
+        st.sampled_from((0, 60, 3_600)),
+        st.sampled_from((0, 0, 100)),
+        st.permutations(DONORS).flatmap(lambda d: st.integers(0, 3).map(lambda n: tuple(d[:n]))),
+        st.tuples(*[st.sampled_from((0, 10_000, 12_000, 30_000))] * 3),
+        st.tuples(st.permutations((0, 1, 2, 3)), st.integers(0, 4), st.tuples(*[costs] * 4)).map(
+            lambda drawn: tuple(zip(drawn[0][: drawn[1]], drawn[2], strict=False))
+        ),
+        st.tuples(st.booleans(), st.integers(0, 3_000), st.integers(0, 3_000)),
+    )
+
+
+# For each round: the seconds before it, each asset's price in thousandths, an asset that falls silent.
+rounds = st.lists(
+    st.tuples(
+        st.sampled_from((0, 30, 600, 86_400)),
+        st.tuples(*[st.integers(550, 1_150)] * 4),
+        st.sampled_from((None, None, None, None, "ETH", "FEW")),
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+def set_up(world: World, own: Holding, others: list[Holding], terms: Terms) -> int:
+    """The account with its donors, policy and guard."""
+    for sub, holding in zip((ACCOUNT, *DONORS), [own, *others], strict=True):
+        account = world.account(sub)
+        for name, value in zip(world.names, holding.values, strict=True):
+            units = to_wad(value) * WAD // world.price_wad(name) // world.unit_wad(name)
+            world.deposit(account, name, units)
+        room = assess_on_chain(world, account).excess_init // world.unit_wad(QUOTE)
+        if holding.cash:
+            world.deposit(account, QUOTE, world.units(QUOTE, holding.cash))
+        elif room * holding.debt // 1_000:
+            world.borrow(account, room * holding.debt // 1_000)
+        if sub in DONORS and terms.floors[sub - 1]:
+            world.make_donor(account, terms.floors[sub - 1])
+    account = world.account(ACCOUNT)
+    uses_wallet, cap, balance = terms.wallet
+    world.enrol(
+        account,
+        trigger_bps=terms.trigger_bps,
+        target_bps=terms.target_bps,
+        cooldown_s=terms.cooldown_s,
+        min_step_wad=to_wad(terms.min_step),
+        uses_wallet=uses_wallet,
+        wallet_cap_wad=to_wad(cap),
+        donors=terms.donors,
+        sales={world.names[index]: cost for index, cost in terms.sales},
+    )
+    spare = world.quote.balanceOf(world.owner)
+    if spare:
+        world.quote.transfer(world.stranger, spare, sender=world.owner)
+    world.fund(world.owner, QUOTE, world.units(QUOTE, balance))
+    return account
+
+
+def play(world: World, drawn: list[tuple[int, tuple[int, ...], str | None]]) -> Iterator[None]:
+    """Moves prices round by round."""
+    for wait_s, factors, silent in drawn:
+        world.wait(wait_s)
+        if silent:
+            world.make_stale(silent)
+        for name, factor in zip(world.names, factors, strict=True):
+            if name == silent:
+                continue
+            answer = world.feeds[name].latestRoundData()[1] * factor // 1_000
+            world.feeds[name].set_answer(max(answer, 10**6), sender=world.governor)
+        world.poke([name for name in world.names if name != silent])
+        for name in world.names:
+            world.set_venue_price(name)
+        yield
+
+
+def proceeds_of(world: World, scene: Scene) -> dict[tuple[int, int], int]:
+    """What the venue pays for each sale of a plan, in quote units."""
+    names = {asset: name for name, asset in world.system.assets.items()}
+    plan = make_plan(scene)
+    return {
+        (step.asset, step.amount): world.venue.quote(
+            world.tokens[names[step.asset]], world.quote, step.amount
+        )
+        for step in plan.steps
+        if step.kind == Kind.SELL
+    }
+
+
+def rebalance_now(world: World, account: int) -> str:
+    """Rebalances in a block with the time of the newest one; the reason if it is refused, else ""."""
+    interval_s, world.chain.block_interval_s = world.chain.block_interval_s, 0
+    try:
+        world.mandates.rebalance(account, sender=world.keeper)
+    except Reverted as error:
+        assert error.reason
+        return error.reason
+    finally:
+        world.chain.block_interval_s = interval_s
+    return ""
+
+
+@pytest.mark.parametrize("quote_decimals", [6, 8, 18])
+@given(
+    own=holdings,
+    others=st.tuples(*[holdings] * 3),
+    terms=all_terms(st.integers(0, 1_000)),
+    moves=rounds,
+)
+def test_plan__any_account_policy_and_prices__equals_the_model(
+    quote_decimals: int, own: Holding, others: tuple[Holding, ...], terms: Terms, moves: list
+) -> None:
+    """Code, shortfall, uncured and each step's kind, source, asset, amount, value and cost.
+
+    A plan that may be carried out ends in the accounts that the model has, to the wei, or is
+    stopped by one of the owner's tests; any other ends in the revert that its code stands for.
+    """
+    world = plan_world(quote_decimals)
+    with world.isolated():
+        account = set_up(world, own, list(others), terms)
+        for _ in play(world, moves):
+            scene = read_scene(world, account)
+            plan = make_plan(scene)
+            assert read_plan(world, account) == plan
+            payments = proceeds_of(world, scene)
+            reason = rebalance_now(world, account)
+            if plan.code != Code.READY:
+                assert reason == REASONS[Code(plan.code)]
+                continue
+            if reason:
+                assert reason.startswith(("mandates: ", "swaps: proceeds", "venue: "))
+                continue
+            after = carried_out(scene, plan.steps, lambda *sale, paid=payments: paid[sale])
+            for known, expected in after.items():
+                assert read_account(world, known) == expected
+            pulled = sum(step.amount for step in plan.steps if step.kind == Kind.PULL_CASH)
+            assert world.quote.balanceOf(world.owner) == scene.wallet.balance - pulled
+
+
+def tolerance_wad(world: World, scene: Scene, plan: Plan) -> tuple[int, int]:
+    """How far below and above its target a fully cured account may end, in wei.
+
+    Above: each step is rounded up to a whole unit of its token, and a unit of value cures at most
+    max(1, t (r + l)); a sale is enlarged by one unit of the quote token and ROUNDING_WAD, for its
+    proceeds are floored. Below: a repayment leaves up to the fraction of a loan share that did not
+    burn, rounded up to a unit; wei of rounding, once per position and step.
+    """
+    assert scene.target_bps is not None
+    unit = scene.loans.unit_wad
+    wei = sizing.ROUNDING_WAD * (len(plan.steps) + len(scene.own.positions) + 1)
+    below, above = wei, wei
+    for step in plan.steps:
+        if step.kind != Kind.MOVE_COLLATERAL:
+            below += scene.loans.repayment_loss_wad
+            above += 2 * unit
+        if step.asset:
+            mark = scene.marks[step.asset]
+            worth = div_up(scene.unit_wad[step.asset] * mark.price_wad, WAD)
+            cure_e10 = max(sizing.CURE, scene.target_bps * mark.rate_init_e6)
+            above += div_up(worth * cure_e10, sizing.CURE)
+    return below, above
+
+
+@pytest.mark.parametrize("quote_decimals", [6, 8, 18])
+@given(
+    own=holdings,
+    others=st.tuples(*[holdings] * 3),
+    terms=all_terms(st.just(FEE_BPS)),
+    moves=rounds,
+)
+def test_rebalance__costs_as_expected__ends_at_the_target_by_the_cheapest_means(
+    quote_decimals: int, own: Holding, others: tuple[Holding, ...], terms: Terms, moves: list
+) -> None:
+    """I14 I15 I17: t R - n <= E <= t R + n where the means suffice; never more than is there.
+
+    n is a few token units; see `tolerance_wad`.
+    """
+    world = plan_world(quote_decimals)
+    with world.isolated():
+        account = set_up(world, own, list(others), terms)
+        for _ in play(world, moves):
+            scene = read_scene(world, account)
+            plan = read_plan(world, account)
+            check_order(scene, plan)
+            check_sizes(scene, plan)
+            reason = rebalance_now(world, account)
+            if plan.code != Code.READY:
+                continue
+            if reason:
+                assert reason in DUST_REASONS
+                continue
+            ended = assess_on_chain(world, account)
+            wanted = div_up(ended.required_init * terms.target_bps, BPS)
+            below, above = tolerance_wad(world, scene, plan)
+            assert ended.equity_init <= wanted + above
+            if plan.uncured == 0:
+                assert ended.equity_init >= wanted - below
+            assert ended.shortfall_up(terms.target_bps) <= plan.shortfall
+            for donor in {step.source for step in plan.steps} - {account}:
+                figures = assess_on_chain(world, donor)
+                floor = div_up(figures.required_init * scene.floors[donor], BPS)
+                assert figures.equity_init >= floor
+            again = read_plan(world, account)
+            assert again.shortfall <= max(plan.uncured, 0) + below or plan.uncured > 0
+
+
+def check_order(scene: Scene, plan: Plan) -> None:
+    """Free means first, then sales with a price of health that never falls.
+
+    What lies within a quota comes after its own surplus, whatever its price.
+    """
+    kinds = [step.kind for step in plan.steps]
+    assert kinds == sorted(kinds)
+    assert scene.policy is not None and scene.target_bps is not None
+    costs = dict(scene.policy.sales)
+    sold: set[int] = set()
+    dearest = sizing.price_of_health(0, 1)
+    for step in plan.steps:
+        if step.kind != Kind.SELL:
+            continue
+        mark = scene.marks[step.asset]
+        is_within = scene.own.position(step.asset).collateral_wad <= mark.quota_wad
+        is_waiting = not is_within and step.asset in sold
+        if is_within or is_waiting:
+            cure = sizing.cure_of_sale_e10(scene.target_bps, mark.rate_init_e6, costs[step.asset])
+        else:
+            cure = sizing.cure_of_surplus_e10(costs[step.asset])
+        price = sizing.price_of_health(costs[step.asset], cure)
+        assert price >= dearest or is_waiting
+        dearest = max(dearest, price)
+        sold.add(step.asset)
+
+
+def check_sizes(scene: Scene, plan: Plan) -> None:
+    """No plan takes more than is there, in all its steps together, or more than the wallet's cap."""
+    taken: dict[tuple[int, int], int] = {}
+    for step in plan.steps:
+        key = (step.source if step.kind != Kind.PULL_CASH else -1, step.asset)
+        unit = scene.unit_wad[step.asset] if step.asset else scene.loans.unit_wad
+        taken[key] = taken.get(key, 0) + step.amount * unit
+    for (source, asset), amount_wad in taken.items():
+        if source == -1:
+            wallet = scene.wallet
+            assert amount_wad <= wallet.left_wad
+            assert amount_wad <= min(wallet.balance, wallet.allowance) * scene.loans.unit_wad
+        elif asset:
+            assert amount_wad <= scene.accounts[source].position(asset).collateral_wad
+        else:
+            assert amount_wad <= scene.accounts[source].cash_wad
