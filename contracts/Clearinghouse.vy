@@ -17,12 +17,14 @@
 """
 
 from contracts.interfaces import IClearinghouse
+from contracts.interfaces import ILendingVault
 from contracts.modules import asset_list
 from contracts.modules import calls
 from contracts.modules import cash
 from contracts.modules import collaterals
 from contracts.modules import health
 from contracts.modules import ledger
+from contracts.modules import margin
 from contracts.modules import operators
 from contracts.modules import packing
 from contracts.modules import reasons
@@ -150,18 +152,19 @@ def set_operator(account: uint256, operator: address, permissions: uint256, expi
 
 
 @external
-def open_mandate(account: uint256):
+def open_mandate(account: uint256) -> IClearinghouse.Snapshot:
     """@notice Opens a mandate for an account and fixes its marks."""
     self._check_mandates()
     calls._open(calls.MANDATE, True)
-    self._latch(account)
+    extcall ILendingVault(cash.VAULT).accrue()
+    return self._latched_snapshot(account)
 
 
 @external
-def latch(account: uint256):
+def latch(account: uint256) -> IClearinghouse.Snapshot:
     """@notice Fixes the marks of a sibling before it is touched."""
     self._check_mandate()
-    self._latch(account)
+    return self._latched_snapshot(account)
 
 
 @external
@@ -225,15 +228,18 @@ def close_mandate():
 @view
 def assess(account: uint256) -> (int256, uint256, int256, uint256):
     """@notice Equity and requirement at initial, then at maintenance."""
-    picture: IClearinghouse.Snapshot = self._snapshot(account)
-    return picture.equity_init, picture.required_init, picture.equity_maint, picture.required_maint
+    assets: DynArray[uint256, asset_list.MAX_ASSETS] = asset_list._ids(ledger._lists[account])
+    net_wad: int256 = cash._net_wad(ledger._account_words[account])
+    total: margin.Terms = health._assess(account, net_wad, assets, calls._marks(assets))
+    return total.equity_init, total.required_init, total.equity_maint, total.required_maint
 
 
 @external
 @view
 def snapshot(account: uint256) -> IClearinghouse.Snapshot:
     """@notice The four integers with their legs; inside a mandate at its fixed marks."""
-    return self._snapshot(account)
+    assets: DynArray[uint256, asset_list.MAX_ASSETS] = asset_list._ids(ledger._lists[account])
+    return health._snapshot(account, assets, calls._marks(assets))
 
 
 # The vaults and the oracle must learn that a call is under way while it is: a locked getter would only revert.
@@ -448,15 +454,9 @@ def _swap(
 
 
 @internal
-def _latch(account: uint256):
-    calls._latched_marks(asset_list._ids(ledger._lists[account]))
-
-
-@internal
-@view
-def _snapshot(account: uint256) -> IClearinghouse.Snapshot:
+def _latched_snapshot(account: uint256) -> IClearinghouse.Snapshot:
     assets: DynArray[uint256, asset_list.MAX_ASSETS] = asset_list._ids(ledger._lists[account])
-    return health._snapshot(account, assets, calls._marks(assets))
+    return health._snapshot(account, assets, calls._latched_marks(assets))
 
 
 ################################################################

@@ -15,6 +15,7 @@ from contracts.interfaces import IClearinghouse
 from contracts.interfaces import ILens
 from contracts.interfaces import IMandates
 from contracts.interfaces import IRebalancer
+from contracts.modules import margin
 from contracts.modules import packing
 
 implements: ILens
@@ -101,6 +102,7 @@ def _health(account: uint256) -> ILens.Health:
 @view
 def _holding(leg: IClearinghouse.Leg) -> ILens.Holding:
     asset_word: uint256 = staticcall IClearinghouse(CLEARINGHOUSE).asset_word(leg.asset)
+    terms: margin.Terms = margin._terms(leg.position, 0, 0, packing._newest_wad(leg.price_word), leg.risk_word)
     return ILens.Holding(
         asset=leg.asset,
         token=packing._token(asset_word),
@@ -114,5 +116,5 @@ def _holding(leg: IClearinghouse.Leg) -> ILens.Holding:
         r_maint_e6=packing._r_maint_e6(leg.risk_word),
         l_maint_e6=packing._l_maint_e6(leg.risk_word),
         sigma_e6=packing._sigma_e6(leg.risk_word),
-        required_init=leg.required_init,
+        required_init=terms.required_init,
     )

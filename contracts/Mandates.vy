@@ -22,6 +22,7 @@ from contracts.interfaces import IMandates
 from contracts.modules import budgets
 from contracts.modules import fixed_point
 from contracts.modules import guards
+from contracts.modules import margin
 from contracts.modules import packing
 from contracts.modules import reasons
 
@@ -30,6 +31,10 @@ implements: IMandates
 initializes: budgets
 
 DELAY_S: constant(uint256) = 3_600
+# on_mandate(account, guard_word, picture), the picture as the struct it is.
+ON_MANDATE: constant(Bytes[4]) = method_id(
+    "on_mandate(uint256,uint256,(int256,uint256,int256,uint256,int256,(uint256,uint256,uint256,uint256)[]))"
+)
 HOOK_GAS: constant(uint256) = 4_000_000
 MAX_DONORS: constant(uint256) = 8
 QUOTE_ASSET: constant(uint256) = 0
@@ -135,14 +140,13 @@ def rebalance(account: uint256):
     hook: address = self._hooks[account]
     self._require_hook(hook)
     guard_word: uint256 = self._guards[account]
-    extcall IClearinghouse(CLEARINGHOUSE).open_mandate(account)
-    before: IClearinghouse.Snapshot = staticcall IClearinghouse(CLEARINGHOUSE).snapshot(account)
+    before: IClearinghouse.Snapshot = extcall IClearinghouse(CLEARINGHOUSE).open_mandate(account)
     self._account = account
     self._hook = hook
     self._guard = guard_word
     self._shortfall = self._shortfall_up(before, guard_word)
 
-    self._call_hook(hook, account, guard_word)
+    self._call_hook(hook, account, guard_word, before)
     self._hook = empty(address)
 
     after: IClearinghouse.Snapshot = staticcall IClearinghouse(CLEARINGHOUSE).snapshot(account)
@@ -304,13 +308,13 @@ def _judge_donor(donor: Donor) -> int256:
 
 
 @internal
-def _call_hook(hook: address, account: uint256, guard_word: uint256):
+def _call_hook(hook: address, account: uint256, guard_word: uint256, before: IClearinghouse.Snapshot):
     """@dev A bounded call with a bounded answer; a revert comes back with the hook's own reason."""
     success: bool = False
     response: Bytes[128] = b""
     success, response = raw_call(
         hook,
-        abi_encode(account, guard_word, method_id=method_id("on_mandate(uint256,uint256)")),
+        abi_encode(account, guard_word, before, method_id=ON_MANDATE),
         max_outsize=128,
         gas=HOOK_GAS,
         revert_on_failure=False,
@@ -326,8 +330,7 @@ def _remember(account: uint256):
     for known: Donor in self._donors:
         if known.account == account:
             return
-    extcall IClearinghouse(CLEARINGHOUSE).latch(account)
-    before: IClearinghouse.Snapshot = staticcall IClearinghouse(CLEARINGHOUSE).snapshot(account)
+    before: IClearinghouse.Snapshot = extcall IClearinghouse(CLEARINGHOUSE).latch(account)
     self._require_few_donors(len(self._donors))
     self._donors.append(
         Donor(
@@ -486,24 +489,29 @@ def _require_no_weaker(excess_init: int256, excess_maint: int256, after: ICleari
 def _require_no_growth(before: IClearinghouse.Snapshot, leg: IClearinghouse.Leg):
     """
     @dev |D'| <= |D| + inflow with the same sign or zero, and R' <= R + inflow p (r + l) plus a wei of rounding.
-         What was not there before had no exposure.
+         What was not there before had no exposure; what did not move did not grow, for marks stay.
     """
-    delta: int256 = self._delta(leg.position)
-    delta_before: int256 = 0
-    required: uint256 = 1
+    position_before: uint256 = 0
     for old: IClearinghouse.Leg in before.legs:
         if old.asset == leg.asset:
-            delta_before = self._delta(old.position)
-            required += old.required_init
+            position_before = old.position
             break
+    if position_before == leg.position:
+        return
+    price: uint256 = packing._newest_wad(leg.price_word)
+    terms: margin.Terms = margin._terms(leg.position, 0, 0, price, leg.risk_word)
+    terms_before: margin.Terms = margin._terms(position_before, 0, 0, price, leg.risk_word)
+    delta: int256 = self._delta(leg.position)
+    delta_before: int256 = self._delta(position_before)
+    required: uint256 = terms_before.required_init + 1
     inflow: uint256 = self._inflow[leg.asset]
     if inflow != 0:
         rate_e6: uint256 = packing._r_init_e6(leg.risk_word) + packing._l_init_e6(leg.risk_word)
         required += fixed_point._mul_div_up(
-            inflow * packing._newest_wad(leg.price_word), rate_e6, fixed_point.WAD * fixed_point.RATE
+            inflow * price, rate_e6, fixed_point.WAD * fixed_point.RATE
         )
     delta_before += convert(inflow, int256)
     is_flipped: bool = (delta > 0 and delta_before < 0) or (delta < 0 and delta_before > 0)
     is_grown: bool = fixed_point._abs(delta) > fixed_point._abs(delta_before)
-    if is_flipped or is_grown or leg.required_init > required:
+    if is_flipped or is_grown or terms.required_init > required:
         reasons._fail("mandates: exposure grew")

@@ -30,7 +30,8 @@ from ethereum.ercs import IERC20
 implements: IMandateHook
 implements: IRebalancer
 
-MAX_STEPS: constant(uint256) = 16
+MAX_STEPS: constant(uint256) = 8
+MAX_SALE_STEPS: constant(uint256) = 16  # each asset on sale, above its quota and within
 # The plan, and what is planned anew after a sale was refused.
 MAX_PLANS: constant(uint256) = 3
 SALE_GAS: constant(uint256) = 500_000
@@ -49,13 +50,13 @@ BELOW_MINIMUM: constant(uint256) = 4
 NO_MEANS: constant(uint256) = 5
 
 
-# A sale that is possible, with what one unit of value cures and costs.
-struct Candidate:
+# A sale that is possible. Kept in the order of a selection: no array of them is ever in memory.
+struct Sale:
+    index: uint256  # in the order of the policy; from MAX_SALES on the part above the quota
     asset: uint256
-    available: uint256  # token units
+    available_wad: uint256
     price_wad: uint256
-    unit_wad: uint256
-    cure_e10: int256
+    cure_e10: uint256
     cost_bps: uint256
 
 
@@ -110,13 +111,16 @@ def clear_policy(account: uint256):
 
 
 @external
-def on_mandate(account: uint256, guard_word: uint256):
+def on_mandate(account: uint256, guard_word: uint256, picture: IClearinghouse.Snapshot):
     """@notice Plans and executes; each reason not to act is its own revert."""
     self._check_mandates()
     taken: uint256 = 0
     refused: uint256 = 0
+    now: IClearinghouse.Snapshot = picture
     for attempt: uint256 in range(MAX_PLANS):
-        plan: IRebalancer.Plan = self._plan(account, guard_word, refused)
+        if attempt != 0:
+            now = staticcall IClearinghouse(CLEARINGHOUSE).snapshot(account)
+        plan: IRebalancer.Plan = self._plan(account, guard_word, now, refused)
         if attempt == 0:
             self._require_ready(plan.code)
         if plan.code != READY:
@@ -141,7 +145,9 @@ def on_mandate(account: uint256, guard_word: uint256):
 @view
 def plan(account: uint256) -> IRebalancer.Plan:
     """@notice The plan under the guard in force."""
-    return self._plan(account, staticcall IMandates(MANDATES).guard_word(account), 0)
+    guard_word: uint256 = staticcall IMandates(MANDATES).guard_word(account)
+    picture: IClearinghouse.Snapshot = staticcall IClearinghouse(CLEARINGHOUSE).snapshot(account)
+    return self._plan(account, guard_word, picture, 0)
 
 
 @external
@@ -224,14 +230,18 @@ def _sell(adapter: address, step: IRebalancer.Step) -> bool:
 
 @internal
 @view
-def _plan(account: uint256, guard_word: uint256, refused: uint256) -> IRebalancer.Plan:
-    """@dev Cheapest first: cash of siblings, the wallet, collateral of siblings, surplus over quotas, sales."""
+def _plan(
+    account: uint256, guard_word: uint256, picture: IClearinghouse.Snapshot, refused: uint256
+) -> IRebalancer.Plan:
+    """
+    @dev Cheapest first: cash of siblings, the wallet, collateral of siblings, surplus over quotas, sales. A plan that
+         is full leaves the rest to the next rebalance.
+    """
     plan: IRebalancer.Plan = empty(IRebalancer.Plan)
     word: uint256 = self._policies[account]
     if policies._trigger_bps(word) == 0 or guard_word == 0:
         plan.code = NO_POLICY
         return plan
-    picture: IClearinghouse.Snapshot = staticcall IClearinghouse(CLEARINGHOUSE).snapshot(account)
     target_bps: uint256 = guards._target_bps(guard_word)
     wanted: uint256 = fixed_point._mul_div_up(picture.required_init, target_bps, fixed_point.BPS)
     plan.shortfall = convert(max(convert(wanted, int256) - picture.equity_init, 0), uint256)
@@ -239,9 +249,50 @@ def _plan(account: uint256, guard_word: uint256, refused: uint256) -> IRebalance
     plan.code = self._readiness(word, picture, plan.shortfall)
     if plan.code == ABOVE_TRIGGER:
         return plan
-    plan = self._from_siblings(plan, account, word, picture, target_bps)
-    if plan.uncured != 0:
-        plan = self._from_sales(plan, account, picture, target_bps, refused)
+
+    for i: uint256 in range(policies._donor_count(word), bound=policies.MAX_DONORS):
+        if plan.uncured == 0:
+            break
+        donor: uint256 = packing._account(packing._owner(account), policies._donor(word, i))
+        units: uint256 = self._cash_of_donor(donor, account, plan.uncured)
+        if units != 0:
+            plan.steps.append(self._cash_step(MOVE_CASH, donor, units))
+            plan.uncured -= min(plan.uncured, units * UNIT_WAD)
+    if policies._uses_wallet(word) and plan.uncured != 0:
+        units: uint256 = self._cash_of_wallet(account, plan.uncured)
+        if units != 0:
+            plan.steps.append(self._cash_step(PULL_CASH, account, units))
+            plan.uncured -= min(plan.uncured, units * UNIT_WAD)
+    for i: uint256 in range(policies._donor_count(word), bound=policies.MAX_DONORS):
+        if plan.uncured == 0 or len(plan.steps) == MAX_STEPS:
+            break
+        donor: uint256 = packing._account(packing._owner(account), policies._donor(word, i))
+        given: uint256 = 0
+        for step: IRebalancer.Step in plan.steps:
+            if step.source == donor and step.kind == MOVE_CASH:
+                given = step.value
+        cured: uint256 = 0
+        step: IRebalancer.Step = empty(IRebalancer.Step)
+        step, cured = self._collateral_step(donor, account, given, plan.uncured, picture, target_bps)
+        if step.amount != 0:
+            plan.steps.append(step)
+            plan.uncured -= min(plan.uncured, cured)
+
+    sales: uint256 = self._sales[account]
+    used: uint256 = 0
+    for i: uint256 in range(MAX_SALE_STEPS):
+        if plan.uncured == 0 or len(plan.steps) == MAX_STEPS:
+            break
+        best: Sale = self._best_sale(sales, refused, used, picture, target_bps)
+        if best.available_wad == 0:
+            break
+        used = used | (1 << best.index)
+        cured: uint256 = 0
+        step: IRebalancer.Step = empty(IRebalancer.Step)
+        step, cured = self._sale_step(account, best, plan.uncured)
+        if step.amount != 0:
+            plan.steps.append(step)
+            plan.uncured -= min(plan.uncured, cured)
     if len(plan.steps) == 0:
         plan.code = NO_MEANS
     return plan
@@ -273,70 +324,60 @@ def _readiness(word: uint256, picture: IClearinghouse.Snapshot, shortfall: uint2
     return READY
 
 
-@internal
-@view
-def _from_siblings(
-    plan_: IRebalancer.Plan, account: uint256, word: uint256, picture: IClearinghouse.Snapshot, target_bps: uint256
-) -> IRebalancer.Plan:
-    """@dev Each donor keeps its floor; its slack is spent on cash first and then on collateral."""
-    plan: IRebalancer.Plan = plan_
-    donors: DynArray[IClearinghouse.Snapshot, policies.MAX_DONORS] = []
-    slacks: DynArray[uint256, policies.MAX_DONORS] = []
-    for i: uint256 in range(policies._donor_count(word), bound=policies.MAX_DONORS):
-        donor: uint256 = ((account >> 8) << 8) | policies._donor(word, i)
-        floor_bps: uint256 = guards._floor_bps(staticcall IMandates(MANDATES).guard_word(donor))
-        given: uint256 = 0
-        slack: uint256 = 0
-        other: IClearinghouse.Snapshot = empty(IClearinghouse.Snapshot)
-        if floor_bps != 0 and donor != account:
-            other = staticcall IClearinghouse(CLEARINGHOUSE).snapshot(donor)
-            slack = self._slack_down(other, floor_bps)
-            cash: uint256 = convert(max(other.cash, 0), uint256)
-            given = self._cash_units(plan.uncured, min(cash, slack))
-        if given != 0:
-            plan = self._with_step(plan, MOVE_CASH, donor, QUOTE_ASSET, given, given * UNIT_WAD, 0, given * UNIT_WAD)
-        donors.append(other)
-        slacks.append(slack - given * UNIT_WAD)
-    if policies._uses_wallet(word) and plan.uncured != 0:
-        plan = self._from_wallet(plan, account)
-    for i: uint256 in range(len(donors), bound=policies.MAX_DONORS):
-        if plan.uncured == 0:
-            break
-        donor: uint256 = ((account >> 8) << 8) | policies._donor(word, i)
-        plan = self._from_collateral(plan, donor, donors[i], slacks[i], picture, target_bps)
-    return plan
+################################################################
+#                        Siblings, wallet                      #
+################################################################
 
 
 @internal
 @view
-def _from_wallet(plan_: IRebalancer.Plan, account: uint256) -> IRebalancer.Plan:
-    plan: IRebalancer.Plan = plan_
+def _cash_of_donor(donor: uint256, account: uint256, needed: uint256) -> uint256:
+    """@dev Token units of its own cash that a donor can give above its floor; it never borrows to give."""
+    floor_bps: uint256 = guards._floor_bps(staticcall IMandates(MANDATES).guard_word(donor))
+    if floor_bps == 0 or donor == account or packing._cash_wad(
+        staticcall IClearinghouse(CLEARINGHOUSE).account_word(donor)
+    ) < UNIT_WAD:
+        return 0
+    other: IClearinghouse.Snapshot = staticcall IClearinghouse(CLEARINGHOUSE).snapshot(donor)
+    slack: uint256 = self._slack_down(other, floor_bps)
+    return self._cash_units(needed, min(convert(max(other.cash, 0), uint256), slack))
+
+
+@internal
+@view
+def _cash_of_wallet(account: uint256, needed: uint256) -> uint256:
+    """@dev Token units that the guard's cap, the owner's balance and the allowance leave."""
     owner: address = packing._owner(account)
-    left: uint256 = staticcall IMandates(MANDATES).wallet_left(account)
+    units: uint256 = self._cash_units(needed, staticcall IMandates(MANDATES).wallet_left(account))
+    if units == 0:
+        return 0
     balance: uint256 = staticcall IERC20(QUOTE).balanceOf(owner)
     allowed: uint256 = staticcall IERC20(QUOTE).allowance(owner, CLEARINGHOUSE)
-    units: uint256 = min(self._cash_units(plan.uncured, left), min(balance, allowed))
-    if units == 0:
-        return plan
-    return self._with_step(plan, PULL_CASH, account, QUOTE_ASSET, units, units * UNIT_WAD, 0, units * UNIT_WAD)
+    return min(units, min(balance, allowed))
 
 
 @internal
 @view
-def _from_collateral(
-    plan_: IRebalancer.Plan,
+def _collateral_step(
     donor: uint256,
-    other: IClearinghouse.Snapshot,
-    slack_: uint256,
+    account: uint256,
+    given: uint256,
+    uncured: uint256,
     picture: IClearinghouse.Snapshot,
     target_bps: uint256,
-) -> IRebalancer.Plan:
+) -> (IRebalancer.Step, uint256):
     """
-    @dev Within the quota the receiving account has left. Every unit that leaves counts against the donor's slack
-         in full, which is exact without requirement there and errs to the donor's side with one.
+    @dev The donor's asset that cures most, within the quota the account has left, and what it cures. Every unit that
+         leaves counts against the donor's slack in full, which errs to the donor's side.
     """
-    plan: IRebalancer.Plan = plan_
-    slack: uint256 = slack_
+    best: IRebalancer.Step = empty(IRebalancer.Step)
+    best_cured: uint256 = 0
+    floor_bps: uint256 = guards._floor_bps(staticcall IMandates(MANDATES).guard_word(donor))
+    if floor_bps == 0 or donor == account:
+        return best, 0
+    other: IClearinghouse.Snapshot = staticcall IClearinghouse(CLEARINGHOUSE).snapshot(donor)
+    slack: uint256 = self._slack_down(other, floor_bps)
+    slack -= min(slack, given)
     for leg: IClearinghouse.Leg in other.legs:
         held: uint256 = 0
         is_listed: bool = len(picture.legs) < asset_list.MAX_ASSETS
@@ -345,72 +386,48 @@ def _from_collateral(
                 held = packing._collateral_wad(own.position)
                 is_listed = True
                 break
-        rate_e6: uint256 = packing._r_init_e6(leg.risk_word) + packing._l_init_e6(leg.risk_word)
-        cure_e10: int256 = sizing._cure_of_inflow_e10(target_bps, rate_e6)
+        cure_e10: int256 = sizing._cure_of_inflow_e10(target_bps, packing._rate_init_e6(leg.risk_word))
         quota: uint256 = packing._quota_wad(leg.risk_word)
-        price: uint256 = packing._newest_wad(leg.price_word)
         is_live: bool = packing._flags(leg.price_word) & packing.IS_STALE == 0
-        if plan.uncured == 0 or not is_listed or not is_live or cure_e10 <= 0 or held >= quota:
+        if not is_listed or not is_live or cure_e10 <= 0 or held >= quota:
             continue
+        price: uint256 = packing._newest_wad(leg.price_word)
         unit: uint256 = packing._unit_wad(staticcall IClearinghouse(CLEARINGHOUSE).asset_word(leg.asset))
         wanted: uint256 = sizing._units_up(
-            sizing._value_up(plan.uncured + sizing.ROUNDING_WAD, cure_e10), price, unit
+            sizing._value_up(uncured + sizing.ROUNDING_WAD, convert(cure_e10, uint256)), price, unit
         )
         movable: uint256 = min(packing._collateral_wad(leg.position), quota - held)
-        movable = min(movable, slack * fixed_point.WAD // price)
-        units: uint256 = min(wanted, movable // unit)
-        if units == 0:
-            continue
+        units: uint256 = min(wanted, min(movable, slack * fixed_point.WAD // price) // unit)
         value_wad: uint256 = units * unit * price // fixed_point.WAD
-        slack -= min(slack, value_wad + 1)
-        plan = self._with_step(
-            plan, MOVE_COLLATERAL, donor, leg.asset, units, value_wad, 0, sizing._cured_down(value_wad, cure_e10)
-        )
-    return plan
+        cured: uint256 = sizing._cured_down(value_wad, convert(cure_e10, uint256))
+        if units != 0 and cured > best_cured:
+            best_cured = cured
+            best = IRebalancer.Step(
+                kind=MOVE_COLLATERAL, source=donor, asset=leg.asset, amount=units, value=value_wad, cost=0
+            )
+    return best, best_cured
 
 
 @internal
 @view
-def _from_sales(
-    plan_: IRebalancer.Plan,
-    account: uint256,
-    picture: IClearinghouse.Snapshot,
-    target_bps: uint256,
-    refused: uint256,
-) -> IRebalancer.Plan:
-    """@dev The candidate with the lowest price of health, s / (t rho - s), goes first."""
-    plan: IRebalancer.Plan = plan_
-    candidates: DynArray[Candidate, MAX_STEPS] = self._candidates(account, picture, target_bps, refused)
-    for rank: uint256 in range(len(candidates), bound=MAX_STEPS):
-        if plan.uncured == 0:
-            break
-        best: uint256 = rank
-        for i: uint256 in range(rank + 1, len(candidates), bound=MAX_STEPS):
-            if self._is_cheaper(candidates[i], candidates[best]):
-                best = i
-        candidate: Candidate = candidates[best]
-        candidates[best] = candidates[rank]
-        # The proceeds are floored to a unit of the quote token.
-        needed: uint256 = plan.uncured + UNIT_WAD + sizing.ROUNDING_WAD
-        wanted: uint256 = sizing._units_up(
-            sizing._value_up(needed, candidate.cure_e10), candidate.price_wad, candidate.unit_wad
-        )
-        units: uint256 = min(wanted, candidate.available)
-        value_wad: uint256 = units * candidate.unit_wad * candidate.price_wad // fixed_point.WAD
-        cost: uint256 = fixed_point._mul_div_up(value_wad, candidate.cost_bps, fixed_point.BPS)
-        cured: uint256 = sizing._cured_down(value_wad, candidate.cure_e10)
-        plan = self._with_step(plan, SELL, account, candidate.asset, units, value_wad, cost, cured)
-    return plan
+def _cash_step(kind: uint256, source: uint256, units: uint256) -> IRebalancer.Step:
+    return IRebalancer.Step(
+        kind=kind, source=source, asset=QUOTE_ASSET, amount=units, value=units * UNIT_WAD, cost=0
+    )
+
+
+################################################################
+#                             Sales                            #
+################################################################
 
 
 @internal
 @view
-def _candidates(
-    account: uint256, picture: IClearinghouse.Snapshot, target_bps: uint256, refused: uint256
-) -> DynArray[Candidate, MAX_STEPS]:
-    """@dev An asset above its quota is two candidates: the surplus, and what lies within."""
-    candidates: DynArray[Candidate, MAX_STEPS] = []
-    sales: uint256 = self._sales[account]
+def _best_sale(
+    sales: uint256, refused: uint256, used: uint256, picture: IClearinghouse.Snapshot, target_bps: uint256
+) -> Sale:
+    """@dev The unused sale with the lowest price of health, s / (t rho - s); an asset above its quota is two."""
+    best: Sale = empty(Sale)
     for i: uint256 in range(policies.MAX_SALES):
         sale: IRebalancer.Sale = policies._sale(sales, i)
         if sale.asset == 0:
@@ -418,57 +435,68 @@ def _candidates(
         if refused & (1 << sale.asset) != 0:
             continue
         for leg: IClearinghouse.Leg in picture.legs:
-            if leg.asset != sale.asset or packing._flags(leg.price_word) & packing.NO_SWAP != 0:
+            if leg.asset != sale.asset:
                 continue
+            if packing._flags(leg.price_word) & packing.NO_SWAP != 0:
+                break
             collateral: uint256 = packing._collateral_wad(leg.position)
             counted: uint256 = min(collateral, packing._quota_wad(leg.risk_word))
-            rate_e6: uint256 = packing._r_init_e6(leg.risk_word) + packing._l_init_e6(leg.risk_word)
-            unit: uint256 = packing._unit_wad(staticcall IClearinghouse(CLEARINGHOUSE).asset_word(leg.asset))
-            candidate: Candidate = Candidate(
-                asset=leg.asset,
-                available=(collateral - counted) // unit,
-                price_wad=packing._newest_wad(leg.price_word),
-                unit_wad=unit,
-                cure_e10=sizing._cure_of_surplus_e10(sale.cost_bps),
-                cost_bps=sale.cost_bps,
+            if used & (1 << (i + policies.MAX_SALES)) == 0:
+                surplus: Sale = Sale(
+                    index=i + policies.MAX_SALES,
+                    asset=leg.asset,
+                    available_wad=collateral - counted,
+                    price_wad=packing._newest_wad(leg.price_word),
+                    cure_e10=sizing._cure_of_surplus_e10(sale.cost_bps),
+                    cost_bps=sale.cost_bps,
+                )
+                if self._is_cheaper(surplus, best):
+                    best = surplus
+            cure_e10: int256 = sizing._cure_of_sale_e10(
+                target_bps, packing._rate_init_e6(leg.risk_word), sale.cost_bps
             )
-            if candidate.available != 0:
-                candidates.append(candidate)
-            candidate.available = counted // unit
-            candidate.cure_e10 = sizing._cure_of_sale_e10(target_bps, rate_e6, sale.cost_bps)
-            if candidate.available != 0 and candidate.cure_e10 > 0:
-                candidates.append(candidate)
+            if used & (1 << i) == 0 and cure_e10 > 0:
+                within: Sale = Sale(
+                    index=i,
+                    asset=leg.asset,
+                    available_wad=counted,
+                    price_wad=packing._newest_wad(leg.price_word),
+                    cure_e10=convert(cure_e10, uint256),
+                    cost_bps=sale.cost_bps,
+                )
+                if self._is_cheaper(within, best):
+                    best = within
             break
-    return candidates
+    return best
 
 
 @internal
 @pure
-def _is_cheaper(a: Candidate, b: Candidate) -> bool:
-    """@dev s_a / cure_a < s_b / cure_b without dividing; both cures are positive."""
-    return a.cost_bps * convert(b.cure_e10, uint256) < b.cost_bps * convert(a.cure_e10, uint256)
+def _is_cheaper(a: Sale, b: Sale) -> bool:
+    """@dev s_a / cure_a < s_b / cure_b without dividing; nothing to sell is never cheaper."""
+    if a.available_wad == 0 or b.available_wad == 0:
+        return a.available_wad != 0
+    return a.cost_bps * b.cure_e10 < b.cost_bps * a.cure_e10
 
 
 @internal
-@pure
-def _with_step(
-    plan_: IRebalancer.Plan,
-    kind: uint256,
-    source: uint256,
-    asset: uint256,
-    amount: uint256,
-    value_wad: uint256,
-    cost: uint256,
-    cured: uint256,
-) -> IRebalancer.Plan:
-    """@dev A plan that is full keeps what it has; the rest is left to the next rebalance."""
-    plan: IRebalancer.Plan = plan_
-    if len(plan.steps) < MAX_STEPS:
-        plan.steps.append(
-            IRebalancer.Step(kind=kind, source=source, asset=asset, amount=amount, value=value_wad, cost=cost)
-        )
-        plan.uncured -= min(plan.uncured, cured)
-    return plan
+@view
+def _sale_step(account: uint256, sale: Sale, uncured: uint256) -> (IRebalancer.Step, uint256):
+    """@dev The sale at its size, and what it cures. The proceeds will be floored to a unit of the quote token."""
+    unit: uint256 = packing._unit_wad(staticcall IClearinghouse(CLEARINGHOUSE).asset_word(sale.asset))
+    needed: uint256 = uncured + UNIT_WAD + sizing.ROUNDING_WAD
+    wanted: uint256 = sizing._units_up(sizing._value_up(needed, sale.cure_e10), sale.price_wad, unit)
+    units: uint256 = min(wanted, sale.available_wad // unit)
+    value_wad: uint256 = units * unit * sale.price_wad // fixed_point.WAD
+    step: IRebalancer.Step = IRebalancer.Step(
+        kind=SELL,
+        source=account,
+        asset=sale.asset,
+        amount=units,
+        value=value_wad,
+        cost=fixed_point._mul_div_up(value_wad, sale.cost_bps, fixed_point.BPS),
+    )
+    return step, sizing._cured_down(value_wad, sale.cure_e10)
 
 
 @internal

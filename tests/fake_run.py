@@ -9,6 +9,7 @@ from ballast.report.recording import (
     AccountStart,
     Frame,
     Holding,
+    Initial,
     Margin,
     Rebalance,
     Recording,
@@ -47,18 +48,17 @@ def fake_recording(accounts: int = 12, series: PriceSeries | None = None) -> Rec
         ]
         margins = [_margin(h) for h in holdings]
         block = FIRST_BLOCK + 2 * index
-        recording.frames.append(Frame(r.time_s, block, answers, margins, holdings))
+        recording.frames.append(Frame(r.time_s, block, 1, answers, margins, holdings))
         for i, margin in enumerate(margins):
-            if starts[i].cohort == "hooked" and 0 < margin.initial_health < TRIGGER:
+            if starts[i].cohort == "hooked" and 0 < Initial(*margin[:2]).health < TRIGGER:
                 recording.rebalances.append(
-                    _rebalance(i, index, r.time_s, block, margin, prices, units[i], cash, assets)
+                    _rebalance(i, r.time_s, block, margin, prices, units[i], cash, assets)
                 )
     return recording
 
 
 def _rebalance(
     account: int,
-    frame: int,
     time_s: int,
     block: int,
     before: Margin,
@@ -80,10 +80,21 @@ def _rebalance(
             sales.append(Sale(asset, sold / prices[asset], _wad(sold), fetched))
     held = {a: _wad(units[a] * prices[a]) for a in assets}
     after = _margin(Holding(held, _wad(cash[account])))
-    delay = 1 + (account + frame) % 2
-    gas = 310_000 + 1_000 * (account + frame % 7)
+    delay = 1 + (account + block) % 2
+    gas = 310_000 + 1_000 * (account + block % 7)
     return Rebalance(
-        account, frame, time_s + 12, block + delay, delay, gas, before, after, TARGET, sales, 0
+        account=account,
+        time_s=time_s + 12,
+        block=block + delay,
+        delay_blocks=delay,
+        gas=gas,
+        before=Initial(*before[:2]),
+        after=Initial(*after[:2]),
+        target=TARGET,
+        sales=sales,
+        pulled=0,
+        moved=0,
+        cost=sum(sale.value - sale.proceeds for sale in sales),
     )
 
 

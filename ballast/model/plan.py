@@ -2,8 +2,8 @@
 
 `make_plan` finds the cheapest path to the target: cash of siblings, the owner's wallet, collateral
 of siblings, then sales with the lowest price of health first, where what lies above a quota always
-goes before what lies within it, because that is the order in which units leave. `carried_out` says
-what every account holds afterwards. Values are WAD of the quote token, amounts token units.
+goes before what lies within it, because that is the order in which units leave. `carry_out` says
+what everyone holds afterwards. Values are WAD of the quote token, amounts token units.
 """
 
 from __future__ import annotations
@@ -19,7 +19,12 @@ from ballast.model.margin import BPS, WAD, Leg, Mark, Terms, div_up
 
 QUOTE_ASSET = 0
 MAX_STEPS = 16
+MAX_PLANS = 3  # the plan, and what is planned anew after a sale was refused
 MAX_ASSETS = 16
+UNLIMITED = 2**256 - 1
+
+# Quote units paid for the units of an asset, None for a sale that is refused.
+Venue = Callable[[int, int], int | None]
 
 
 class Kind(IntEnum):
@@ -103,7 +108,8 @@ class Scene:
 
     `accounts` holds the account and its donors, `floors` the donors' floors in basis points (none:
     never donates), `unit_wad` the WAD of a token unit of each collateral, `now` unix seconds.
-    `policy` or `target_bps` None is an account without policy or guard.
+    `policy` or `target_bps` None is an account without policy or guard. `refused` are assets whose
+    sale was refused in this very mandate.
     """
 
     account: int
@@ -116,6 +122,7 @@ class Scene:
     floors: Mapping[int, int] = field(default_factory=dict)
     wallet: Wallet = Wallet()
     now: int = 0
+    refused: frozenset[int] = frozenset()
 
     @property
     def own(self) -> Account:
@@ -133,7 +140,7 @@ def make_plan(scene: Scene) -> Plan:
         return Plan(Code.NO_POLICY)
     terms = scene.assess(scene.account)
     shortfall = terms.shortfall_up(scene.target_bps)
-    code = _readiness(scene.policy, terms, shortfall, scene.now)
+    code = _readiness(scene, scene.policy, terms, shortfall)
     plan = Plan(code, shortfall, shortfall)
     if code == Code.ABOVE_TRIGGER:
         return plan
@@ -147,14 +154,20 @@ def make_plan(scene: Scene) -> Plan:
     return plan if plan.steps else replace(plan, code=Code.NO_MEANS)
 
 
-def _readiness(policy: Policy, terms: Terms, shortfall: int, now: int) -> Code:
-    """Below initial margin neither cooldown nor minimum holds it back; a block always does."""
+def _readiness(scene: Scene, policy: Policy, terms: Terms, shortfall: int) -> Code:
+    """Below initial margin neither cooldown nor minimum holds it back; a block always does.
+
+    An account that owes nothing cannot be liquidated, so nothing is done for it.
+    """
+    is_exposed = scene.own.net_wad(scene.loans) < 0 or any(
+        held.size_wad for held in scene.own.positions.values()
+    )
     trigger = div_up(terms.required_init * policy.trigger_bps, BPS)
-    if shortfall == 0 or terms.equity_init >= trigger:
+    if not is_exposed or shortfall == 0 or terms.equity_init >= trigger:
         return Code.ABOVE_TRIGGER
     is_emergency = terms.excess_init < 0
     wait_s = 1 if is_emergency else 1 + policy.cooldown_s
-    if now < policy.last_at + wait_s:
+    if scene.now < policy.last_at + wait_s:
         return Code.COOLING_DOWN
     if shortfall < policy.min_step_wad and not is_emergency:
         return Code.BELOW_MINIMUM
@@ -278,7 +291,7 @@ def _queues(scene: Scene) -> list[list[_Lot]]:
     legs = {leg.asset: leg for leg in scene.own.legs(scene.marks)}
     for asset, cost_bps in scene.policy.sales:
         leg = legs.get(asset)
-        if leg is None or not leg.mark.bounds_swap:
+        if leg is None or not leg.mark.bounds_swap or asset in scene.refused:
             continue
         unit = scene.unit_wad[asset]
         counted = min(leg.position.collateral_wad, leg.mark.quota_wad)
@@ -308,28 +321,55 @@ def _with_sale(plan: Plan, scene: Scene, lot: _Lot) -> Plan:
 # ---- carrying it out
 
 
-def carried_out(
-    scene: Scene, steps: tuple[Step, ...], proceeds: Callable[[int, int], int]
-) -> dict[int, Account]:
-    """The accounts after the steps; `proceeds(asset, units)` are the quote units of a sale.
+def carry_out(scene: Scene, venue: Venue) -> tuple[Scene, tuple[Step, ...]]:
+    """Plans and acts as the hook does; returns what everyone holds afterwards and the steps taken.
 
-    Raises ValueError for a step that moves more than there is.
+    A sale that the venue refuses is planned around, at most twice. Raises ValueError for a step
+    that moves more than there is, which no plan may contain.
     """
-    after = dict(scene.accounts)
-    loans, account = scene.loans, scene.account
-    for step in steps:
-        if step.kind in (Kind.MOVE_CASH, Kind.PULL_CASH):
-            if step.kind == Kind.MOVE_CASH:
-                if step.amount * loans.unit_wad > after[step.source].cash_wad:
-                    raise ValueError(f"{step.amount} units of cash are not there")
-                after[step.source] = after[step.source].debited(step.amount, loans)
-            after[account] = after[account].credited(step.amount, loans)
-            continue
-        change_wad = step.amount * scene.unit_wad[step.asset]
+    taken: list[Step] = []
+    for _ in range(MAX_PLANS):
+        plan = make_plan(scene)
+        if plan.code != Code.READY:
+            break
+        refused = scene.refused
+        for step in plan.steps:
+            acted = _acted(scene, step, venue)
+            if acted is None:
+                refused = refused | {step.asset}
+                continue
+            scene = acted
+            taken.append(step)
+        if refused == scene.refused:
+            break
+        scene = replace(scene, refused=refused)
+    return scene, tuple(taken)
+
+
+def _acted(scene: Scene, step: Step, venue: Venue) -> Scene | None:
+    """The scene after one step, None if the venue refuses."""
+    loans, wallet, after = scene.loans, scene.wallet, dict(scene.accounts)
+    units, own = step.amount, scene.account
+    if step.kind == Kind.PULL_CASH:
+        wallet = Wallet(
+            wallet.left_wad - units * loans.unit_wad,
+            wallet.balance - units,
+            wallet.allowance - (units if wallet.allowance != UNLIMITED else 0),
+        )
+        after[own] = after[own].credited(units, loans)
+    elif step.kind == Kind.MOVE_CASH:
+        if units * loans.unit_wad > after[step.source].cash_wad:
+            raise ValueError(f"{units} units of cash are not there")
+        after[step.source] = after[step.source].debited(units, loans)
+        after[own] = after[own].credited(units, loans)
+    else:
+        change_wad = units * scene.unit_wad[step.asset]
         after[step.source] = after[step.source].with_collateral(step.asset, -change_wad)
-        if step.kind == Kind.SELL:
-            units = proceeds(step.asset, step.amount)
-            after[account] = after[account].credited(units, loans)
+        if step.kind == Kind.MOVE_COLLATERAL:
+            after[own] = after[own].with_collateral(step.asset, change_wad)
         else:
-            after[account] = after[account].with_collateral(step.asset, change_wad)
-    return after
+            proceeds = venue(step.asset, units)
+            if proceeds is None:
+                return None
+            after[own] = after[own].credited(proceeds, loans)
+    return replace(scene, accounts=after, wallet=wallet)

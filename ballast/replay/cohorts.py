@@ -20,7 +20,15 @@ from ballast.venue import fund
 
 LOWEST_LEVERAGE, HIGHEST_LEVERAGE = 1.5, 3.5
 _FIRST_SHARES = (1.0, 0.0, 0.5, 0.7, 0.3)  # of the first asset; the rest is the second
-_RESERVES: tuple[ReserveKind, ...] = ("none", "wallet", "none", "cash", "none", "collateral", "none")
+_RESERVES: tuple[ReserveKind, ...] = (
+    "none",
+    "wallet",
+    "none",
+    "cash",
+    "none",
+    "collateral",
+    "none",
+)
 _RESERVE_SHARE = 0.15  # of the equity in the account
 _LEAST_EQUITY, _EQUITY_STEP, _EQUITY_STEPS = 20_000, 5_000, 7  # quote tokens
 
@@ -120,7 +128,7 @@ def _member(plan: Plan, cohort: Cohort) -> Member:
 
 def _open(world: World, member: Member) -> None:
     plan, owner, house = member.plan, member.owner, world.system.clearinghouse
-    quote_unit = 10**world.decimals("quote")
+    quote_unit = 10 ** world.decimals("quote")
     world.quote.approve(house, _MAX_UINT, sender=owner)
     for asset, share in plan.mix.items():
         held = _units(world, asset, plan.equity * plan.leverage * share)
@@ -132,9 +140,7 @@ def _open(world: World, member: Member) -> None:
     elif plan.reserve:
         fund(world.quote, owner, plan.reserve * quote_unit)
         if plan.reserve_kind == "cash":
-            house.deposit(
-                member.reserve_account, 0, plan.reserve * quote_unit, sender=owner
-            )
+            house.deposit(member.reserve_account, 0, plan.reserve * quote_unit, sender=owner)
     if member.cohort == "hooked":
         _give_mandate(world, member)
     # The loan pays for collateral, so it leaves.

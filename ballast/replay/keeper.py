@@ -1,15 +1,17 @@
 """The keeper: it sees a block, decides, and its transactions stand in the next one.
 
 It pokes the oracle for every asset with a new round and rebalances every account whose plan is
-ready, after trying the transaction in a call. Right behind a rebalance that sells, the arbitrageur
-buys the pool back to the market, as one would on a real chain.
+ready, after trying the transaction in a call. The poke stands first and may change what a plan is
+worth: then the rebalance does more, less, or reverts because nothing is left to do. Right behind
+each rebalance the arbitrageur buys the pools that it may have sold to back to the market, as one
+would on a real chain.
 
 **Delay.** A rebalance becomes permitted with the round after which its plan is first ready, and
-counts from the block of that round as long as the plan stays ready. Blocks are counted by their
-time, twelve seconds each, because quiet stretches are played without their empty blocks. If the plan is ready only once
+counts from the block of that round as long as the plan stays ready. If the plan is ready only once
 the keeper's poke has taken a round into the margin rates, that same round counts, so the poke's
 block is part of the delay. If a cooldown was what held it back, the first block after the cooldown
-counts.
+counts. Blocks are counted by their time, twelve seconds each, because a quiet stretch is played
+without its empty blocks.
 """
 
 from __future__ import annotations
@@ -23,9 +25,7 @@ from ballast.chain import Receipt, Reverted
 from ballast.replay.cohorts import Member
 from ballast.replay.world import World
 
-# Codes of IRebalancer.Plan.
-READY, COOLING_DOWN = 0, 3
-SELL = 4
+READY, COOLING_DOWN = 0, 3  # codes of IRebalancer.Plan
 _PLANS_PER_CALL = 64  # the bound of Lens.plans
 
 
@@ -44,9 +44,9 @@ class Keeper:
 
     world: World
     members: Sequence[Member] = ()
-    refused: Counter[str] = field(default_factory=Counter)  # attempts not sent, by reason
+    refused: Counter[str] = field(default_factory=Counter)  # by reason; see Recording.refused
     _unpoked: set[str] = field(default_factory=set)
-    _ready: list[tuple[Member, list[str]]] = field(default_factory=list)  # with the assets sold
+    _ready: list[Member] = field(default_factory=list)
     _permitted: dict[int, int] = field(default_factory=dict)  # account -> time of the block
     _refusals: set[tuple[int, int, str]] = field(default_factory=set)
     _wake_s: dict[int, int] = field(default_factory=dict)  # account -> end of its cooldown
@@ -98,8 +98,7 @@ class Keeper:
                 self._refusals.add(key)
                 self.refused[str(error)] += 1
             return
-        names = {number: name for name, number in system.assets.items()}
-        self._ready.append((member, [names[s.asset] for s in plan.steps if s.kind == SELL]))
+        self._ready.append(member)
 
     def send(self) -> list[Sent]:
         """Send what was decided; to be called inside a block."""
@@ -108,9 +107,18 @@ class Keeper:
         if unpoked:
             world.system.poke(world.keeper, sorted(unpoked))
         sent = []
-        for member, sold in work:
+        for member in work:
             receipt = world.system.mandates.rebalance(member.account, sender=world.keeper)
             sent.append(Sent(member, self._permitted.pop(member.account), receipt))
-            for asset in sold:
-                world.arbitrageur.buy_back(asset, world.answers[asset])
+            for asset, share in member.plan.mix.items():
+                if share:
+                    world.arbitrageur.buy_back(asset, world.answers[asset])
         return sent
+
+    def note_reverted(self, sent: Sent) -> None:
+        """Take note of a rebalance that reverted, with the reason that holds now."""
+        try:
+            account = sent.member.account
+            self.world.system.mandates.rebalance.call(account, sender=self.world.keeper)
+        except Reverted as error:
+            self.refused[str(error)] += 1

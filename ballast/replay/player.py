@@ -1,10 +1,11 @@
 """The clock: from price rounds to blocks, and from blocks to a recording.
 
 A block every twelve seconds, though a quiet stretch is played as one empty block and not as
-hundreds. A round stands in the first block at or after its time. Inside a block everything stands in the order in which it was sent: first what the keeper
-decided on the block before, then the rounds that came since, then the arbitrageur. Every account is
-measured at the end of each block with a round, so between a round and its measurement there is no
-transaction of the keeper that knew of it.
+hundreds. A round stands in the first block at or after its time. Inside a block everything stands
+in the order in which it was sent: first what the keeper decided on the block before, then the
+rounds that came since, then the arbitrageur. Every account is measured at the end of each block
+with a round, so between a round and its measurement there is no transaction of a keeper who knew
+of it.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from ballast.chain import BLOCK_INTERVAL_S, Call, Reverted
+from ballast.chain import BLOCK_INTERVAL_S, Call, Event, Reverted
 from ballast.prices import HOUR_S, PriceSeries, Round, iso
 from ballast.replay.cohorts import TARGET_BPS, Member, open_cohorts, plan_accounts
-from ballast.replay.keeper import SELL, Keeper, Sent
+from ballast.replay.keeper import Keeper, Sent
 from ballast.replay.world import ReplayError, World, build_world, start_node
 from ballast.report.recording import (
     WAD,
@@ -33,7 +34,7 @@ from ballast.report.recording import (
 # volatility and not at the prior.
 WARM_UP_S = 6 * HOUR_S
 _BPS = 10_000
-_MOVE_CASH, _PULL_CASH, _MOVE_COLLATERAL = 1, 2, 3
+_MOVE_CASH, _PULL_CASH, _MOVE_COLLATERAL, _SELL = 1, 2, 3, 4  # IRebalancer.Step
 _LENT_PART = 3  # the vault holds this many times what both cohorts borrow
 
 Progress = Callable[[int, int, Recording], None]
@@ -147,15 +148,17 @@ class Player:
             with self.world.chain.one_block():
                 sent = self.keeper.send()
                 self.world.publish(rounds, self._time_s)
-        except Reverted as error:
+        except Reverted:
+            # A rebalance with nothing left to do, or an arbitrageur with nothing to buy back.
             if not sent:
                 raise
-            # The poke before it may have lowered the margin, and then there is nothing to do.
-            self.keeper.refused[str(error)] += 1
         if rounds:
             self.keeper.see_rounds(sorted({r.asset for r in rounds}), self._time_s)
         for item in sent:
-            self.recording.rebalances += self._rebalances(item)
+            done = [self._rebalance(item, e.args) for e in self._judged(item)]
+            self.recording.rebalances += done
+            if not done:
+                self.keeper.note_reverted(item)
 
     def _open(self) -> None:
         """Both cohorts in one block, after the oracle has been poked."""
@@ -219,19 +222,18 @@ class Player:
             )
         )
 
-    def _rebalances(self, sent: Sent) -> Iterator[Rebalance]:
-        """The rebalance as the events of its transaction tell it; none if it reverted."""
-        system, receipt = self.world.system, sent.receipt
-        for event in system.mandates.events(receipt, "Rebalanced"):
-            yield self._rebalance(sent, event.args)
+    def _judged(self, sent: Sent) -> list[Event]:
+        """The event of the contract that judged it; none if the transaction reverted."""
+        return self.world.system.mandates.events(sent.receipt, "Rebalanced")
 
     def _rebalance(self, sent: Sent, judged: Any) -> Rebalance:
+        """The rebalance as the events of its transaction tell it."""
         system, receipt = self.world.system, sent.receipt
         steps = [e.args for e in system.rebalancer.events(receipt, "StepTaken")]
         swaps = [e.args for e in system.clearinghouse.events(receipt, "Swapped")]
         unit_wad = WAD // 10 ** self.world.decimals("quote")
         sales = []
-        for step, swap in zip((s for s in steps if s.kind == SELL), swaps, strict=True):
+        for step, swap in zip((s for s in steps if s.kind == _SELL), swaps, strict=True):
             asset = self._names[swap.asset_in]
             amount = swap.amount_in / 10 ** self.world.decimals(asset)
             sales.append(Sale(asset, amount, step.value, swap.amount_out * unit_wad))
@@ -251,8 +253,8 @@ class Player:
         )
 
 
-def _value(leg: object) -> int:
+def _value(leg: Any) -> int:
     """Value of a leg's collateral at its newest price, WAD, down (layouts of packing.vy)."""
-    collateral_wad = leg.position & (2**128 - 1)  # type: ignore[attr-defined]
-    newest_wad = leg.price_word & (2**96 - 1)  # type: ignore[attr-defined]
+    collateral_wad = leg.position & (2**128 - 1)
+    newest_wad = leg.price_word & (2**96 - 1)
     return int(collateral_wad * newest_wad // WAD)

@@ -20,6 +20,7 @@ DANGER = "#d64533"
 HOOKED = "#0b8f7f"
 BARE = "#d64533"
 CASH = "#9fb4c6"
+RESERVE = "#cfd9e2"
 DEBT = "#e9b3aa"
 ASSET_COLOURS = {"ETH": "#5664d9", "BTC": "#f0a43a"}
 SPARE_COLOURS = ("#8e5bb5", "#3f9bd1", "#7fa650", "#b5795b")
@@ -240,6 +241,16 @@ def holdings_chart(recording: Recording) -> go.Figure:
                 "above",
                 lambda k, members=members: sum(  # type: ignore[misc]
                     max(recording.frames[k].holdings[i].cash, 0) for i in members
+                ),
+            )
+        )
+        layers.append(
+            (
+                "reserves",
+                RESERVE,
+                "above",
+                lambda k, members=members: sum(  # type: ignore[misc]
+                    recording.frames[k].holdings[i].reserve for i in members
                 ),
             )
         )

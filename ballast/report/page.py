@@ -19,6 +19,12 @@ from ballast.report.summary import summarise
 _HERE = Path(__file__).parent
 _CONFIG = {"displaylogo": False, "responsive": True, "displayModeBar": False}
 _LOWEST_SHOWN = -9.99
+_RESERVE_NAMES = {
+    "none": "",
+    "wallet": "in the wallet",
+    "cash": "cash, sibling",
+    "collateral": "collateral, sibling",
+}
 
 
 def render(recording: Recording) -> str:
@@ -44,7 +50,7 @@ def render(recording: Recording) -> str:
         falls=_falls(recording),
         pairs=_pairs(recording),
         rebalances=_rebalances(recording),
-        blocks=recording.frames[-1].block - recording.frames[0].block + 1,
+        refused=sorted(recording.refused.items()),
         span=_span(recording),
     )
 
@@ -86,6 +92,8 @@ def _pairs(recording: Recording) -> list[dict[str, Any]]:
                 "leverage": start.leverage,
                 "mix": [(a, round(100 * share)) for a, share in start.mix.items() if share],
                 "equity": start.equity / WAD,
+                "reserve": start.reserve / WAD,
+                "reserve_kind": _RESERVE_NAMES[start.reserve_kind],
                 "bare": _outcome(recording, b),
                 "hooked": _outcome(recording, h),
                 "rebalances": sum(1 for r in recording.rebalances if r.account == h),

@@ -101,14 +101,6 @@ def swap(token_in: address, token_out: address, amount_in: uint256, min_out: uin
     self._require_no_approval(allowed)
     balance_after: uint256 = staticcall IERC20(token_in).balanceOf(self)
     self._require_spent(balance_before, balance_after, amount_in)
-
-    log ISwapAdapter.Swapped(
-        token_in=token_in,
-        token_out=token_out,
-        receiver=receiver,
-        amount_in=amount_in,
-        amount_out=amount_out,
-    )
     return amount_out
 
 

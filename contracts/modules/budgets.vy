@@ -12,16 +12,18 @@
 """
 
 from contracts.interfaces import IMandates
+from contracts.modules import fixed_point
 from contracts.modules import guards
 from contracts.modules import reasons
 
+MICRO_WAD: constant(uint256) = 10**12
 MASK_32: constant(uint256) = 2**32 - 1
+MASK_64: constant(uint256) = 2**64 - 1
 MASK_96: constant(uint256) = 2**96 - 1
 
-# owner -> capacity u96 | lifetime u96 | period_s u32
+# owner -> capacity u64 | available u64 | lifetime left u64 | period_s u32 | refilled_at u32, amounts in 1e-6 of the
+# quote token, what is left as of the last loss or arming
 _budgets: HashMap[address, uint256]
-# owner -> available u96 | refilled_at u40, as of the last loss or arming
-_available: HashMap[address, uint256]
 # account -> pulled u96 | period_start u40
 _pulled: HashMap[uint256, uint256]
 
@@ -29,8 +31,8 @@ _pulled: HashMap[uint256, uint256]
 @internal
 def _arm(owner: address, budget: IMandates.Budget):
     self._require_budget(budget)
-    self._budgets[owner] = budget.capacity | (budget.lifetime << 96) | (budget.period_s << 192)
-    self._available[owner] = budget.capacity | (block.timestamp << 96)
+    capacity: uint256 = budget.capacity // MICRO_WAD
+    self._budgets[owner] = self._word(capacity, capacity, budget.lifetime // MICRO_WAD, budget.period_s)
     log IMandates.BudgetArmed(
         owner=owner, capacity=budget.capacity, period_s=budget.period_s, lifetime=budget.lifetime
     )
@@ -40,33 +42,49 @@ def _arm(owner: address, budget: IMandates.Budget):
 @view
 def _budget_of(owner: address) -> IMandates.Budget:
     word: uint256 = self._budgets[owner]
-    return IMandates.Budget(capacity=word & MASK_96, period_s=word >> 192, lifetime=(word >> 96) & MASK_96)
+    return IMandates.Budget(
+        capacity=(word & MASK_64) * MICRO_WAD,
+        period_s=(word >> 192) & MASK_32,
+        lifetime=((word >> 128) & MASK_64) * MICRO_WAD,
+    )
 
 
 @internal
 @view
 def _left(owner: address) -> uint256:
+    return self._left_micro(self._budgets[owner]) * MICRO_WAD
+
+
+@internal
+@view
+def _left_micro(word: uint256) -> uint256:
     """@dev min(capacity, available + capacity dt / period, lifetime), rounded down."""
-    word: uint256 = self._budgets[owner]
     if word == 0:
         return 0
-    capacity: uint256 = word & MASK_96
-    stored: uint256 = self._available[owner]
-    refill: uint256 = capacity * (block.timestamp - (stored >> 96)) // (word >> 192)
-    available: uint256 = min(capacity, (stored & MASK_96) + refill)
-    return min(available, (word >> 96) & MASK_96)
+    capacity: uint256 = word & MASK_64
+    refill: uint256 = capacity * (block.timestamp - (word >> 224)) // ((word >> 192) & MASK_32)
+    available: uint256 = min(capacity, ((word >> 64) & MASK_64) + refill)
+    return min(available, (word >> 128) & MASK_64)
+
+
+@internal
+@view
+def _word(capacity: uint256, available: uint256, lifetime: uint256, period_s: uint256) -> uint256:
+    return capacity | (available << 64) | (lifetime << 128) | (period_s << 192) | (block.timestamp << 224)
 
 
 @internal
 def _spend(owner: address, loss: uint256) -> uint256:
-    """@dev Returns what is left. A mandate without loss writes nothing."""
-    left: uint256 = self._left(owner)
-    self._require_within_budget(loss, left)
-    if loss == 0:
-        return left
-    self._available[owner] = (left - loss) | (block.timestamp << 96)
-    self._budgets[owner] -= loss << 96
-    return left - loss
+    """@dev A loss in WAD, rounded up; returns what is left. A mandate without loss writes nothing."""
+    word: uint256 = self._budgets[owner]
+    left: uint256 = self._left_micro(word)
+    spent: uint256 = fixed_point._div_up(loss, MICRO_WAD)
+    self._require_within_budget(spent, left)
+    if spent != 0:
+        left -= spent
+        lifetime: uint256 = ((word >> 128) & MASK_64) - spent
+        self._budgets[owner] = self._word(word & MASK_64, left, lifetime, (word >> 192) & MASK_32)
+    return left * MICRO_WAD
 
 
 @internal
@@ -101,7 +119,7 @@ def _count_pull(account: uint256, guard_word: uint256, amount_wad: uint256):
 @internal
 @pure
 def _require_budget(budget: IMandates.Budget):
-    is_sized: bool = budget.capacity <= MASK_96 and budget.lifetime <= MASK_96
+    is_sized: bool = budget.capacity <= MASK_64 * MICRO_WAD and budget.lifetime <= MASK_64 * MICRO_WAD
     if not is_sized or budget.period_s == 0 or budget.period_s > MASK_32:
         reasons._fail("budgets: field out of range")
 

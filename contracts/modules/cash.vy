@@ -48,33 +48,35 @@ def _available_wad(account: uint256) -> uint256:
 
 
 @internal
-def _repay_from(account: uint256, payer: address, max_amount: uint256) -> uint256:
-    """@dev Straight from the payer to the vault. Returns token units paid, at most the debt."""
-    word: uint256 = ledger._account_words[account]
-    shares: uint256 = packing._debt_shares(word)
+@view
+def _debt(account: uint256) -> uint256:
+    """@dev Token units owed, rounded up."""
+    shares: uint256 = packing._debt_shares(ledger._account_words[account])
     if shares == 0:
         return 0
-    debt: uint256 = staticcall ILendingVault(VAULT).debt_of(shares)
-    paid: uint256 = min(max_amount, debt)
-    safe_token._pull_to(IERC20(packing._token(collaterals.QUOTE_WORD)), payer, VAULT, paid)
-    self._burn_debt(account, word, paid)
+    return staticcall ILendingVault(VAULT).debt_of(shares)
+
+
+@internal
+def _repay_from(account: uint256, payer: address, max_amount: uint256) -> uint256:
+    """@dev Straight from the payer to the vault. Returns token units paid, at most the debt."""
+    paid: uint256 = min(max_amount, self._debt(account))
+    if paid != 0:
+        safe_token._pull_to(IERC20(packing._token(collaterals.QUOTE_WORD)), payer, VAULT, paid)
+        self._burn_debt(account, paid)
     return paid
 
 
 @internal
 def _credit(account: uint256, amount: uint256) -> uint256:
     """@dev `amount` token units that already lie here become the account's: its debt first."""
-    word: uint256 = ledger._account_words[account]
-    shares: uint256 = packing._debt_shares(word)
-    rest: uint256 = amount
-    if shares != 0:
-        debt: uint256 = staticcall ILendingVault(VAULT).debt_of(shares)
-        paid: uint256 = min(amount, debt)
+    paid: uint256 = min(amount, self._debt(account))
+    if paid != 0:
         safe_token._push(IERC20(packing._token(collaterals.QUOTE_WORD)), VAULT, paid)
-        word = self._burn_debt(account, word, paid)
-        rest = amount - paid
-    if rest != 0:
-        word = self._with_cash(word, rest)
+        self._burn_debt(account, paid)
+    word: uint256 = ledger._account_words[account]
+    if amount > paid:
+        word = self._with_cash(word, amount - paid)
         ledger._account_words[account] = word
     return word
 
@@ -100,8 +102,9 @@ def _debit(account: uint256, amount: uint256, receiver: address) -> uint256:
 
 
 @internal
-def _burn_debt(account: uint256, word: uint256, paid: uint256) -> uint256:
+def _burn_debt(account: uint256, paid: uint256) -> uint256:
     """@dev The tokens are in the vault already; all shares go when the whole debt was paid."""
+    word: uint256 = ledger._account_words[account]
     shares: uint256 = packing._debt_shares(word)
     burnt: uint256 = extcall ILendingVault(VAULT).repay(paid, shares)
     after: uint256 = packing._cash_word(packing._cash_wad(word), shares - burnt)

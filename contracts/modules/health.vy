@@ -24,37 +24,49 @@ uses: ledger
 
 @internal
 @view
-def _snapshot(account: uint256, assets: DynArray[uint256, 16], marks: DynArray[uint256, 32]) -> IClearinghouse.Snapshot:
+def _assess(
+    account: uint256, net_wad: int256, assets: DynArray[uint256, 16], marks: DynArray[uint256, 32]
+) -> margin.Terms:
     """@dev At the newest prices, a stale asset at its last good one."""
-    net: int256 = cash._net_wad(ledger._account_words[account])
-    total: margin.Terms = margin.Terms(equity_init=net, required_init=0, equity_maint=net, required_maint=0)
-    legs: DynArray[IClearinghouse.Leg, 16] = []
+    total: margin.Terms = margin.Terms(
+        equity_init=net_wad, required_init=0, equity_maint=net_wad, required_maint=0
+    )
     for i: uint256 in range(len(assets), bound=asset_list.MAX_ASSETS):
-        position: uint256 = ledger._position(account, assets[i])
-        price_word: uint256 = marks[2 * i]
-        risk_word: uint256 = marks[2 * i + 1]
-        terms: margin.Terms = self._terms(position, packing._newest_wad(price_word), risk_word)
+        terms: margin.Terms = self._terms(
+            ledger._position(account, assets[i]), marks[2 * i] & packing.MASK_96, marks[2 * i + 1]
+        )
         total.equity_init += terms.equity_init
         total.required_init += terms.required_init
         total.equity_maint += terms.equity_maint
         total.required_maint += terms.required_maint
-        legs.append(
-            IClearinghouse.Leg(
-                asset=assets[i],
-                position=position,
-                price_word=price_word,
-                risk_word=risk_word,
-                required_init=terms.required_init,
-            )
-        )
-    return IClearinghouse.Snapshot(
+    return total
+
+
+@internal
+@view
+def _snapshot(
+    account: uint256, assets: DynArray[uint256, 16], marks: DynArray[uint256, 32]
+) -> IClearinghouse.Snapshot:
+    net_wad: int256 = cash._net_wad(ledger._account_words[account])
+    total: margin.Terms = self._assess(account, net_wad, assets, marks)
+    snapshot: IClearinghouse.Snapshot = IClearinghouse.Snapshot(
         equity_init=total.equity_init,
         required_init=total.required_init,
         equity_maint=total.equity_maint,
         required_maint=total.required_maint,
-        cash=net,
-        legs=legs,
+        cash=net_wad,
+        legs=[],
     )
+    for i: uint256 in range(len(assets), bound=asset_list.MAX_ASSETS):
+        snapshot.legs.append(
+            IClearinghouse.Leg(
+                asset=assets[i],
+                position=ledger._position(account, assets[i]),
+                price_word=marks[2 * i],
+                risk_word=marks[2 * i + 1],
+            )
+        )
+    return snapshot
 
 
 @internal
@@ -75,8 +87,8 @@ def _check_initial(account: uint256):
     for i: uint256 in range(len(assets), bound=asset_list.MAX_ASSETS):
         position: uint256 = ledger._position(account, assets[i])
         price_word: uint256 = marks[2 * i]
-        newest: uint256 = packing._newest_wad(price_word)
-        previous: uint256 = packing._previous_wad(price_word)
+        newest: uint256 = price_word & packing.MASK_96
+        previous: uint256 = (price_word >> 96) & packing.MASK_96
         part: int256 = self._excess_init(position, newest, marks[2 * i + 1])
         if previous != newest:
             part = min(part, self._excess_init(position, previous, marks[2 * i + 1]))
@@ -92,6 +104,8 @@ def _check_initial(account: uint256):
 @internal
 @view
 def _excess_init(position: uint256, price_wad: uint256, risk_word: uint256) -> int256:
+    if position >> 128 == 0:
+        return margin._collateral_excess_init(position, price_wad, risk_word)
     terms: margin.Terms = self._terms(position, price_wad, risk_word)
     return terms.equity_init - convert(terms.required_init, int256)
 

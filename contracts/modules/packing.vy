@@ -159,6 +159,13 @@ def _l_init_e6(risk_word: uint256) -> uint256:
 
 @internal
 @pure
+def _rate_init_e6(risk_word: uint256) -> uint256:
+    """@dev r + l at initial margin, what a unit of collateral value requires."""
+    return (risk_word & MASK_24) + ((risk_word >> 24) & MASK_24)
+
+
+@internal
+@pure
 def _r_maint_e6(risk_word: uint256) -> uint256:
     return (risk_word >> 48) & MASK_24
 

@@ -15,8 +15,7 @@
 
 from contracts.modules import fixed_point
 
-CURE: constant(uint256) = 10**10
-MAX_CURE: constant(int256) = 10**10
+CURE: constant(uint256) = 10**10  # a cure of 1
 # Requirement, equity and value are each rounded once per action, by a wei, times a target below 6.6.
 ROUNDING_WAD: constant(uint256) = 10
 
@@ -30,29 +29,29 @@ def _cure_of_sale_e10(target_bps: uint256, rate_e6: uint256, cost_bps: uint256) 
 
 @internal
 @pure
-def _cure_of_surplus_e10(cost_bps: uint256) -> int256:
+def _cure_of_surplus_e10(cost_bps: uint256) -> uint256:
     """@dev Selling collateral above its quota, which counts for nothing where it is: 1 - s."""
-    return MAX_CURE - convert(cost_bps * 10**6, int256)
+    return CURE - cost_bps * 10**6
 
 
 @internal
 @pure
 def _cure_of_inflow_e10(target_bps: uint256, rate_e6: uint256) -> int256:
     """@dev Bringing collateral in: 1 - t (r + l)."""
-    return MAX_CURE - convert(target_bps * rate_e6, int256)
+    return convert(CURE, int256) - convert(target_bps * rate_e6, int256)
 
 
 @internal
 @pure
-def _value_up(shortfall: uint256, cure_e10: int256) -> uint256:
+def _value_up(shortfall: uint256, cure_e10: uint256) -> uint256:
     """@dev ceil(S / cure); the cure is positive."""
-    return fixed_point._mul_div_up(shortfall, CURE, convert(cure_e10, uint256))
+    return fixed_point._mul_div_up(shortfall, CURE, cure_e10)
 
 
 @internal
 @pure
-def _cured_down(value_wad: uint256, cure_e10: int256) -> uint256:
-    return value_wad * convert(cure_e10, uint256) // CURE
+def _cured_down(value_wad: uint256, cure_e10: uint256) -> uint256:
+    return value_wad * cure_e10 // CURE
 
 
 @internal

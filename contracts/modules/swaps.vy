@@ -7,7 +7,8 @@
 @notice  One asset of an account for another, through an allowed adapter, bounded by the oracle.
 @dev     The proceeds are what the balance grew by, never what an adapter says. They are at least the oracle's
          value less the swap limit of the two assets, whoever asks and whatever they accept: a route that loses
-         more cannot be executed at all.
+         more cannot be executed at all. Proceeds that a debt is sure to absorb, being less than half of it by the
+         bound, go straight to the vault, which saves a transfer.
 @custom:invariant I26 I29
 """
 
@@ -64,19 +65,24 @@ def _swap(order: Order) -> (uint256, bool):
 
     word_in: uint256 = self._give(order, sold, amount_in_wad)
     token_out: IERC20 = IERC20(packing._token(bought.asset_word))
-    balance_before: uint256 = staticcall token_out.balanceOf(self)
+    receiver: address = self
+    if order.asset_out == collaterals.QUOTE_ASSET and least_out < cash._debt(order.account) // 2:
+        receiver = cash.VAULT
+    balance_before: uint256 = staticcall token_out.balanceOf(receiver)
     state_before: uint256 = calls._act()
     extcall ISwapAdapter(order.adapter).swap(
-        packing._token(sold.asset_word), token_out.address, order.amount_in, least_out, self
+        packing._token(sold.asset_word), token_out.address, order.amount_in, least_out, receiver
     )
     calls._acted(state_before)
-    balance_after: uint256 = staticcall token_out.balanceOf(self)
+    balance_after: uint256 = staticcall token_out.balanceOf(receiver)
     amount_out: uint256 = balance_after - balance_before
     self._require_proceeds(amount_out, least_out)
 
     amount_out_wad: uint256 = ledger._to_wad(bought.asset_word, amount_out)
     word_out: uint256 = 0
-    if order.asset_out == collaterals.QUOTE_ASSET:
+    if receiver == cash.VAULT:
+        word_out = cash._burn_debt(order.account, amount_out)
+    elif order.asset_out == collaterals.QUOTE_ASSET:
         word_out = cash._credit(order.account, amount_out)
     else:
         word_out = ledger._add_collateral(order.account, order.asset_out, amount_out_wad)

@@ -137,15 +137,6 @@ def test_swap__100k_dollars__has_the_documented_impact(world):
     assert 12.5 < impact_bps < 14
 
 
-def test_swap__in_order__writes_the_event(world):
-    world.send("ETH", WAD)
-    eth, dollar = world.token("ETH").address, world.venue.quote.address
-    receipt = world.adapter.swap(eth, dollar, WAD, 0, world.receiver, sender=world.clearinghouse)
-    (event,) = world.adapter.events(receipt, "Swapped")
-    out = world.venue.quote.balanceOf.call(world.receiver)
-    assert tuple(event.args) == (eth, dollar, world.receiver, WAD, out)
-
-
 @pytest.mark.parametrize("surplus", [0, 1])
 def test_swap__min_out__is_enforced_to_the_unit__T54(world, surplus):
     world.send("ETH", WAD)

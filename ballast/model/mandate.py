@@ -1,0 +1,72 @@
+"""What is judged after a mandate, in exact integers: would this rebalance stand?
+
+The protocol's test: every touched account ends at initial margin or with neither excess lower. The
+owner's: the shortfall has not grown, a mandate that traded does not overshoot target and band, each
+donor keeps its floor, and what was lost over all touched accounts is within the budget. Exposures
+cannot grow in a plan of the default hook, so that test is not repeated here.
+"""
+
+from __future__ import annotations
+
+from ballast.model.margin import BPS, Mark, Terms, div_up
+from ballast.model.plan import Scene
+
+WEAKER = "mandates: account left weaker"
+SHORTFALL_GREW = "mandates: shortfall grew"
+OVERSHOOT = "mandates: above target and band"
+BELOW_FLOOR = "mandates: donor below its floor"
+ABOVE_BUDGET = "budgets: loss above budget"
+
+
+def least_proceeds_up(
+    mark: Mark, amount_wad: int, unit_wad: int, limit_bps: int, slippage_bps: int
+) -> int:
+    """Least quote units (of `unit_wad`) for a sale of collateral.
+
+    The oracle's value less the guard's slippage or the asset's own limit, which is never above its
+    initial rate on gross, whichever is less; rounded up.
+    """
+    most_bps = min(slippage_bps, limit_bps, mark.risk.l_init_e6 // 100)
+    value = amount_wad * mark.price_wad
+    return div_up(value * (BPS - most_bps), BPS * 10**18 * unit_wad)
+
+
+def loss_wad(before: Scene, after: Scene) -> int:
+    """Maintenance equity lost over all touched accounts, what came from the wallet counted."""
+    pulled = before.wallet.left_wad - after.wallet.left_wad
+    touched = [
+        known for known in before.accounts if before.accounts[known] != after.accounts[known]
+    ]
+    lost = sum(
+        before.assess(known).equity_maint - after.assess(known).equity_maint for known in touched
+    )
+    return max(0, lost + pulled)
+
+
+def judgement(
+    before: Scene, after: Scene, *, band_bps: int, has_traded: bool, budget_wad: int
+) -> str:
+    """The reason for which a mandate that led from `before` to `after` is undone, else ""."""
+    assert before.target_bps is not None
+    old, new = before.assess(before.account), after.assess(before.account)
+    if _is_weaker(old, new):
+        return WEAKER
+    if new.shortfall_up(before.target_bps) > old.shortfall_up(before.target_bps):
+        return SHORTFALL_GREW
+    most = div_up(new.required_init * (before.target_bps + band_bps), BPS)
+    if has_traded and new.equity_init > most:
+        return OVERSHOOT
+    for donor, floor_bps in before.floors.items():
+        if before.accounts[donor] == after.accounts[donor]:
+            continue
+        figures = after.assess(donor)
+        if _is_weaker(before.assess(donor), figures):
+            return WEAKER
+        if figures.equity_init < div_up(figures.required_init * floor_bps, BPS):
+            return BELOW_FLOOR
+    return ABOVE_BUDGET if loss_wad(before, after) > budget_wad else ""
+
+
+def _is_weaker(old: Terms, new: Terms) -> bool:
+    is_lower = new.excess_init < old.excess_init or new.excess_maint < old.excess_maint
+    return new.excess_init < 0 and is_lower
