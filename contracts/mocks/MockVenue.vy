@@ -47,7 +47,8 @@ def swap(token_in: address, token_out: address, amount_in: uint256, min_out: uin
     """
     amount_out: uint256 = self._quote_down(token_in, token_out, amount_in)
     self._require_enough(amount_out, min_out)
-    self._require_paid(token_out, receiver, amount_out)    return amount_out
+    self._require_paid(token_out, receiver, amount_out)
+    return amount_out
 
 
 @external

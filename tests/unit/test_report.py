@@ -13,6 +13,7 @@ from ballast.report import (
     AccountStart,
     Frame,
     Holding,
+    Initial,
     Margin,
     Rebalance,
     Recording,
@@ -45,7 +46,14 @@ def _two_accounts() -> Recording:
         holding = Holding({"ETH": 2_000 * WAD}, -1_000 * WAD)
         margins = [_margin(hooked, 300, 100), _margin(bare, 300, 100)]
         recording.frames.append(
-            Frame(T0 + 600 * n, 10 + 2 * n, {"ETH": 200_00000000 - n}, margins, [holding, holding])
+            Frame(
+                T0 + 600 * n,
+                10 + 2 * n,
+                int(n > 0),
+                {"ETH": 200_00000000 - n},
+                margins,
+                [holding, holding],
+            )
         )
     for n, (value, proceeds, delay, gas) in enumerate(
         [(500, 498, 1, 300_000), (400, 397, 3, 350_000)]
@@ -53,16 +61,17 @@ def _two_accounts() -> Recording:
         recording.rebalances.append(
             Rebalance(
                 account=0,
-                frame=1 + n,
                 time_s=T0 + 600 * (1 + n) + 12,
                 block=13 + 2 * n,
                 delay_blocks=delay,
                 gas=gas,
-                before=_margin(310, 300, 100),
-                after=_margin(309, 240, 80),
+                before=Initial(310 * WAD, 300 * WAD),
+                after=Initial(309 * WAD, 240 * WAD),
                 target=1.25,
                 sales=[Sale("ETH", 2.5, value * WAD, proceeds * WAD)],
-                topped_up=0,
+                pulled=0,
+                moved=0,
+                cost=(value - proceeds) * WAD,
             )
         )
     return recording
@@ -75,7 +84,7 @@ def test_summarise__two_accounts__has_the_published_shape():
     figures = summarise(_two_accounts())
     assert figures == {
         "prices": {"source": "a test", "from": "2020-03-12T08:00Z", "to": "2020-03-12T08:30Z"},
-        "rounds": 4,
+        "rounds": 3,
         "hooked": {
             "accounts": 1,
             "breached": 0,
@@ -118,6 +127,13 @@ def test_is_breached__at_the_line__needs_equity_strictly_below(equity, breached)
 def test_is_breached__no_requirement__only_below_zero():
     assert not Margin(0, 0, 0, 0).is_breached
     assert Margin(0, 0, -1, 0).is_breached
+
+
+def test_end_equity__reserve_beside_the_account__counts_as_it_did_at_the_start():
+    recording = _two_accounts()
+    held = Holding({"ETH": 2_000 * WAD}, -1_000 * WAD, reserve=75 * WAD)
+    recording.frames[-1] = replace(recording.frames[-1], holdings=[held, held])
+    assert [recording.end_equity(i) for i in (0, 1)] == [875 * WAD, 375 * WAD]
 
 
 def test_summarise__liquidated_account__counts_in_its_cohort_only():
@@ -211,6 +227,30 @@ def test_render__no_rebalances__says_so():
     text = " ".join(_read(render(recording)).text)
     assert "No account needed one." in text
     assert "Gas per rebalance" not in text
+
+
+def test_render__help_from_reserves__is_told_in_words():
+    recording = _two_accounts()
+    last = recording.rebalances[-1]
+    recording.rebalances += [
+        replace(last, sales=[], pulled=120 * WAD, cost=0),
+        replace(last, sales=[], moved=80 * WAD, cost=0),
+    ]
+    text = re.sub(r"\s+", " ", " ".join(_read(render(recording)).text))
+    assert "$120 from the wallet" in text
+    assert "$80 from its sibling" in text
+
+
+@pytest.mark.parametrize(
+    ("refused", "told"),
+    [
+        ({}, "No rebalance that was due failed."),
+        ({"oracle: too old": 3}, "3 with “oracle: too old”"),
+    ],
+)
+def test_render__refused_rebalances__are_counted_by_reason(refused, told):
+    text = " ".join(_read(render(replace(_two_accounts(), refused=refused))).text)
+    assert told in text
 
 
 def test_render__one_round_of_one_asset__still_works():
