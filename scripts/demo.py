@@ -30,7 +30,12 @@ OUT = Path("out/demo")
     help="Hourly candles or Chainlink rounds (ETH=FILE names the asset); repeat for more assets. "
     "Default: the bundled synthetic crash.",
 )
-@click.option("--from", "start", metavar="DATE", help="When the accounts open, UTC.")
+@click.option(
+    "--from",
+    "start",
+    metavar="DATE",
+    help="When the accounts open, UTC; six hours of prices before it let the oracle settle.",
+)
 @click.option("--to", "end", metavar="DATE", help="When the replay ends, UTC.")
 @click.option(
     "--accounts",

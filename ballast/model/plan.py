@@ -149,7 +149,7 @@ def make_plan(scene: Scene) -> Plan:
         plan, slacks[donor] = _with_cash(plan, scene, donor, slacks[donor])
     plan = _with_wallet(plan, scene)
     for donor in scene.policy.donors:
-        plan, slacks[donor] = _with_collateral(plan, scene, donor, slacks[donor])
+        plan = _with_collateral(plan, scene, donor, slacks[donor])
     plan = _with_sales(plan, scene)
     return plan if plan.steps else replace(plan, code=Code.NO_MEANS)
 
@@ -217,21 +217,19 @@ def _with_wallet(plan: Plan, scene: Scene) -> Plan:
     return plan.with_step(step, value)
 
 
-def _with_collateral(plan: Plan, scene: Scene, donor: int, slack: int) -> tuple[Plan, int]:
-    """Collateral of a sibling, within the quota that the receiving account has left.
+def _with_collateral(plan: Plan, scene: Scene, donor: int, slack: int) -> Plan:
+    """The one collateral of a sibling that cures most, within the quota that the account has left.
 
     Every unit that leaves counts against the donor's slack in full: exact where there is no
     requirement, and on the donor's side otherwise.
     """
     assert scene.target_bps is not None
-    if slack == 0:
-        return plan, slack
-    for leg in scene.accounts[donor].legs(scene.marks):
+    best, most_cured = None, 0
+    for leg in scene.accounts[donor].legs(scene.marks) if slack and plan.uncured else ():
         mark, unit = leg.mark, scene.unit_wad[leg.asset]
         held, has_room = _held_so_far(plan, scene, leg.asset)
         cure_e10 = sizing.cure_of_inflow_e10(scene.target_bps, mark.rate_init_e6)
-        is_useful = cure_e10 > 0 and held < mark.quota_wad and mark.is_live
-        if plan.uncured == 0 or not has_room or not is_useful:
+        if not (has_room and cure_e10 > 0 and held < mark.quota_wad and mark.is_live):
             continue
         needed = plan.uncured + sizing.ROUNDING_WAD
         wanted = sizing.units_up(sizing.value_up(needed, cure_e10), mark.price_wad, unit)
@@ -239,13 +237,12 @@ def _with_collateral(plan: Plan, scene: Scene, donor: int, slack: int) -> tuple[
             leg.position.collateral_wad, mark.quota_wad - held, slack * WAD // mark.price_wad
         )
         units = min(wanted, movable_wad // unit)
-        if units == 0:
-            continue
         value = units * unit * mark.price_wad // WAD
-        slack -= min(slack, value + 1)
-        step = Step(Kind.MOVE_COLLATERAL, donor, leg.asset, units, value, 0)
-        plan = plan.with_step(step, sizing.cured_down(value, cure_e10))
-    return plan, slack
+        cured = sizing.cured_down(value, cure_e10)
+        if cured > most_cured:
+            best = Step(Kind.MOVE_COLLATERAL, donor, leg.asset, units, value, 0)
+            most_cured = cured
+    return plan if best is None else plan.with_step(best, most_cured)
 
 
 def _held_so_far(plan: Plan, scene: Scene, asset: int) -> tuple[int, bool]:

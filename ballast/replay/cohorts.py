@@ -14,6 +14,7 @@ from typing import Any
 from eth_utils import keccak
 
 from ballast.deploy import WAD, account_id
+from ballast.prices import ANSWER_SCALE
 from ballast.replay.world import World
 from ballast.report.recording import COHORTS, AccountStart, Cohort, ReserveKind
 from ballast.venue import fund
@@ -160,7 +161,7 @@ def _deposit(world: World, account: int, owner: str, asset: str, amount: int) ->
 
 def _units(world: World, asset: str, value: float) -> int:
     """Token units worth ``value`` whole quote tokens at the newest price, down."""
-    return int(value * 10 ** world.decimals(asset)) * world.PRICE_SCALE // world.answers[asset]
+    return int(value * 10 ** world.decimals(asset)) * ANSWER_SCALE // world.answers[asset]
 
 
 def _give_mandate(world: World, member: Member) -> None:

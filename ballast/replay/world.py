@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from ballast.chain import BLOCK_INTERVAL_S, Anvil, Contract, Receipt, RpcChain
 from ballast.deploy import WAD, Market, System, deploy, load_parameters
@@ -39,8 +38,6 @@ def start_node(start_s: int) -> Anvil:
 @dataclass
 class World:
     """The deployed world and who acts in it. Every block lasts twelve seconds."""
-
-    PRICE_SCALE: ClassVar[int] = ANSWER_SCALE
 
     chain: RpcChain
     system: System

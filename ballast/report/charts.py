@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ballast.prices import ANSWER_SCALE
-from ballast.report.recording import WAD, Cohort, Recording
+from ballast.report.recording import WAD, Cohort, Recording, Sale
 
 INK = "#17222e"
 MUTED = "#6b7a89"
@@ -290,11 +290,14 @@ def cost_chart(recording: Recording) -> go.Figure:
     figure = go.Figure()
     sold = [sum(s.value for s in r.sales) / WAD for r in recording.rebalances]
     largest = max(sold, default=0.0) or 1.0
-    for asset in recording.assets:
+    groups = [
+        (asset, f"mostly {asset} sold", _colour(recording, asset)) for asset in recording.assets
+    ]
+    for asset, name, colour in [*groups, (None, "from reserves alone", CASH)]:
         chosen = [
             (r, value)
             for r, value in zip(recording.rebalances, sold, strict=True)
-            if _main_asset(recording, r.sales) == asset
+            if _main_asset(r.sales) == asset
         ]
         if not chosen:
             continue
@@ -304,11 +307,11 @@ def cost_chart(recording: Recording) -> go.Figure:
             customdata=[
                 (recording.accounts[r.account].name, value, r.cost / WAD) for r, value in chosen
             ],
-            name=f"mostly {asset} sold" if len(recording.assets) > 1 else f"{asset} sold",
+            name=name,
             mode="markers",
             marker={
                 "size": [6 + 26 * math.sqrt(value / largest) for _, value in chosen],
-                "color": _colour(recording, asset),
+                "color": colour,
                 "opacity": 0.65,
                 "line": {"color": "white", "width": 1},
             },
@@ -348,7 +351,7 @@ def _panels() -> go.Figure:
 def _style(figure: go.Figure, recording: Recording, *, height: int, y_title: str) -> None:
     figure.update_layout(
         height=height,
-        margin={"l": 64, "r": 12, "t": 34, "b": 64},
+        margin={"l": 64, "r": 12, "t": 34 if height > 350 else 8, "b": 64},
         paper_bgcolor="white",
         plot_bgcolor="white",
         font={"family": FONT, "size": 13, "color": INK},
@@ -396,11 +399,9 @@ def _colour(recording: Recording, asset: str) -> str:
     return SPARE_COLOURS[recording.assets.index(asset) % len(SPARE_COLOURS)]
 
 
-def _main_asset(recording: Recording, sales: Sequence[tuple[str, float, int, int]]) -> str:
-    """The asset that made up most of what a rebalance sold; the first one when it sold nothing."""
-    if not sales:
-        return recording.assets[0]
-    return max(sales, key=lambda sale: sale[2])[0]
+def _main_asset(sales: Sequence[Sale]) -> str | None:
+    """The asset that made up most of what a rebalance sold; ``None`` when it sold nothing."""
+    return max(sales, key=lambda sale: sale.value).asset if sales else None
 
 
 def _shade(cohort: Cohort, share: float) -> str:

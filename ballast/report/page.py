@@ -22,8 +22,8 @@ _LOWEST_SHOWN = -9.99
 _RESERVE_NAMES = {
     "none": "",
     "wallet": "in the wallet",
-    "cash": "cash, sibling",
-    "collateral": "collateral, sibling",
+    "cash": "cash in a sibling",
+    "collateral": "collateral in a sibling",
 }
 
 

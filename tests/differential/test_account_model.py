@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -256,8 +255,7 @@ class Life:
         assert is_no_riskier(before_terms, after_terms + credit, deltas)
 
 
-@pytest.mark.parametrize("quote_decimals", [6, 8, 18])
-@given(life=steps)
+@given(quote_decimals=st.sampled_from((6, 8, 18)), life=steps)
 def test_life__any_actions_and_prices__accounts_equal_the_model(
     quote_decimals: int, life: list[Step]
 ) -> None:

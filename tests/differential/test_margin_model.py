@@ -37,32 +37,39 @@ def signed(bits: int) -> st.SearchStrategy[int]:
     return st.builds(lambda size, sign: sign * size, magnitudes(bits), st.sampled_from((1, -1)))
 
 
-@st.composite
-def risks(draw: st.DrawFn, *, is_any: bool = False) -> Risk:
-    """Rates as the oracle makes them: initial at least 1.5 maintenance and r + l at most 1."""
-    quota = max(1, draw(magnitudes(72)))
-    if is_any:
-        rates = [draw(st.integers(0, 2**24 - 1)) for _ in range(4)]
-        return Risk(*rates, quota, 0, 0)
-    r_maint = draw(st.integers(1, 640_000))
-    l_maint = draw(st.integers(1, (999_990 - 3 * r_maint // 2) * 2 // 3))
-    r_init = draw(st.integers(-(-3 * r_maint // 2), 999_995 - 3 * l_maint // 2))
-    l_init = draw(st.integers(-(-3 * l_maint // 2), 1_000_000 - r_init))
-    return Risk(r_init, l_init, r_maint, l_maint, quota, 0, 0)
+any_risks = st.builds(
+    Risk,
+    *[st.integers(0, 2**24 - 1)] * 4,
+    magnitudes(72).map(lambda quota: max(1, quota)),
+    st.just(0),
+    st.just(0),
+)
 
 
-@st.composite
-def positions(draw: st.DrawFn) -> Position:
-    """Any collateral and perpetual; every third pair is hedged to the last units."""
-    collateral = draw(magnitudes(120))
-    size = draw(
-        st.one_of(
-            st.just(0),
-            signed(120),
-            st.integers(-3, 3).map(lambda rest: max(-MAX_BALANCE, rest - collateral)),
-        )
-    )
-    return Position(collateral, size, draw(st.one_of(st.just(0), signed(120))))
+def _oracle_risk(quota: int, r_maint: int, l_share: int, r_share: int, rest: int) -> Risk:
+    """Maintenance rates, and initial ones between 1.5 times those and r + l = 1."""
+    l_maint = 1 + (999_990 - 3 * r_maint // 2) * 2 // 3 * l_share // 10_000
+    low = -(-3 * r_maint // 2)
+    r_init = low + (999_990 - 3 * l_maint // 2 - low) * r_share // 10_000
+    low = -(-3 * l_maint // 2)
+    l_init = low + max(0, 10**6 - r_init - low) * rest // 10_000
+    return Risk(r_init, l_init, r_maint, l_maint, max(1, quota), 0, 0)
+
+
+shares = st.one_of(st.sampled_from((0, 9_900)), st.integers(0, 9_900))
+risks = st.builds(_oracle_risk, magnitudes(72), st.integers(1, 640_000), shares, shares, shares)
+
+sizes = st.one_of(st.just(0), signed(120), st.none())
+
+
+def _position(collateral: int, size: int | None, rest: int, cost: int) -> Position:
+    """A size of None is a hedge to the last units."""
+    hedge = max(-MAX_BALANCE, rest - collateral)
+    return Position(collateral, hedge if size is None else size, cost)
+
+
+costs = st.one_of(st.just(0), signed(120))
+positions = st.builds(_position, magnitudes(120), sizes, st.integers(-3, 3), costs)
 
 
 fundings = signed(96)
@@ -80,6 +87,7 @@ def shell() -> Contract:
 
 
 def terms_on_chain(position: Position, mark: Mark) -> Terms:
+    """The contract takes a position without a perpetual to have no cost."""
     return Terms(
         *shell().terms(
             position.word, position.cost_wad, mark.funding_wad, mark.price_wad, mark.risk.word
@@ -90,7 +98,7 @@ def terms_on_chain(position: Position, mark: Mark) -> Terms:
 # ---- the contract
 
 
-@given(positions(), prices, fundings, risks(is_any=True))
+@given(positions, prices, fundings, any_risks)
 @example(
     Position(MAX_BALANCE, -MAX_BALANCE, MAX_BALANCE),
     MAX_PRICE,
@@ -99,18 +107,13 @@ def terms_on_chain(position: Position, mark: Mark) -> Terms:
 )
 @example(Position(0, -1, 0), 1, 0, Risk(1, 1, 1, 1, 1, 0, 0))
 @example(Position(3, -2, 0), 1, 0, Risk(1, 1, 1, 1, 1, 0, 0))
-def test_terms__any_position__equal_the_model(
+def test_terms__any_position__equal_the_model_and_survive_packing(
     position: Position, price_wad: int, funding_wad: int, risk: Risk
 ) -> None:
     mark = mark_at(price_wad, risk, funding_wad)
+    if position.size_wad == 0:
+        position = replace(position, cost_wad=0)
     assert terms_on_chain(position, mark) == terms_of(position, mark)
-
-
-@given(positions(), prices, fundings, risks(is_any=True))
-def test_words__any_position_and_mark__survive_packing(
-    position: Position, price_wad: int, funding_wad: int, risk: Risk
-) -> None:
-    mark = mark_at(price_wad, risk, funding_wad)
     bare = replace(position, cost_wad=0)
     assert Position.from_word(bare.word) == bare
     assert Mark.from_words(mark.price.word, risk.word) == replace(mark, funding_wad=0)
@@ -119,7 +122,7 @@ def test_words__any_position_and_mark__survive_packing(
 # ---- the model against the formula in rational numbers
 
 
-@given(positions(), prices, fundings, risks(is_any=True))
+@given(positions, prices, fundings, any_risks)
 def test_terms__any_position__are_the_formula_rounded_against_the_account(
     position: Position, price_wad: int, funding_wad: int, risk: Risk
 ) -> None:
@@ -144,16 +147,15 @@ def test_terms__any_position__are_the_formula_rounded_against_the_account(
 # ---- what follows from it
 
 
-@given(st.lists(st.tuples(positions(), prices, fundings, risks()), min_size=1, max_size=4))
+@given(positions, prices, fundings, risks)
 def test_excess__rates_of_the_oracle__maintenance_is_never_the_harder_test(
-    parts: list[tuple[Position, int, int, Risk]],
+    position: Position, price_wad: int, funding_wad: int, risk: Risk
 ) -> None:
     """excess_maint >= excess_init, but for a wei where the whole requirement is one wei."""
-    for position, price_wad, funding_wad, risk in parts:
-        terms = terms_of(position, mark_at(price_wad, risk, funding_wad))
-        assert terms.excess_maint >= terms.excess_init - 1
-        if terms.required_init > 1:
-            assert terms.excess_maint >= terms.excess_init
+    assert 2 * risk.r_init_e6 >= 3 * risk.r_maint_e6 and 2 * risk.l_init_e6 >= 3 * risk.l_maint_e6
+    assert risk.r_init_e6 + risk.l_init_e6 <= RATE
+    terms = terms_of(position, mark_at(price_wad, risk, funding_wad))
+    assert terms.excess_maint >= terms.excess_init - (terms.required_init <= 1)
 
 
 def test_excess__dust_under_the_steepest_rates__fails_by_a_wei() -> None:
@@ -163,7 +165,7 @@ def test_excess__dust_under_the_steepest_rates__fails_by_a_wei() -> None:
     assert (terms.excess_init, terms.excess_maint) == (0, -1)
 
 
-@given(magnitudes(120), prices, prices, risks())
+@given(magnitudes(120), prices, prices, risks)
 def test_excess__collateral_alone__never_falls_with_a_rising_price(
     collateral: int, one_price: int, other_price: int, risk: Risk
 ) -> None:
@@ -176,7 +178,7 @@ def test_excess__collateral_alone__never_falls_with_a_rising_price(
     assert after.excess_maint >= before.excess_maint - 1
 
 
-@given(magnitudes(120), magnitudes(120), magnitudes(120), prices, prices, risks())
+@given(magnitudes(120), magnitudes(120), magnitudes(120), prices, prices, risks)
 def test_excess__uncovered_short__never_rises_with_a_rising_price(
     collateral: int, extra: int, cost: int, one_price: int, other_price: int, risk: Risk
 ) -> None:
@@ -189,7 +191,7 @@ def test_excess__uncovered_short__never_rises_with_a_rising_price(
     assert after.excess_maint <= before.excess_maint + 2
 
 
-@given(positions(), positions(), prices, fundings, risks())
+@given(positions, positions, prices, fundings, risks)
 def test_required__two_parts_of_one_asset__whole_is_at_most_the_sum(
     one: Position, other: Position, price_wad: int, funding_wad: int, risk: Risk
 ) -> None:
@@ -215,7 +217,7 @@ def test_required__two_parts_of_one_asset__whole_is_at_most_the_sum(
 
 
 @given(
-    st.lists(st.tuples(positions(), prices, risks()), min_size=2, max_size=2),
+    st.lists(st.tuples(positions, prices, risks), min_size=2, max_size=2),
     st.integers(-(2**120), 2**120),
     st.integers(-(2**120), 2**120),
 )
@@ -228,7 +230,7 @@ def test_excess__two_assets__portfolio_is_exactly_the_sum_of_its_parts(
     assert whole == assess(one_cash, legs[:1]) + assess(other_cash, legs[1:])
 
 
-@given(positions(), prices, fundings, risks(), magnitudes(120))
+@given(positions, prices, fundings, risks, magnitudes(120))
 def test_deposit__any_account__strengthens_equity_and_never_lowers_maintenance_excess(
     position: Position, price_wad: int, funding_wad: int, risk: Risk, more: int
 ) -> None:

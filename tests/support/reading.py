@@ -10,6 +10,7 @@ from ballast.model.margin import Mark, Position, Terms
 from tests.support.world import QUOTE, World
 
 RAY_TO_WAD = 10**9
+MAX_MARKS = 16  # assets in one reading
 
 
 def listed_assets(world: World, account: int) -> list[int]:
@@ -37,7 +38,9 @@ def read_loans(world: World) -> Loans:
 def read_marks(world: World, assets: Iterable[int] | None = None) -> dict[int, Mark]:
     """Marks of assets, of all by default."""
     ids = list(world.system.assets.values() if assets is None else assets)
-    words = world.system.oracle.marks(ids)
+    words: list[int] = []
+    for start in range(0, len(ids), MAX_MARKS):
+        words += world.system.oracle.marks(ids[start : start + MAX_MARKS])
     return {asset: Mark.from_words(words[2 * i], words[2 * i + 1]) for i, asset in enumerate(ids)}
 
 

@@ -28,6 +28,7 @@ UNLIMITED = 2**256 - 1
 ZERO_ADDRESS = "0x" + "00" * 20
 FEED_DECIMALS = 8
 QUOTE = "USD"
+MAX_POKED = 16  # assets in one poke
 VENUE_FEE_PPM = 3_000  # 30 bp, the fee tier of most pools
 
 Amount = int | str | Decimal
@@ -54,7 +55,7 @@ TWO_ASSETS: Mapping[str, AssetSpec] = {"ETH": AssetSpec(18, 2_000), "BTC": Asset
 
 
 def many_assets(count: int, decimals: Sequence[int] = (18, 8, 6)) -> dict[str, AssetSpec]:
-    """`count` assets, at most 16: ETH, BTC and further ones A03, A04, ... with decimals in turn."""
+    """`count` assets: ETH, BTC and further ones A03, A04, ... with decimals in turn."""
     assets = dict(TWO_ASSETS)
     for number in range(3, count + 1):
         spec = AssetSpec(decimals[number % len(decimals)], 10 * number)
@@ -182,7 +183,9 @@ class World:
 
     def poke(self, names: Sequence[str] | None = None) -> None:
         """Samples volatility of the named assets, of all by default."""
-        self.system.poke(self.keeper, names)
+        named = list(self.names if names is None else names)
+        for start in range(0, len(named), MAX_POKED):
+            self.system.poke(self.keeper, named[start : start + MAX_POKED])
         self.chain.mine()
 
     # ---- prices
