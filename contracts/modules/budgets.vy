@@ -108,7 +108,9 @@ def _count_pull(account: uint256, guard_word: uint256, amount_wad: uint256):
     word: uint256 = self._pulled[account]
     if block.timestamp >= (word >> 96) + guards._wallet_period_s(guard_word):
         word = block.timestamp << 96
-    self._pulled[account] = word + amount_wad
+    word += amount_wad
+    self._pulled[account] = word
+    log IMandates.WalletPulled(account=account, amount=amount_wad, pulled_word=word)
 
 
 ################################################################

@@ -94,7 +94,7 @@ def _to_wad(asset_word: uint256, amount: uint256) -> uint256:
 @internal
 @pure
 def _require_account(account: uint256):
-    if account >= 2**168:
+    if account >= 2**168 or account >> 8 == 0:
         reasons._fail("ledger: bad account")
 
 
