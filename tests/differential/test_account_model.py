@@ -13,12 +13,20 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ballast.chain import Reverted
 from ballast.model.ledger import Account, Loans
-from ballast.model.margin import WAD, Mark, Terms, increase_refusal, is_no_riskier
+from ballast.model.margin import (
+    PRICE_NOT_USABLE,
+    WAD,
+    Mark,
+    Terms,
+    increase_refusal,
+    is_no_riskier,
+)
 from tests.conftest import reverts
 from tests.support.fixtures import shared_world
 from tests.support.reading import (
@@ -268,3 +276,43 @@ def test_life__any_actions_and_prices__accounts_equal_the_model(
         two = Life(world, {world.account(sub): Account() for sub in SIBLINGS})
         for step in [("deposit", 0, 0, 900, 0), ("borrow", 0, 0, 990, 0), *life]:
             two.step(step)
+
+
+@pytest.mark.parametrize(
+    ("price", "refusal"),
+    [("1.02", ""), ("0.98", ""), ("0.96", PRICE_NOT_USABLE), ("1.04", PRICE_NOT_USABLE)],
+)
+def test_borrow__quote_token_off_its_dollar__follows_the_model(
+    world: World, price: str, refusal: str
+) -> None:
+    """Prices are asset over quote; beyond 3% risk may not grow, and repaying goes on."""
+    account = world.open_account(leverage=2, mix={"ETH": 2, "BTC": 1})
+    before = {name: world.price_wad(name) for name in world.names}
+    world.set_price(QUOTE, price)
+    for name, price_wad in before.items():
+        assert world.price_wad(name) == price_wad * WAD // to_wad(price)
+    life = Life(world, {account: read_account(world, account)})
+    life.check()
+    with world.chain.one_block():
+        life.act_with_cash("borrow", account, 500, 0)
+        lighter = life.accounts[account].debited(1, life.loans())
+        assert life.refusal(lighter) == refusal
+    with world.chain.one_block():
+        life.act_with_cash("repay", account, 300, 0)
+    life.check()
+
+
+def test_assess__sixteen_assets__equals_the_model_and_lets_one_leave(wide_world: World) -> None:
+    """I27: a full list is assessed to the wei and never bars an exit."""
+    world = wide_world
+    account = world.open_account(leverage=2, mix={name: 1 for name in world.names})
+    life = Life(world, {account: read_account(world, account)})
+    life.check()
+    assert len(life.accounts[account].positions) == 16
+    for name in world.names[::3]:
+        world.set_price(name, Decimal(world.price_wad(name)).scaleb(-18) * 4 / 5)
+    life.check()
+    with world.chain.one_block():
+        life.act("sell", account, world.names[7], 1_000, 0)
+    life.check()
+    assert len(life.accounts[account].positions) == 15

@@ -1,0 +1,175 @@
+"""Operators: a mask for one account until a moment, and never the power to appoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.clearing_kit import action, args_of
+from tests.conftest import reverts
+from tests.support.world import QUOTE, World
+
+ETH = 1
+DEPOSIT, WITHDRAW, TRANSFER, SWAP = 1, 2, 4, 8
+FAR = 2**40 - 1
+REFUSED = "operators: not permitted"
+
+ACTIONS: dict[int, Callable[[World, str], object]] = {
+    DEPOSIT: lambda world, who: world.clearinghouse.deposit(world.account(), 2, 1, sender=who),
+    WITHDRAW: lambda world, who: world.clearinghouse.withdraw(
+        world.account(), ETH, 1, world.owner, sender=who
+    ),
+    TRANSFER: lambda world, who: world.clearinghouse.transfer(
+        world.account(), world.account(1), ETH, 1, sender=who
+    ),
+    SWAP: lambda world, who: world.clearinghouse.swap(
+        world.account(), world.venue, ETH, 0, 10**17, 0, sender=who
+    ),
+}
+
+
+@pytest.fixture
+def filled(world: World) -> World:
+    """The owner's account has a token; the attacker, who will be the operator, has some too."""
+    world.deposit(world.account(), "ETH", 10**18)
+    world.fund(world.attacker, "BTC", 10)
+    return world
+
+
+def grant(world: World, permissions: int, expires_at: int = FAR) -> object:
+    return world.clearinghouse.set_operator(
+        world.account(), world.attacker, permissions, expires_at, sender=world.owner
+    )
+
+
+def test_set_operator__grant__is_stored_and_logged(world: World) -> None:
+    receipt = grant(world, 5)
+    house = world.clearinghouse
+    assert house.permissions_of(world.account(), world.attacker) == 5
+    args = args_of(house, receipt, "OperatorChanged")  # type: ignore[arg-type]
+    assert tuple(args) == (world.account(), world.attacker, 5, FAR)
+
+
+@pytest.mark.parametrize("permissions", range(16))
+def test_operator__each_mask__permits_exactly_its_actions(filled: World, permissions: int) -> None:
+    """T50, I25: every mask against every action."""
+    grant(filled, permissions)
+    for permission, act in ACTIONS.items():
+        if permissions & permission:
+            with filled.isolated():
+                act(filled, filled.attacker)
+        else:
+            with reverts(REFUSED):
+                act(filled, filled.attacker)
+    assert filled.clearinghouse.permissions_of(filled.account(), filled.attacker) == permissions
+
+
+def test_operator__sibling_account__is_out_of_reach(filled: World) -> None:
+    """I24: one sub-account at a time."""
+    grant(filled, 15)
+    filled.clearinghouse.transfer(filled.account(), filled.account(1), ETH, 1, sender=filled.owner)
+    with reverts(REFUSED):
+        filled.clearinghouse.withdraw(
+            filled.account(1), ETH, 1, filled.owner, sender=filled.attacker
+        )
+    with reverts(REFUSED):
+        filled.clearinghouse.transfer(
+            filled.account(1), filled.account(), ETH, 1, sender=filled.attacker
+        )
+
+
+def test_operator__in_a_batch__has_the_same_permissions(filled: World) -> None:
+    grant(filled, SWAP)
+    with reverts(REFUSED):
+        filled.clearinghouse.batch(
+            [action(2, filled.account(), asset=ETH, amount=1, target=filled.owner)],
+            sender=filled.attacker,
+        )
+    sale = action(5, filled.account(), asset=ETH, amount=10**17, target=filled.venue)
+    filled.clearinghouse.batch([sale], sender=filled.attacker)
+    assert filled.clearinghouse.cash_of(filled.account()) > 190 * 10**18
+
+
+def test_operator__expiry__is_the_first_second_without_permission(filled: World) -> None:
+    last = filled.chain.time + 1_000
+    grant(filled, 15, last)
+    filled.chain.set_time(last - 1)
+    assert filled.clearinghouse.permissions_of(filled.account(), filled.attacker) == 15
+    filled.chain.set_time(last)
+    assert filled.clearinghouse.permissions_of(filled.account(), filled.attacker) == 0
+    for act in ACTIONS.values():
+        with reverts(REFUSED):
+            act(filled, filled.attacker)
+
+
+def test_operator__revoked__has_nothing_from_the_same_block_on(filled: World) -> None:
+    grant(filled, 15)
+    with filled.chain.one_block():
+        receipt = grant(filled, 0, 0)
+        with reverts(REFUSED):
+            ACTIONS[WITHDRAW](filled, filled.attacker)
+    args = args_of(filled.clearinghouse, receipt, "OperatorChanged")  # type: ignore[arg-type]
+    assert args.permissions == 0
+    assert filled.clearinghouse.permissions_of(filled.account(), filled.attacker) == 0
+
+
+def test_operator__granted_again__has_the_new_mask_alone(filled: World) -> None:
+    grant(filled, 15)
+    grant(filled, DEPOSIT)
+    assert filled.clearinghouse.permissions_of(filled.account(), filled.attacker) == DEPOSIT
+
+
+def test_set_operator__by_anyone_but_the_owner__is_refused(filled: World) -> None:
+    """T50: an operator with every permission appoints nobody, not even itself for longer."""
+    grant(filled, 15, filled.chain.time + 1_000)
+    for who in (filled.attacker, filled.governor, filled.other_owner):
+        for operator in (filled.attacker, filled.stranger):
+            with reverts("operators: only the owner"):
+                filled.clearinghouse.set_operator(
+                    filled.account(), operator, 15, FAR, sender=who
+                )
+
+
+@pytest.mark.parametrize(
+    ("permissions", "expires_in"),
+    [(16, 1_000), (31, 1_000), (2**255, 1_000), (1, 12), (1, 0), (1, -1_000)],
+)
+def test_set_operator__mask_or_expiry_out_of_range__is_refused(
+    world: World, permissions: int, expires_in: int
+) -> None:
+    """The block of the grant itself, 12 seconds on, is already too early an end."""
+    with reverts("operators: bad grant"):
+        grant(world, permissions, world.chain.time + expires_in)
+
+
+def test_set_operator__expiry_of_40_bits__is_the_latest(world: World) -> None:
+    for expires_at in (2**40, 2**256 - 1):
+        with reverts("operators: bad grant"):
+            grant(world, 1, expires_at)
+    grant(world, 15, FAR)
+    assert world.clearinghouse.permissions_of(world.account(), world.attacker) == 15
+
+
+def test_set_operator__account_beyond_168_bits__is_refused(world: World) -> None:
+    for alias in (world.account() + 2**168, world.account() + 2**248):
+        with reverts(""):
+            world.clearinghouse.set_operator(alias, world.owner, 1, FAR, sender=world.owner)
+
+
+def test_operator__with_every_permission__cannot_take_money_out(filled: World) -> None:
+    """T50: the worst it can do is to send to the owner."""
+    grant(filled, 15)
+    filled.fund(filled.owner, QUOTE, 10**9)
+    held = {name: filled.tokens[name].balanceOf(filled.attacker) for name in ("ETH", QUOTE)}
+    for receiver in (filled.attacker, filled.stranger):
+        for asset in (0, ETH):
+            with reverts("clearinghouse: bad receiver"):
+                filled.clearinghouse.withdraw(
+                    filled.account(), asset, 1, receiver, sender=filled.attacker
+                )
+    with reverts("clearinghouse: not a sibling"):
+        filled.clearinghouse.transfer(
+            filled.account(), filled.account(0, filled.attacker), ETH, 1, sender=filled.attacker
+        )
+    assert held == {name: filled.tokens[name].balanceOf(filled.attacker) for name in held}
