@@ -17,7 +17,6 @@
 """
 
 from contracts.interfaces import IClearinghouse
-from contracts.interfaces import ILendingVault
 from contracts.modules import asset_list
 from contracts.modules import calls
 from contracts.modules import cash
@@ -156,7 +155,7 @@ def open_mandate(account: uint256) -> IClearinghouse.Snapshot:
     """@notice Opens a mandate for an account and fixes its marks."""
     self._check_mandates()
     calls._open(calls.MANDATE, True)
-    extcall ILendingVault(cash.VAULT).accrue()
+    cash._accrue()
     return self._latched_snapshot(account)
 
 
@@ -270,6 +269,17 @@ def account_word(account: uint256) -> uint256:
 def position_word(account: uint256, asset: uint256) -> uint256:
     """@notice collateral_wad | size_wad."""
     return ledger._position(account, asset)
+
+
+@external
+@view
+def words_of(account: uint256) -> DynArray[uint256, 18]:
+    """@notice Account word, asset list, then the position of each listed asset."""
+    listed: uint256 = ledger._lists[account]
+    words: DynArray[uint256, 18] = [ledger._account_words[account], listed]
+    for i: uint256 in range(asset_list._count(listed), bound=asset_list.MAX_ASSETS):
+        words.append(ledger._position(account, asset_list._at(listed, i)))
+    return words
 
 
 @external

@@ -274,11 +274,12 @@ def repay(assets: uint256, shares_held: uint256) -> uint256:
 
 
 @external
-def accrue():
+def accrue() -> uint256:
     """
     @notice Writes the interest down up to now.
     """
     self._accrue_only()
+    return lending_state._index_wad(self._loans) * WAD_TO_RAY
 
 
 ################################################################

@@ -55,6 +55,7 @@ class Config:
         "contracts/modules/safe_token.vy",
     )
     unsafe: tuple[str, ...] = (
+        "contracts/modules/kinked_rate.vy",
         "contracts/modules/margin.vy",
         "contracts/modules/fixed_point.vy",
         "contracts/modules/volatility.vy",

@@ -12,6 +12,7 @@
 
 from contracts.interfaces import ILendingVault
 from contracts.modules import collaterals
+from contracts.modules import fixed_point
 from contracts.modules import ledger
 from contracts.modules import packing
 from contracts.modules import safe_token
@@ -20,7 +21,12 @@ from ethereum.ercs import IERC20
 uses: ledger
 uses: collaterals
 
+RAY: constant(uint256) = 10**27
+
 VAULT: immutable(address)
+
+# The vault's debt index of this second, which nothing in a transaction can change; 0 until a call has accrued.
+_index_ray: transient(uint256)
 
 
 @deploy
@@ -35,8 +41,7 @@ def _net_wad(account_word: uint256) -> int256:
     net: int256 = convert(packing._cash_wad(account_word), int256)
     shares: uint256 = packing._debt_shares(account_word)
     if shares != 0:
-        debt: uint256 = staticcall ILendingVault(VAULT).debt_of(shares)
-        net -= convert(debt * packing._unit_wad(collaterals.QUOTE_WORD), int256)
+        net -= convert(self._owed_up(shares) * packing._unit_wad(collaterals.QUOTE_WORD), int256)
     return net
 
 
@@ -54,12 +59,29 @@ def _debt(account: uint256) -> uint256:
     shares: uint256 = packing._debt_shares(ledger._account_words[account])
     if shares == 0:
         return 0
-    return staticcall ILendingVault(VAULT).debt_of(shares)
+    return self._owed_up(shares)
+
+
+@internal
+@view
+def _owed_up(shares: uint256) -> uint256:
+    """@dev ceil(shares index), as the vault's `debt_of` has it; a call that accrued need not ask it again."""
+    index_ray: uint256 = self._index_ray
+    if index_ray == 0:
+        return staticcall ILendingVault(VAULT).debt_of(shares)
+    return fixed_point._mul_div_up(shares, index_ray, RAY)
+
+
+@internal
+def _accrue():
+    if self._index_ray == 0:
+        self._index_ray = extcall ILendingVault(VAULT).accrue()
 
 
 @internal
 def _repay_from(account: uint256, payer: address, max_amount: uint256) -> uint256:
     """@dev Straight from the payer to the vault. Returns token units paid, at most the debt."""
+    self._accrue()
     paid: uint256 = min(max_amount, self._debt(account))
     if paid != 0:
         safe_token._pull_to(IERC20(packing._token(collaterals.QUOTE_WORD)), payer, VAULT, paid)

@@ -6,7 +6,8 @@
 @author  Ballast contributors
 @notice  Utilisation, the rate it costs, and what that rate grows to over a time.
 @dev     Pure functions. Whatever the inputs inside the stated domains, nothing here reverts: a vault that cannot accrue
-         can neither be repaid nor left.
+         can neither be repaid nor left. The domains keep every product below 2**256, which is why arithmetic on the
+         path of each accrual is unchecked.
 @custom:invariant I09
 """
 
@@ -31,8 +32,8 @@ def _utilisation_wad_up(debt: uint256, idle: uint256) -> uint256:
     """
     if debt == 0:
         return 0
-    total: uint256 = idle + debt
-    return (debt * WAD + total - 1) // total
+    total: uint256 = unsafe_add(idle, debt)
+    return unsafe_div(unsafe_sub(unsafe_add(unsafe_mul(debt, WAD), total), 1), total)
 
 
 @internal
@@ -49,11 +50,15 @@ def _rate_ray_up(
     @dev    base + slope_low * u / k up to the kink k, base + slope_low + slope_high * (u - k) / (1 - k) above it, per
             year, over the seconds of 365 days, in one division. Domain: 0 <= u <= 1, 0 < k < 1, rates below 2**40 bps.
     """
-    kink_wad: uint256 = kink_bps * BPS_TO_WAD
+    kink_wad: uint256 = unsafe_mul(kink_bps, BPS_TO_WAD)
     if utilisation_wad <= kink_wad:
-        low_bps_wad: uint256 = base_bps * kink_wad + slope_low_bps * utilisation_wad
-        low_year_wad: uint256 = kink_wad * YEAR_S
-        return (low_bps_wad * BPS_TO_RAY + low_year_wad - 1) // low_year_wad
+        low_bps_wad: uint256 = unsafe_add(
+            unsafe_mul(base_bps, kink_wad), unsafe_mul(slope_low_bps, utilisation_wad)
+        )
+        low_year_wad: uint256 = unsafe_mul(kink_wad, YEAR_S)
+        return unsafe_div(
+            unsafe_sub(unsafe_add(unsafe_mul(low_bps_wad, BPS_TO_RAY), low_year_wad), 1), low_year_wad
+        )
     over_wad: uint256 = WAD - kink_wad
     high_bps_wad: uint256 = (base_bps + slope_low_bps) * over_wad + slope_high_bps * (utilisation_wad - kink_wad)
     high_year_wad: uint256 = over_wad * YEAR_S
@@ -68,7 +73,7 @@ def _growth_ray_down(rate_ray: uint256, elapsed_s: uint256) -> uint256:
     @dev    x + x**2 / 2 + x**3 / 6: below the exponential, and above the simple rate. Saturates at an exponent of 100.
             Domain: rate below 2**100, time below 2**64 seconds.
     """
-    exponent_ray: uint256 = min(rate_ray * elapsed_s, MAX_EXPONENT_RAY)
-    second_ray: uint256 = exponent_ray * exponent_ray // (2 * RAY)
-    third_ray: uint256 = second_ray * exponent_ray // (3 * RAY)
-    return exponent_ray + second_ray + third_ray
+    exponent_ray: uint256 = min(unsafe_mul(rate_ray, elapsed_s), MAX_EXPONENT_RAY)
+    second_ray: uint256 = unsafe_div(unsafe_mul(exponent_ray, exponent_ray), 2 * RAY)
+    third_ray: uint256 = unsafe_div(unsafe_mul(second_ray, exponent_ray), 3 * RAY)
+    return unsafe_add(unsafe_add(exponent_ray, second_ray), third_ray)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ballast.chain import Reverted, RevmChain
 from ballast.model import vault as model
+from tests.conftest import reverts
 from tests.lending_kit import UNLIMITED, YEAR_S, ZERO_ADDRESS, Lending, deploy_lending
 
 WAITS_S = (0, 1, 12, 3_600, 86_400, 30 * 86_400, YEAR_S, 10 * YEAR_S)
@@ -441,3 +442,60 @@ def test_growth__any_rate_and_time__equals_the_model(
     growth = shell.growth_ray_down(rate_ray, elapsed_s)
     assert growth == model.growth_ray_down(rate_ray, elapsed_s)
     assert growth >= min(rate_ray * elapsed_s, model.MAX_EXPONENT_RAY)
+
+
+@pytest.fixture(scope="module")
+def packing() -> Any:
+    chain = RevmChain()
+    return chain.deploy("LendingStateShell", sender=chain.accounts[0])
+
+
+@given(
+    supply=st.integers(0, model.MAX_SUPPLY),
+    idle=st.integers(0, model.MAX_ASSETS),
+    accrued_at=st.integers(0, model.MAX_TIME_S),
+    debt_shares=st.integers(0, model.MAX_ASSETS),
+    index_wad=st.integers(0, model.MAX_INDEX_WAD),
+    reserves=st.integers(0, model.MAX_RESERVES),
+)
+@example(model.MAX_SUPPLY, model.MAX_ASSETS, model.MAX_TIME_S, 0, model.MAX_INDEX_WAD, 0)
+@example(0, 0, 0, model.MAX_ASSETS, 0, model.MAX_RESERVES)
+def test_pack__any_figures_that_fit__come_back_unmixed(
+    packing: Any,
+    supply: int,
+    idle: int,
+    accrued_at: int,
+    debt_shares: int,
+    index_wad: int,
+    reserves: int,
+) -> None:
+    """Six figures in two words, none of which touches its neighbour."""
+    assert packing.pool(supply, idle, accrued_at) == (supply, idle, accrued_at)
+    assert packing.loans(debt_shares, index_wad, reserves) == (debt_shares, index_wad, reserves)
+
+
+@pytest.mark.parametrize("too_much", [1, 2**32, 2**100])
+def test_pack__a_figure_beyond_its_width__reverts(packing: Any, too_much: int) -> None:
+    """What would spill into the next field is refused, whichever field it is."""
+    for call in (
+        lambda: packing.pool(model.MAX_SUPPLY + too_much, 0, 0),
+        lambda: packing.pool(0, model.MAX_ASSETS + too_much, 0),
+        lambda: packing.loans(model.MAX_ASSETS + too_much, 10**18, 0),
+    ):
+        with reverts("vault: amount too large"):
+            call()
+
+
+@given(
+    idle=st.integers(0, model.MAX_ASSETS),
+    debt=st.integers(0, model.MAX_ASSETS),
+    reserves=st.integers(0, 2**98),
+)
+@example(idle=0, debt=0, reserves=1)
+def test_total_assets__any_figures__are_never_negative(
+    packing: Any, idle: int, debt: int, reserves: int
+) -> None:
+    """I05, C04: reserves above what is left, as after a loss, count as nothing left for shares."""
+    state = model.VaultState(0, idle, 0, debt, 10**18, reserves)
+    total = packing.total_assets_down(idle, debt, reserves)
+    assert total == state.total_assets == max(0, idle + debt - reserves)

@@ -120,6 +120,28 @@ def test_inflate__by_minting_single_shares__costs_a_million_times_the_harm(
     assert vault.state().idle >= 123_456
 
 
+def test_enter__a_share_unit_dearer_than_the_deposit__reverts(lending: Lending) -> None:
+    """T01, T04: at an absurd price a deposit that would mint nothing is refused, and says so."""
+    vault, attacker, lender = lending.vault, lending.attacker, lending.lender
+    for _ in range(200):
+        vault.mint(1, attacker, sender=attacker)
+    vault.set_rate((100_000, 0, 0, 5_000), sender=lending.governor)
+    lending.lend(184)
+    lending.chain.advance(10 * YEAR_S)
+    price = vault.totalAssets() // (vault.totalSupply() + VIRTUAL_SHARES)
+    assert price > 5  # asset units a share unit, from a millionth
+    assert vault.previewDeposit(price) in (0, 1)
+    assert vault.previewDeposit(price - 1) == 0
+    with reverts("vault: zero amount"):
+        vault.deposit(price - 1, lender, sender=lender)
+    vault.set_deposit_cap(vault.totalAssets() + price - 1, sender=lending.governor)
+    assert (vault.maxDeposit(lender), vault.maxMint(lender)) == (0, 0)
+    vault.set_deposit_cap(2**95, sender=lending.governor)
+    assert vault.mint(1, lender, sender=lender).return_value in (price, price + 1)
+    assert vault.redeem(1, lender, lender, sender=lender).return_value in (price, price + 1)
+    assert lending.shares(lender) == 0
+
+
 # ---- T02 to T04, T10, T11
 
 

@@ -1,0 +1,278 @@
+"""Who may call what: every state-changing entry of every deployed contract, in one table.
+
+A new entry that is not here fails the tests, and so does one that is here and gone. `arguments` are
+such that only the caller decides: whoever is not allowed gets `refusal`, whoever is allowed does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ballast.chain import Contract
+from tests.support.world import QUOTE, ZERO_ADDRESS, World
+
+# People.
+GOVERNOR, OWNER, OPERATOR, LENDER, KEEPER, STRANGER = (
+    "governor",
+    "owner",
+    "operator",  # of one account of the owner, with every permission
+    "lender",
+    "keeper",
+    "stranger",
+)
+# Contracts as callers.
+CLEARINGHOUSE, MANDATES, LISTINGS, HOOK = "clearinghouse", "mandates", "listings", "hook"
+
+ROLES = (
+    GOVERNOR,
+    OWNER,
+    OPERATOR,
+    LENDER,
+    KEEPER,
+    STRANGER,
+    CLEARINGHOUSE,
+    MANDATES,
+    LISTINGS,
+    HOOK,
+)
+ANYONE = frozenset(ROLES)
+NOBODY: frozenset[str] = frozenset()  # outside of the one moment that the refusal names
+
+GUARD = (13_000, 300, 100, 0, 0, 0)
+BUDGET = (10**18, 86_400, 10**18)
+PARAMETERS = (3_000, 1_500, 8_000, 1_500, 800, 4_000, 250, 200, 600, 10**12)
+RATE = (100, 400, 6_000, 8_000)
+NO_PICTURE = (0, 0, 0, 0, 0, [])
+
+NOT_PERMITTED = "operators: not permitted"
+NOT_GOVERNOR = "ownable: caller is not the owner"
+NOT_HEIR = "ownable_2step: caller is not the new owner"
+NOT_BORROWER = "vault: not the clearinghouse"
+NOT_MANDATES = "clearinghouse: only mandates"
+NOT_AT_WORK = "mandates: only the hook at work"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The world of the table: an indebted account with a hook, and an adapter of the real venue."""
+
+    world: World
+    account: int
+    contracts: Mapping[str, Contract]
+
+    @property
+    def who(self) -> dict[str, str]:
+        """Address of each role."""
+        world = self.world
+        return {
+            GOVERNOR: world.governor,
+            OWNER: world.owner,
+            OPERATOR: world.attacker,
+            LENDER: world.lender,
+            KEEPER: world.keeper,
+            STRANGER: world.stranger,
+            CLEARINGHOUSE: world.clearinghouse.address,
+            MANDATES: world.mandates.address,
+            LISTINGS: world.system.listings.address,
+            HOOK: world.rebalancer.address,
+        }
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row. `arguments` are made from the scene and the caller's address."""
+
+    allowed: frozenset[str]
+    refusal: str  # "" where everyone is allowed
+    arguments: Callable[[Scene, str], tuple[Any, ...]]
+
+
+def _only(*roles: str) -> frozenset[str]:
+    return frozenset(roles)
+
+
+def _fixed(*arguments: Any) -> Callable[[Scene, str], tuple[Any, ...]]:
+    return lambda scene, caller: arguments
+
+
+def _account(*rest: Any) -> Callable[[Scene, str], tuple[Any, ...]]:
+    return lambda scene, caller: (scene.account, *rest)
+
+
+def _batch(scene: Scene, caller: str) -> tuple[Any, ...]:
+    action = (2, scene.account, 0, 1, 0, 1, 0, scene.world.owner)
+    return ([action],)
+
+
+_OWNED = {
+    "transfer_ownership": Entry(
+        _only(GOVERNOR), NOT_GOVERNOR, lambda scene, caller: (scene.world.stranger,)
+    ),
+    "accept_ownership": Entry(NOBODY, NOT_HEIR, _fixed()),
+}
+
+TABLE: Mapping[str, Mapping[str, Entry]] = {
+    "Clearinghouse": {
+        # A new asset; cash and what is there already may come from anyone.
+        "deposit": Entry(_only(OWNER, OPERATOR), NOT_PERMITTED, _account(2, 1)),
+        "withdraw": Entry(
+            _only(OWNER, OPERATOR),
+            NOT_PERMITTED,
+            lambda scene, caller: (scene.account, 1, 1, scene.world.owner),
+        ),
+        "repay": Entry(ANYONE, "", _account(1)),
+        "transfer": Entry(
+            _only(OWNER, OPERATOR),
+            NOT_PERMITTED,
+            lambda scene, caller: (scene.account, scene.account + 1, 1, 1),
+        ),
+        "swap": Entry(
+            _only(OWNER, OPERATOR),
+            NOT_PERMITTED,
+            lambda scene, caller: (scene.account, scene.world.venue, 1, 0, 10**15, 0),
+        ),
+        "batch": Entry(_only(OWNER, OPERATOR), NOT_PERMITTED, _batch),
+        "set_operator": Entry(
+            _only(OWNER),
+            "operators: only the owner",
+            lambda scene, caller: (scene.account, scene.world.stranger, 15, 2**39),
+        ),
+        "open_mandate": Entry(_only(MANDATES), NOT_MANDATES, _account()),
+        "latch": Entry(_only(MANDATES), NOT_MANDATES, _account()),
+        "mandate_transfer": Entry(
+            _only(MANDATES),
+            NOT_MANDATES,
+            lambda scene, caller: (scene.account, scene.account + 1, 1, 1),
+        ),
+        "mandate_swap": Entry(
+            _only(MANDATES),
+            NOT_MANDATES,
+            lambda scene, caller: (scene.account, scene.world.venue, 1, 0, 10**15, 0, 100),
+        ),
+        "mandate_pull": Entry(_only(MANDATES), NOT_MANDATES, _account(1)),
+        "close_mandate": Entry(_only(MANDATES), NOT_MANDATES, _fixed()),
+        "set_asset": Entry(_only(LISTINGS), "clearinghouse: only listings", _fixed(9, 1, 1)),
+        "set_adapter": Entry(
+            _only(LISTINGS),
+            "clearinghouse: only listings",
+            lambda scene, caller: (scene.world.venue, True),
+        ),
+    },
+    "LendingVault": {
+        **_OWNED,
+        "transfer": Entry(ANYONE, "", lambda scene, caller: (scene.world.owner, 0)),
+        "transferFrom": Entry(
+            NOBODY,
+            "erc20: insufficient allowance",
+            lambda scene, caller: (scene.world.lender, caller, 1),
+        ),
+        "approve": Entry(ANYONE, "", lambda scene, caller: (scene.world.owner, 1)),
+        # By signature, whoever brings it; this one is nobody's.
+        "permit": Entry(
+            NOBODY,
+            "erc20: invalid signature",
+            lambda scene, caller: (scene.world.lender, caller, 1, 2**40, 27, 1, 1),
+        ),
+        "deposit": Entry(ANYONE, "", lambda scene, caller: (1, caller)),
+        "mint": Entry(ANYONE, "", lambda scene, caller: (1, caller)),
+        "withdraw": Entry(
+            _only(LENDER),
+            "erc20: insufficient allowance",
+            lambda scene, caller: (10**6, caller, scene.world.lender),
+        ),
+        "redeem": Entry(
+            _only(LENDER),
+            "erc20: insufficient allowance",
+            lambda scene, caller: (10**12, caller, scene.world.lender),
+        ),
+        "lend": Entry(_only(CLEARINGHOUSE), NOT_BORROWER, lambda scene, caller: (1, caller)),
+        "repay": Entry(_only(CLEARINGHOUSE), NOT_BORROWER, _fixed(1, 1)),
+        "accrue": Entry(ANYONE, "", _fixed()),
+        # To the insurance receiver, whoever asks.
+        "sweep_reserves": Entry(ANYONE, "", _fixed()),
+        "skim": Entry(ANYONE, "", _fixed()),
+        "set_rate": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(RATE)),
+        "set_reserve_factor": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1)),
+        "set_deposit_cap": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1)),
+        "set_insurance_receiver": Entry(
+            _only(GOVERNOR), NOT_GOVERNOR, lambda scene, caller: (scene.world.owner,)
+        ),
+    },
+    "Listings": {
+        **_OWNED,
+        "list_asset": Entry(
+            _only(GOVERNOR),
+            NOT_GOVERNOR,
+            lambda scene, caller: (9, scene.world.tokens["ETH"], 1, 1),
+        ),
+        "set_asset_limits": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1, 1, 1)),
+        "set_adapter": Entry(
+            _only(GOVERNOR), NOT_GOVERNOR, lambda scene, caller: (scene.world.venue, False)
+        ),
+    },
+    "Mandates": {
+        "set_guard": Entry(
+            _only(OWNER),
+            "mandates: only the owner",
+            lambda scene, caller: (scene.account, scene.world.rebalancer, GUARD),
+        ),
+        # What the owner announced, once its hour has passed.
+        "apply_guard": Entry(ANYONE, "", _account()),
+        "revoke": Entry(_only(OWNER), "mandates: only the owner", _account()),
+        # The caller's own budget.
+        "arm_budget": Entry(ANYONE, "", _fixed(BUDGET)),
+        "rebalance": Entry(ANYONE, "", _account()),
+        "move": Entry(NOBODY, NOT_AT_WORK, _account(1, 1)),
+        "swap": Entry(
+            NOBODY, NOT_AT_WORK, lambda scene, caller: (scene.world.venue, 1, 0, 10**15, 0)
+        ),
+        "pull": Entry(NOBODY, NOT_AT_WORK, _fixed(1)),
+    },
+    "Rebalancer": {
+        "set_policy": Entry(
+            _only(OWNER),
+            "rebalancer: only the owner",
+            _account((10_500, 0, 0, False, [], [], ZERO_ADDRESS)),
+        ),
+        "clear_policy": Entry(_only(OWNER), "rebalancer: only the owner", _account()),
+        "on_mandate": Entry(
+            _only(MANDATES), "rebalancer: only mandates", _account(0, NO_PICTURE)
+        ),
+    },
+    "RiskOracle": {
+        **_OWNED,
+        "poke": Entry(ANYONE, "", _fixed([1, 2])),
+        "list_asset": Entry(
+            _only(GOVERNOR),
+            NOT_GOVERNOR,
+            lambda scene, caller: (
+                *(9, scene.world.feeds["ETH"], 3_900, 60, 80),
+                *(2_000 * 10**18, 800_000, PARAMETERS),
+            ),
+        ),
+        "set_feed": Entry(
+            _only(GOVERNOR),
+            NOT_GOVERNOR,
+            lambda scene, caller: (1, scene.world.feeds["ETH"], 3_900, 60, 80, 2_000 * 10**18),
+        ),
+        "set_parameters": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1, PARAMETERS)),
+    },
+    "UniswapV3Adapter": {
+        **_OWNED,
+        "swap": Entry(
+            _only(CLEARINGHOUSE),
+            "adapter: only clearinghouse",
+            lambda scene, caller: (
+                *(scene.world.tokens["ETH"], scene.world.tokens[QUOTE], 1, 0, caller),
+            ),
+        ),
+        "set_fee_tier": Entry(
+            _only(GOVERNOR),
+            NOT_GOVERNOR,
+            lambda scene, caller: (scene.world.tokens["ETH"], scene.world.tokens[QUOTE], 0),
+        ),
+    },
+    "Lens": {},
+}
