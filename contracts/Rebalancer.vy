@@ -267,13 +267,9 @@ def _plan(
         if plan.uncured == 0 or len(plan.steps) == MAX_STEPS:
             break
         donor: uint256 = packing._account(packing._owner(account), policies._donor(word, i))
-        given: uint256 = 0
-        for step: IRebalancer.Step in plan.steps:
-            if step.source == donor and step.kind == MOVE_CASH:
-                given = step.value
         cured: uint256 = 0
         step: IRebalancer.Step = empty(IRebalancer.Step)
-        step, cured = self._collateral_step(donor, account, given, plan.uncured, picture, target_bps)
+        step, cured = self._collateral_step(donor, account, plan, picture, target_bps)
         if step.amount != 0:
             plan.steps.append(step)
             plan.uncured -= min(plan.uncured, cured)
@@ -361,14 +357,13 @@ def _cash_of_wallet(account: uint256, needed: uint256) -> uint256:
 def _collateral_step(
     donor: uint256,
     account: uint256,
-    given: uint256,
-    uncured: uint256,
+    plan: IRebalancer.Plan,
     picture: IClearinghouse.Snapshot,
     target_bps: uint256,
 ) -> (IRebalancer.Step, uint256):
     """
-    @dev The donor's asset that cures most, within the quota the account has left, and what it cures. Every unit that
-         leaves counts against the donor's slack in full, which errs to the donor's side.
+    @dev The donor's asset that cures most, and what it cures: within the quota and the places in the list that earlier
+         steps leave. Every unit that goes counts against the donor's slack in full, which errs to the donor's side.
     """
     best: IRebalancer.Step = empty(IRebalancer.Step)
     best_cured: uint256 = 0
@@ -377,13 +372,22 @@ def _collateral_step(
         return best, 0
     other: IClearinghouse.Snapshot = staticcall IClearinghouse(CLEARINGHOUSE).snapshot(donor)
     slack: uint256 = self._slack_down(other, floor_bps)
-    slack -= min(slack, given)
+    moves: uint256 = 0
+    for step: IRebalancer.Step in plan.steps:
+        if step.kind == MOVE_COLLATERAL:
+            moves += 1
+        elif step.source == donor:
+            slack -= min(slack, step.value)
     for leg: IClearinghouse.Leg in other.legs:
+        unit: uint256 = packing._unit_wad(staticcall IClearinghouse(CLEARINGHOUSE).asset_word(leg.asset))
         held: uint256 = 0
-        is_listed: bool = len(picture.legs) < asset_list.MAX_ASSETS
+        for step: IRebalancer.Step in plan.steps:
+            if step.kind == MOVE_COLLATERAL and step.asset == leg.asset:
+                held += step.amount * unit
+        is_listed: bool = held != 0 or len(picture.legs) + moves < asset_list.MAX_ASSETS
         for own: IClearinghouse.Leg in picture.legs:
             if own.asset == leg.asset:
-                held = packing._collateral_wad(own.position)
+                held += packing._collateral_wad(own.position)
                 is_listed = True
                 break
         cure_e10: int256 = sizing._cure_of_inflow_e10(target_bps, packing._rate_init_e6(leg.risk_word))
@@ -392,9 +396,8 @@ def _collateral_step(
         if not is_listed or not is_live or cure_e10 <= 0 or held >= quota:
             continue
         price: uint256 = packing._newest_wad(leg.price_word)
-        unit: uint256 = packing._unit_wad(staticcall IClearinghouse(CLEARINGHOUSE).asset_word(leg.asset))
         wanted: uint256 = sizing._units_up(
-            sizing._value_up(uncured + sizing.ROUNDING_WAD, convert(cure_e10, uint256)), price, unit
+            sizing._value_up(plan.uncured + sizing.ROUNDING_WAD, convert(cure_e10, uint256)), price, unit
         )
         movable: uint256 = min(packing._collateral_wad(leg.position), quota - held)
         units: uint256 = min(wanted, min(movable, slack * fixed_point.WAD // price) // unit)
@@ -426,7 +429,10 @@ def _cash_step(kind: uint256, source: uint256, units: uint256) -> IRebalancer.St
 def _best_sale(
     sales: uint256, refused: uint256, used: uint256, picture: IClearinghouse.Snapshot, target_bps: uint256
 ) -> Sale:
-    """@dev The unused sale with the lowest price of health, s / (t rho - s); an asset above its quota is two."""
+    """
+    @dev The unused sale with the lowest price of health, s / (t rho - s). An asset above its quota is two sales, and
+         what lies above the quota is the first to leave, whatever its price.
+    """
     best: Sale = empty(Sale)
     for i: uint256 in range(policies.MAX_SALES):
         sale: IRebalancer.Sale = policies._sale(sales, i)
@@ -441,7 +447,7 @@ def _best_sale(
                 break
             collateral: uint256 = packing._collateral_wad(leg.position)
             counted: uint256 = min(collateral, packing._quota_wad(leg.risk_word))
-            if used & (1 << (i + policies.MAX_SALES)) == 0:
+            if used & (1 << (i + policies.MAX_SALES)) == 0 and collateral > counted:
                 surplus: Sale = Sale(
                     index=i + policies.MAX_SALES,
                     asset=leg.asset,
@@ -452,6 +458,7 @@ def _best_sale(
                 )
                 if self._is_cheaper(surplus, best):
                     best = surplus
+                break
             cure_e10: int256 = sizing._cure_of_sale_e10(
                 target_bps, packing._rate_init_e6(leg.risk_word), sale.cost_bps
             )

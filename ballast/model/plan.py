@@ -18,7 +18,7 @@ from ballast.model.ledger import Account, Loans
 from ballast.model.margin import BPS, WAD, Leg, Mark, Terms, div_up
 
 QUOTE_ASSET = 0
-MAX_STEPS = 16
+MAX_STEPS = 8
 MAX_PLANS = 3  # the plan, and what is planned anew after a sale was refused
 MAX_ASSETS = 16
 UNLIMITED = 2**256 - 1

@@ -288,9 +288,10 @@ class LendingVault:
         )
         return shares
 
-    def accrue(self) -> None:
-        """Writes the interest down."""
+    def accrue(self) -> int:
+        """Writes the interest down; returns the index in RAY."""
         self._store(self.state)
+        return self.debt_index_ray
 
     def sweep_reserves(self) -> int:
         """Returns assets paid to the insurance receiver."""

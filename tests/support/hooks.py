@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ballast.chain import Contract, Receipt
+from ballast.chain import Contract, Receipt, Reverted
 from tests.support.world import ZERO_ADDRESS, World
 
 PLAYS, REVERTS, REVERTS_BARE, REVERTS_BOMB, BURNS, ANSWERS_BOMB = range(6)
@@ -50,3 +50,13 @@ def hand_over(
     world.mandates.set_guard(account, hook or ZERO_ADDRESS, tuple(guard), sender=owner)
     if budget is not None:
         world.mandates.arm_budget(tuple(budget), sender=owner)
+
+
+def outcomes(hook: Contract, count: int) -> list[bool]:
+    """Whether each of the first `count` calls of the latest mandate succeeded."""
+    return [bool(hook.results(i)) for i in range(count)]
+
+
+def reasons(hook: Contract, count: int) -> list[str]:
+    """The reasons of the first `count` calls of the latest mandate."""
+    return [Reverted(hook.answers(i)).reason for i in range(count)]

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from ballast.chain import Contract, Reverted
-from ballast.deploy import WAD
+from ballast.chain import Contract
+from ballast.deploy import WAD, Market, load_parameters
+from ballast.deploy import _list as list_asset
 from tests.support.world import QUOTE, ZERO_ADDRESS, World
-
-Call = tuple[Contract, bytes]
-
-
-def reason_of(answer: bytes) -> str:
-    """The reason in captured revert data."""
-    return Reverted(answer).reason
-
 
 def free_of_charge(entry: dict[str, Any]) -> list[Any]:
     """Arguments of the right shape and no meaning for an ABI entry."""
@@ -36,15 +30,16 @@ def _nothing(argument: dict[str, Any]) -> Any:
     return "" if kind == "string" else 0
 
 
-def entries(contract: Contract, *, is_view: bool) -> list[Call]:
-    """Every view, or everything else, that a contract can be asked, as calls without meaning."""
+def entries(contract: Contract, *, is_view: bool) -> list[tuple[str, bytes]]:
+    """Name and data of a call without meaning of every view, or of everything else."""
     chosen = []
     for entry in contract.artifact.abi:
         if entry["type"] != "function":
             continue
         if (entry["stateMutability"] in ("view", "pure")) == is_view:
             arguments = free_of_charge(entry)
-            chosen.append((contract, contract.function(entry["name"]).encode(*arguments)))
+            name = str(entry["name"])
+            chosen.append((name, contract.function(name).encode(*arguments)))
     return chosen
 
 
@@ -65,3 +60,20 @@ def wealth(world: World, who: str) -> int:
 def lenders_claim(world: World) -> int:
     """What the vault owes its lenders, token units."""
     return int(world.system.vault.totalAssets())
+
+
+EXTRA_ID = 200
+EXTRA_PRICE = 100  # quote tokens
+
+
+def list_token(world: World, token: Contract, asset: int = EXTRA_ID) -> Contract:
+    """Lists a token at 100 quote tokens under ETH's terms and returns its feed."""
+    terms = load_parameters()["assets"]["ETH"]
+    feed = world.chain.deploy("MockFeed", 8, "extra / USD", sender=world.governor)
+    feed.set_answer(EXTRA_PRICE * 10**8, sender=world.governor)
+    world.chain.mine()
+    system = replace(world.system, assets={**world.system.assets, "extra": asset})
+    market = Market(token, feed, EXTRA_PRICE * WAD)
+    list_asset(system, terms | {"id": asset, "band_low_log2": 10, "band_high_log2": 93}, market)
+    world.chain.mine()
+    return feed

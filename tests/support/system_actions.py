@@ -1,0 +1,650 @@
+"""Random actions on the whole system, drawn from a seed and from what the system holds.
+
+An action is a `Step`: plain data that can be printed, sent again and left out when a failure is
+made smaller. About half of them are meant to be refused.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ballast.chain import Contract
+from tests.clearing_kit import action
+from tests.support.system_state import ASSETS, WAD, Cast, State
+from tests.support.world import FEED_DECIMALS, QUOTE, UNLIMITED, VENUE_FEE_PPM, ZERO_ADDRESS, to_wad
+
+HEARTBEAT_S = 3_900
+MOST_MOVE = 0.15
+ANSWER_UNIT = 10**FEED_DECIMALS
+ENVIRONMENT = frozenset({"price", "refresh", "poke", "wait", "feed_dies", "quote_price", "governor"})
+
+
+@dataclass(frozen=True)
+class Call:
+    """One transaction. `contract` is a key of `Cast.contracts`, `sender` a role."""
+
+    contract: str
+    function: str
+    args: tuple[Any, ...]
+    sender: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One action: time that passes first, then its transactions."""
+
+    kind: str
+    calls: tuple[Call, ...] = ()
+    wait_s: int = 0
+
+
+def _named(cast: Cast, value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        inner = ", ".join(_named(cast, item) for item in value)
+        return f"[{inner}]" if isinstance(value, list) else f"({inner})"
+    if isinstance(value, int) and value in cast.labels:
+        return cast.labels[value]
+    for name, address in cast.holders.items():
+        if value == address:
+            return name
+    return "unlimited" if isinstance(value, int) and value == UNLIMITED else repr(value)
+
+
+def described(cast: Cast, step: Step) -> str:
+    """One line for people; `repr(step)` is for machines."""
+    calls = "; ".join(
+        f"{c.contract}.{c.function}{_named(cast, c.args)} by {c.sender}" for c in step.calls
+    )
+    return f"{step.kind}: {f'wait {step.wait_s} s; ' if step.wait_s else ''}{calls}"
+
+
+class Actions:
+    """Draws the next step. Weights and sizes are such that about half are accepted."""
+
+    def __init__(self, cast: Cast, rng: random.Random) -> None:
+        self.cast = cast
+        self.rng = rng
+        self.hostile_functions = _state_changing(cast)
+        self._table: list[tuple[float, str, Callable[[State], tuple[Call, ...]]]] = [
+            (9, "deposit", self._deposit),
+            (7, "withdraw", self._withdraw),
+            (8, "borrow", self._borrow),
+            (3, "repay", self._repay),
+            (2, "repay_by_stranger", self._repay_by_stranger),
+            (5, "transfer", self._transfer),
+            (7, "sell", self._sell),
+            (6, "buy", self._buy),
+            (7, "batch", self._batch),
+            (2, "set_operator", self._set_operator),
+            (4, "operator_acts", self._operator_acts),
+            (4, "set_guard", self._set_guard),
+            (2, "apply_guard", self._apply_guard),
+            (0.5, "revoke", self._revoke),
+            (1.5, "arm_budget", self._arm_budget),
+            (4, "set_policy", self._set_policy),
+            (0.3, "clear_policy", self._clear_policy),
+            (13, "rebalance", self._rebalance),
+            (2, "poke", self._poke),
+            (8, "price", self._price),
+            (0.7, "quote_price", self._quote_price),
+            (1.5, "wait", self._nothing),
+            (0.5, "feed_dies", self._feed_dies),
+            (3, "vault_deposit", self._vault_deposit),
+            (3, "vault_withdraw", self._vault_withdraw),
+            (0.7, "vault_service", self._vault_service),
+            (1.5, "donate", self._donate),
+            (7, "hostile", self._hostile),
+            (0.7, "approve", self._approve),
+            (0.7, "governor", self._governor),
+        ]
+        self._weights = [weight for weight, _, _ in self._table]
+
+    # ---- drawing
+
+    def opening(self) -> list[Step]:
+        """Every owner's accounts filled, guarded and with a policy; the same for every seed."""
+        cast, steps = self.cast, []
+        state = cast.read()
+        for account in cast.accounts:
+            role = cast.owner_role(account)
+            for name in cast.names:
+                units = self._worth(state, name, 40_000)
+                call = Call(
+                    "Clearinghouse", "deposit", (account, self._id(name), units), role
+                )
+                steps.append(Step("deposit", (call,)))
+            for draw, kind in (
+                (self._set_guard_of, "set_guard"),
+                (self._set_policy_of, "set_policy"),
+            ):
+                steps.append(Step(kind, (draw(account),)))
+            if account & 255 == 0:
+                budget = (50_000 * WAD, 86_400, 10**6 * WAD)
+                steps.append(
+                    Step("arm_budget", (Call("Mandates", "arm_budget", (budget,), role),))
+                )
+        return steps
+
+    def next(self, state: State) -> Step:
+        """The next step, given what is."""
+        rng = self.rng
+        wait_s = rng.choices((0, 12, rng.randrange(13, 900)), (45, 50, 5))[0]
+        overdue = [
+            name for name, (_, at) in state.rounds.items() if state.time - at > HEARTBEAT_S - 600
+        ]
+        if overdue and rng.random() < 0.25:
+            return Step("refresh", self._refresh(state), wait_s)
+        _, kind, draw = rng.choices(self._table, self._weights)[0]
+        if kind == "wait":
+            wait_s = rng.choice((60, 600, 3_600, 3_601, 5_000, 86_400, 10 * 86_400))
+            calls = self._refresh(state) if rng.random() < 0.8 else ()
+            return Step(kind, calls, wait_s)
+        return Step(kind, draw(state), wait_s)
+
+    # ---- choices
+
+    def _id(self, name: str) -> int:
+        return self.cast.world.asset(name)
+
+    def _account(self) -> int:
+        return self.rng.choice(self.cast.accounts)
+
+    def _sender(self, account: int) -> str:
+        """The owner, now and then somebody else."""
+        if self.rng.random() < 0.93:
+            return self.cast.owner_role(account)
+        return self.rng.choice(("attacker", "stranger", "keeper", "owner_a"))
+
+    def _part(self, units: int) -> int:
+        """Some of what is there: all, a part, a unit, a little too much, far too much."""
+        rng = self.rng
+        draw = rng.random()
+        if draw < 0.62:
+            return int(units * rng.choice((0.01, 0.1, 0.3, 0.5, 0.9)) * rng.uniform(0.5, 1.1))
+        if draw < 0.8:
+            return units
+        if draw < 0.9:
+            return rng.choice((1, 2, 7))
+        return units + 1 if draw < 0.96 else rng.choice((0, 2**119, 2**255, UNLIMITED))
+
+    def _worth(self, state: State, name: str, dollars: float) -> int:
+        """Token units worth so much at the newest price."""
+        price = WAD if name == QUOTE else max(state.marks[name].price_wad, 1)
+        return int(dollars * WAD) * WAD // price // self.cast.unit(name)
+
+    def _held(self, state: State, account: int, name: str) -> int:
+        """Token units of cash or collateral."""
+        if name == QUOTE:
+            return state.cash_wad(account) // self.cast.unit(QUOTE)
+        return state.collateral_wad(account, name) // self.cast.unit(name)
+
+    def _held_names(self, state: State, account: int) -> list[str]:
+        return [n for n in self.cast.names if state.collateral_wad(account, n)] or self.cast.names
+
+    def _room(self, state: State, account: int) -> int:
+        """Quote units that the margin test would still let go."""
+        return max(state.terms[account].excess_init, 0) // self.cast.unit(QUOTE)
+
+    def _receiver(self, account: int) -> str:
+        draw = self.rng.random()
+        if draw < 0.85:
+            return self.cast.owner_address(account)
+        if draw < 0.95:
+            return self.cast.roles[self.rng.choice(list(self.cast.roles))]
+        return self.rng.choice((ZERO_ADDRESS, self.cast.world.clearinghouse.address))
+
+    # ---- accounts
+
+    def _deposit(self, state: State) -> tuple[Call, ...]:
+        account = self._account()
+        name = self.rng.choice((*self.cast.names, QUOTE))
+        units = self._worth(state, name, self.rng.choice((1, 1_000, 20_000, 60_000)))
+        if self.rng.random() < 0.2:
+            units = self.rng.choice((0, 1, 3, 2**121))
+        args = (account, self._id(name), units)
+        return (Call("Clearinghouse", "deposit", args, self._sender(account)),)
+
+    def _withdraw(self, state: State) -> tuple[Call, ...]:
+        account = self._account()
+        name = self.rng.choice(self._held_names(state, account))
+        units = self._part(self._held(state, account, name))
+        args = (account, self._id(name), units, self._receiver(account))
+        return (Call("Clearinghouse", "withdraw", args, self._sender(account)),)
+
+    def _borrow(self, state: State) -> tuple[Call, ...]:
+        account = self._account()
+        units = self._held(state, account, QUOTE) + self._part(self._room(state, account))
+        args = (account, 0, units, self._receiver(account))
+        return (Call("Clearinghouse", "withdraw", args, self._sender(account)),)
+
+    def _indebted(self, state: State) -> int:
+        owing = [a for a in self.cast.accounts if state.debt_shares(a)]
+        return self.rng.choice(owing) if owing and self.rng.random() < 0.8 else self._account()
+
+    def _repay(self, state: State) -> tuple[Call, ...]:
+        account = self._indebted(state)
+        units = self._part(state.debt_units(account))
+        return (Call("Clearinghouse", "repay", (account, units), self.cast.owner_role(account)),)
+
+    def _repay_by_stranger(self, state: State) -> tuple[Call, ...]:
+        account = self._indebted(state)
+        units = self._part(state.debt_units(account))
+        payer = self.rng.choice(("stranger", "lender", "attacker", "operator"))
+        return (Call("Clearinghouse", "repay", (account, units), payer),)
+
+    def _transfer_args(self, state: State, donor: int) -> tuple[int, int, str, int]:
+        rng = self.rng
+        name = rng.choice((*self._held_names(state, donor), QUOTE))
+        if name == QUOTE:
+            units = self._held(state, donor, QUOTE) + self._part(self._room(state, donor) // 2)
+        else:
+            units = self._part(self._held(state, donor, name))
+        receiver = self.cast.siblings(donor)[0]
+        if rng.random() < 0.1:
+            receiver = rng.choice((donor, self._account()))
+        return donor, receiver, name, units
+
+    def _transfer(self, state: State) -> tuple[Call, ...]:
+        donor, receiver, name, units = self._transfer_args(state, self._account())
+        args = (donor, receiver, self._id(name), units)
+        return (Call("Clearinghouse", "transfer", args, self._sender(donor)),)
+
+    # ---- swaps
+
+    def _sale(self, state: State, account: int) -> tuple[str, str, int]:
+        sold = self.rng.choice(self._held_names(state, account))
+        bought = QUOTE
+        if self.rng.random() < 0.25:
+            bought = self.rng.choice([n for n in self.cast.names if n != sold])
+        return sold, bought, self._part(self._held(state, account, sold))
+
+    def _purchase(self, state: State, account: int) -> tuple[str, str, int]:
+        """Buys with cash and a loan; with r + l above a quarter the room goes four times as far."""
+        bought = self.rng.choice(self.cast.names)
+        units = self._held(state, account, QUOTE) + self._part(2 * self._room(state, account))
+        return QUOTE, bought, units
+
+    def _swap_call(self, account: int, order: tuple[str, str, int], sender: str) -> Call:
+        sold, bought, units = order
+        least = self.rng.choice((0, 0, 0, 1, 2**100))
+        adapter = self.cast.world.venue.address
+        if self.rng.random() < 0.03:
+            adapter = self.cast.roles["attacker"]
+        args = (account, adapter, self._id(sold), self._id(bought), units, least)
+        return Call("Clearinghouse", "swap", args, sender)
+
+    def _sell(self, state: State) -> tuple[Call, ...]:
+        account = self._account()
+        order = self._sale(state, account)
+        return (self._swap_call(account, order, self._sender(account)),)
+
+    def _buy(self, state: State) -> tuple[Call, ...]:
+        account = self._account()
+        order = self._purchase(state, account)
+        return (self._swap_call(account, order, self._sender(account)),)
+
+    # ---- batches
+
+    def _batch(self, state: State) -> tuple[Call, ...]:
+        first = self._account()
+        actions = []
+        for _ in range(self.rng.randrange(2, 5)):
+            account = first if self.rng.random() < 0.6 else self.cast.siblings(first)[0]
+            actions.append(self._action(state, account))
+        return (Call("Clearinghouse", "batch", (actions,), self._sender(first)),)
+
+    def _modest(self, units: int) -> int:
+        """Four in a row have to work, so each is smaller and less often wrong than alone."""
+        if self.rng.random() < 0.08:
+            return self._part(units)
+        return int(units * self.rng.uniform(0.02, 0.3))
+
+    def _action(self, state: State, account: int) -> tuple[Any, ...]:
+        rng, cast = self.rng, self.cast
+        kind = rng.choices((1, 2, 3, 4, 5, 6), (4, 4, 2, 3, 5, 0.15))[0]
+        if kind == 1:
+            name = rng.choice((*cast.names, QUOTE))
+            units = self._modest(self._worth(state, name, 50_000))
+            return action(kind, account, asset=self._id(name), amount=units)
+        if kind == 2:
+            name = rng.choice((*self._held_names(state, account), QUOTE))
+            held = self._room(state, account) if name == QUOTE else self._held(state, account, name)
+            units, to = self._modest(held), self._receiver(account)
+            return action(kind, account, asset=self._id(name), amount=units, target=to)
+        if kind == 3:
+            return action(kind, account, amount=self._modest(state.debt_units(account) + 10**6))
+        if kind == 4:
+            donor, receiver, name, units = self._transfer_args(state, account)
+            units = self._modest(units) if units < 2**90 else units
+            return action(kind, donor, other=receiver, asset=self._id(name), amount=units)
+        draw = self._sale if rng.random() < 0.6 else self._purchase
+        sold, bought, units = draw(state, account)
+        units = self._modest(units) if units < 2**90 else units
+        return action(
+            kind,
+            account,
+            asset=self._id(sold),
+            asset_out=self._id(bought),
+            amount=units,
+            target=cast.world.venue.address,
+        )
+
+    # ---- operators
+
+    def _set_operator(self, state: State) -> tuple[Call, ...]:
+        account = self._account()
+        permissions = self.rng.choice((15, 15, 8, 4, 2, 1, 0, 16))
+        expires_at = state.time + self.rng.choice((3_600, 86_400, 30 * 86_400, 0))
+        args = (account, self.cast.roles["operator"], permissions, expires_at)
+        return (Call("Clearinghouse", "set_operator", args, self._sender(account)),)
+
+    def _operator_acts(self, state: State) -> tuple[Call, ...]:
+        trusted = [a for a in self.cast.accounts if state.permissions[a, "operator"]]
+        account = self._account()
+        if trusted and self.rng.random() < 0.9:
+            account = self.rng.choice(trusted)
+        kind = self.rng.randrange(5)
+        if kind == 0:
+            name = self.rng.choice(self._held_names(state, account))
+            units = self._modest(self._held(state, account, name))
+            args: tuple[Any, ...] = (account, self._id(name), units, self._receiver(account))
+            return (Call("Clearinghouse", "withdraw", args, "operator"),)
+        if kind == 1:
+            donor, receiver, name, units = self._transfer_args(state, account)
+            units = self._modest(units) if units < 2**90 else units
+            args = (donor, receiver, self._id(name), units)
+            return (Call("Clearinghouse", "transfer", args, "operator"),)
+        if kind == 2:
+            return (Call("Clearinghouse", "batch", ([self._action(state, account)],), "operator"),)
+        if kind == 3:
+            name = self.rng.choice(self.cast.names)
+            units = self._modest(self._worth(state, name, 50_000))
+            return (
+                Call("Clearinghouse", "deposit", (account, self._id(name), units), "operator"),
+            )
+        return (self._swap_call(account, self._sale(state, account), "operator"),)
+
+    # ---- mandates
+
+    def _set_guard_of(self, account: int) -> Call:
+        rng, cast = self.rng, self.cast
+        target = rng.choice((10_500, 12_000, 13_000, 15_000))
+        cap = rng.choice((0, 5_000, 20_000)) * WAD
+        guard = (
+            target,
+            rng.choice((100, 300, 500)),
+            rng.choice((50, 100, 1_000)),
+            rng.choice((0, 10_500, 12_000)),
+            cap,
+            rng.choice((3_600, 86_400)) if cap else 0,
+        )
+        hook = cast.world.rebalancer.address
+        if rng.random() < 0.1:
+            hook = rng.choice((ZERO_ADDRESS, cast.roles["attacker"]))
+        return Call("Mandates", "set_guard", (account, hook, guard), cast.owner_role(account))
+
+    def _set_guard(self, state: State) -> tuple[Call, ...]:
+        call = self._set_guard_of(self._account())
+        if self.rng.random() < 0.15:
+            account, hook, guard = call.args
+            bad = list(guard)
+            bad[self.rng.randrange(4)] = self.rng.choice((1, 9_999, 2**16, 2**200))
+            call = Call(call.contract, call.function, (account, hook, tuple(bad)), call.sender)
+        return (call,)
+
+    def _apply_guard(self, state: State) -> tuple[Call, ...]:
+        return (Call("Mandates", "apply_guard", (self._account(),), "keeper"),)
+
+    def _revoke(self, state: State) -> tuple[Call, ...]:
+        account = self._account()
+        return (Call("Mandates", "revoke", (account,), self._sender(account)),)
+
+    def _arm_budget(self, state: State) -> tuple[Call, ...]:
+        rng = self.rng
+        budget = (
+            rng.choice((0, 100, 2_000, 50_000)) * WAD + rng.choice((0, 1)),
+            rng.choice((3_600, 86_400, 0)),
+            rng.choice((1_000, 10**6, 10**7)) * WAD,
+        )
+        return (Call("Mandates", "arm_budget", (budget,), rng.choice(self.cast.owners)),)
+
+    def _set_policy_of(self, account: int) -> Call:
+        rng, cast = self.rng, self.cast
+        names = rng.sample(cast.names, rng.choice((0, 1, 2, 3, 3)))
+        policy = (
+            rng.choice((10_000, 10_500, 11_000, 12_500)),
+            rng.choice((0, 0, 60, 3_600)),
+            rng.choice((0, 0, 1_000 * WAD)),
+            rng.random() < 0.5,
+            [sibling & 255 for sibling in cast.siblings(account)] if rng.random() < 0.6 else [],
+            [(self._id(name), rng.choice((0, 10, 30, 100))) for name in names],
+            cast.world.venue.address,
+        )
+        return Call("Rebalancer", "set_policy", (account, policy), cast.owner_role(account))
+
+    def _set_policy(self, state: State) -> tuple[Call, ...]:
+        call = self._set_policy_of(self._account())
+        if self.rng.random() < 0.15:
+            account, policy = call.args
+            bad = list(policy)
+            bad[0] = self.rng.choice((0, 9_999, 2**16))
+            call = Call(call.contract, call.function, (account, tuple(bad)), call.sender)
+        return (call,)
+
+    def _clear_policy(self, state: State) -> tuple[Call, ...]:
+        account = self._account()
+        return (Call("Rebalancer", "clear_policy", (account,), self._sender(account)),)
+
+    def _rebalance(self, state: State) -> tuple[Call, ...]:
+        """Mostly the account whose equity is the smallest multiple of its requirement."""
+        account = self._account()
+        if self.rng.random() < 0.85:
+            owing = [a for a in self.cast.accounts if state.debt_shares(a) and state.guards[a]]
+
+            def ratio(who: int) -> float:
+                return state.terms[who].equity_init / max(state.terms[who].required_init, 1)
+
+            near = sorted(owing, key=ratio)[:3]
+            account = self.rng.choice(near) if near else account
+        caller = self.rng.choice(("keeper", "keeper", "attacker", "stranger", "owner_a"))
+        return (Call("Mandates", "rebalance", (account,), caller),)
+
+    # ---- prices and time
+
+    def _poke(self, state: State) -> tuple[Call, ...]:
+        ids = [self._id(name) for name in self.cast.names if self.rng.random() < 0.8]
+        return (Call("RiskOracle", "poke", (ids,), "keeper"),)
+
+    def _poke_all(self) -> Call:
+        return Call("RiskOracle", "poke", ([self._id(n) for n in self.cast.names],), "keeper")
+
+    def _answer(self, name: str) -> int:
+        return to_wad(1 if name == QUOTE else ASSETS[name].price) // 10 ** (18 - FEED_DECIMALS)
+
+    def _refresh(self, state: State) -> tuple[Call, ...]:
+        rounds = tuple(
+            Call(f"feed {name}", "set_answer", (answer or self._answer(name),), "governor")
+            for name, (answer, _) in state.rounds.items()
+        )
+        return (*rounds, self._poke_all())
+
+    def _price(self, state: State) -> tuple[Call, ...]:
+        rng, cast = self.rng, self.cast
+        name = rng.choice(cast.names)
+        usual, answer = self._answer(name), state.rounds[name][0] or self._answer(name)
+        move = rng.uniform(-MOST_MOVE, MOST_MOVE) if rng.random() < 0.5 else rng.uniform(-0.03, 0.03)
+        # Falls and rises stay within a factor of three, so that a long campaign keeps its shape.
+        if answer > 3 * usual:
+            move = -abs(move)
+        if answer < usual // 3:
+            move = abs(move)
+        answer = max(int(answer * (1 + move)), 1)
+        calls = [Call(f"feed {name}", "set_answer", (answer,), "governor")]
+        quote_wad = state.rounds[QUOTE][0] * WAD // ANSWER_UNIT or WAD
+        price = answer * WAD // ANSWER_UNIT * WAD // quote_wad
+        if rng.random() < 0.9:
+            calls += self._venue_prices(name, price)
+        if rng.random() < 0.75:
+            calls.append(Call("RiskOracle", "poke", ([self._id(name)],), "keeper"))
+        return tuple(calls)
+
+    def _venue_prices(self, name: str, price_wad: int) -> list[Call]:
+        """Both directions near a price, sometimes far off it."""
+        rng, cast = self.rng, self.cast
+        off = rng.uniform(-0.05, 0.05) if rng.random() < 0.12 else rng.uniform(-0.003, 0.003)
+        fee = rng.choice((0, 500, VENUE_FEE_PPM))
+        price = max(int(price_wad * (1 + off)), 1)
+        token, quote = cast.world.tokens[name].address, cast.world.quote.address
+        calls = [
+            Call("MockVenue", "set_price", (token, quote, price, fee), "governor"),
+            Call("MockVenue", "set_price", (quote, token, WAD * WAD // price, fee), "governor"),
+        ]
+        for other in cast.names:
+            if other != name:
+                there = cast.world.tokens[other].address
+                rate = price * WAD // max(cast.world.price_wad(other), 1)
+                calls.append(
+                    Call("MockVenue", "set_price", (token, there, rate, fee), "governor")
+                )
+        return calls
+
+    def _quote_price(self, state: State) -> tuple[Call, ...]:
+        """The quote token off its peg, now and then beyond what is tolerated."""
+        answer = int(ANSWER_UNIT * self.rng.choice((1, 1, 0.995, 1.01, 0.96, 1.04)))
+        return (Call(f"feed {QUOTE}", "set_answer", (answer,), "governor"), self._poke_all())
+
+    def _feed_dies(self, state: State) -> tuple[Call, ...]:
+        """A round that cannot be believed, until the next good one."""
+        name = self.rng.choice((*self.cast.names, QUOTE))
+        answer = self.rng.choice((0, -1, 1, 2**120))
+        return (Call(f"feed {name}", "set_answer", (answer,), "governor"),)
+
+    def _nothing(self, state: State) -> tuple[Call, ...]:
+        return ()
+
+    # ---- the vault
+
+    def _vault_deposit(self, state: State) -> tuple[Call, ...]:
+        who = self.rng.choice(("lender", "lender", "attacker", "owner_c"))
+        units = self._worth(state, QUOTE, self.rng.choice((1, 500, 100_000)))
+        if self.rng.random() < 0.3:
+            units = self.rng.choice((0, 1, 2, 2**97))
+        function = "deposit"
+        if self.rng.random() < 0.4:
+            function, units = "mint", units * 10**6 + self.rng.randrange(3)
+        return (Call("LendingVault", function, (units, self.cast.roles[who]), who),)
+
+    def _vault_withdraw(self, state: State) -> tuple[Call, ...]:
+        who = self.rng.choice(("lender", "lender", "lender", "attacker", "owner_c"))
+        price = (state.vault["totalAssets"] + 1) / (state.vault["totalSupply"] + 10**6)
+        idle = state.vault["idle"]
+        owner = who if self.rng.random() < 0.9 else "lender"
+        shares = min(int(idle / price), state.shares[owner])
+        # Most of the money stays, or there would be nothing to borrow.
+        shares = int(shares * self.rng.choice((0.001, 0.05, 0.3)))
+        if self.rng.random() < 0.15:
+            shares = self.rng.choice((0, 1, state.shares[owner] + 1))
+        to, of = self.cast.roles[who], self.cast.roles[owner]
+        if self.rng.random() < 0.5:
+            return (Call("LendingVault", "redeem", (shares, to, of), who),)
+        return (Call("LendingVault", "withdraw", (int(shares * price), to, of), who),)
+
+    def _vault_service(self, state: State) -> tuple[Call, ...]:
+        function = self.rng.choice(("accrue", "accrue", "sweep_reserves", "skim"))
+        return (Call("LendingVault", function, (), "keeper"),)
+
+    def _donate(self, state: State) -> tuple[Call, ...]:
+        token = self.rng.choice((*self.cast.names, QUOTE))
+        to = self.rng.choice([name for name in self.cast.contracts if name != "MockVenue"])
+        units = self._worth(state, token, self.rng.choice((0.01, 1, 2_000)))
+        address = self.cast.contracts[to].address
+        return (Call(f"token {token}", "transfer", (address, units), "attacker"),)
+
+    def _approve(self, state: State) -> tuple[Call, ...]:
+        """How much of an owner's wallet the system may take."""
+        units = self._worth(state, QUOTE, self.rng.choice((0, 1_000, 10**6)))
+        amount = self.rng.choice((units, UNLIMITED, UNLIMITED))
+        spender = self.cast.world.clearinghouse.address
+        who = self.rng.choice(self.cast.owners)
+        return (Call(f"token {QUOTE}", "approve", (spender, amount), who),)
+
+    # ---- the governor, and everybody's enemy
+
+    def _governor(self, state: State) -> tuple[Call, ...]:
+        rng = self.rng
+        kind = rng.randrange(4)
+        if kind == 0:
+            name = rng.choice(self.cast.names)
+            cap = int(to_wad(20_000 if name == "SOL" else 100_000) * rng.choice((0.3, 1, 1, 1.5)))
+            args: tuple[Any, ...] = (self._id(name), cap, rng.choice((50, 100, 100)))
+            return (Call("Listings", "set_asset_limits", args, "governor"),)
+        if kind == 1:
+            rate = (rng.choice((0, 100)), rng.choice((450, 900)), rng.choice((6_000, 9_000)), 8_000)
+            return (Call("LendingVault", "set_rate", (rate,), "governor"),)
+        if kind == 2:
+            bps = rng.choice((0, 1_000, 5_000, 5_001))
+            return (Call("LendingVault", "set_reserve_factor", (bps,), "governor"),)
+        cap = rng.choice((1_000_000, 10**9, 10**9)) * 10**6
+        return (Call("LendingVault", "set_deposit_cap", (cap,), "governor"),)
+
+    def _hostile(self, state: State) -> tuple[Call, ...]:
+        """Any function of any contract, with arguments that aim at somebody else."""
+        rng = self.rng
+        contract, entry = rng.choice(self.hostile_functions)
+        victim = rng.choice(
+            [a for a in self.cast.accounts if self.cast.owner_role(a) != "attacker"]
+        )
+        args = tuple(self._poison(state, victim, p) for p in entry["inputs"])
+        return (Call(contract, entry["name"], args, "attacker"),)
+
+    def _poison(self, state: State, victim: int, parameter: dict[str, Any]) -> Any:
+        rng, cast = self.rng, self.cast
+        kind, name = parameter["type"], parameter["name"]
+        if kind.endswith("]"):
+            size = kind[kind.rindex("[") + 1 : -1]
+            element = {**parameter, "type": kind[: kind.rindex("[")]}
+            count = int(size) if size else rng.randrange(3)
+            return [self._poison(state, victim, element) for _ in range(count)]
+        if kind == "tuple":
+            return tuple(self._poison(state, victim, part) for part in parameter["components"])
+        if kind == "address":
+            pool = [
+                cast.roles["attacker"],
+                cast.owner_address(victim),
+                cast.roles["lender"],
+                cast.world.venue.address,
+                cast.world.rebalancer.address,
+                cast.world.quote.address,
+            ]
+            return rng.choice(pool)
+        if kind == "bool":
+            return rng.random() < 0.5
+        if kind.startswith("bytes"):
+            return rng.randbytes(int(kind[5:] or 4))
+        if kind == "string":
+            return "x"
+        if name in ("account", "donor"):
+            return victim if rng.random() < 0.9 else self._account()
+        if name in ("receiver", "other"):
+            return rng.choice(cast.accounts)
+        if name in ("asset", "assets", "asset_in", "asset_out"):
+            return rng.randrange(len(cast.names) + 1)
+        if name == "kind":
+            return rng.randrange(1, 6)
+        bits = int(kind.removeprefix("u").removeprefix("int") or 256)
+        pool_of = (0, 1, 15, 300, 10_000, 13_000, state.time + 86_400, 10**6, 10**12, 10**21)
+        return min(rng.choice((*pool_of, UNLIMITED)), 2 ** (bits - 1) - 1)
+
+
+def _state_changing(cast: Cast) -> list[tuple[str, dict[str, Any]]]:
+    """Every function of the system's own contracts that may change something."""
+    contracts: Sequence[tuple[str, Contract]] = list(cast.world.system.contracts.items())
+    return [
+        (name, entry)
+        for name, contract in contracts
+        for entry in contract.artifact.abi
+        if entry["type"] == "function" and entry["stateMutability"] in ("nonpayable", "payable")
+    ]

@@ -1,0 +1,161 @@
+"""What an indexer sees is what is stored: every word rebuilt from events alone (I46)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ballast.chain import Event, Reverted
+from tests.clearing_kit import LOW_128, action, fund_all
+from tests.support.fixtures import shared_world
+from tests.support.world import World
+
+SUBS = 3
+FAR = 2**40 - 1
+KINDS = (
+    "deposit",
+    "deposit",
+    "withdraw",
+    "borrow",
+    "repay",
+    "transfer",
+    "sell",
+    "buy",
+    "batch",
+    "operator",
+    "cap",
+    "rebalance",
+)
+
+Step = tuple[str, int, int, int]
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(KINDS), st.integers(0, SUBS - 1), st.integers(0, 4), st.integers(1, 1_000)
+    ),
+    min_size=5,
+    max_size=25,
+)
+
+
+@dataclass
+class Replay:
+    """Storage of the clearing house as its events tell it."""
+
+    accounts: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    positions: dict[tuple[int, int], int] = field(default_factory=lambda: defaultdict(int))
+    lists: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    assets: dict[int, int] = field(default_factory=dict)
+    caps: dict[int, int] = field(default_factory=dict)
+    grants: dict[tuple[int, str], tuple[int, int]] = field(default_factory=dict)
+
+    def absorb(self, event: Event) -> None:
+        args = event.args
+        if event.name in ("Deposited", "Withdrawn"):
+            self._put(args.account, args.asset, args.word)
+        elif event.name == "Transferred":
+            self._put(args.donor, args.asset, args.donor_word)
+            self._put(args.receiver, args.asset, args.receiver_word)
+        elif event.name == "Swapped":
+            self._put(args.account, args.asset_in, args.word_in)
+            self._put(args.account, args.asset_out, args.word_out)
+        elif event.name == "AssetListChanged":
+            self.lists[args.account] = args.listed
+        elif event.name == "AssetChanged":
+            self.assets[args.asset] = args.asset_word
+            self.caps[args.asset] = args.supply_cap_wad
+        elif event.name == "OperatorChanged":
+            grant = (args.permissions, args.expires_at)
+            self.grants[args.account, args.operator] = grant
+        else:
+            assert event.name == "AdapterChanged", f"no word is known for {event.name}"
+
+    def _put(self, account: int, asset: int, word: int) -> None:
+        if asset == 0:
+            self.accounts[account] = word
+        else:
+            self.positions[account, asset] = word
+
+
+def attempt(world: World, step: Step) -> None:
+    """One thing an owner, a keeper or the governor does; what is refused leaves no event."""
+    kind, sub, index, part = step
+    house, owner = world.clearinghouse, world.owner
+    account, other = world.account(sub), world.account((sub + 1) % SUBS)
+    name = ["USD", *world.names][index % (len(world.names) + 1)]
+    asset = world.asset(name)
+    units = 10 ** world.decimals(name) * part * 2 // 3
+    quote_units = 10**9 * part
+    sent: Any = None
+    if kind == "deposit":
+        sent = house.deposit.encode(account, asset, units)
+    elif kind == "withdraw":
+        sent = house.withdraw.encode(account, asset, units, owner)
+    elif kind == "borrow":
+        sent = house.withdraw.encode(account, 0, quote_units, owner)
+    elif kind == "repay":
+        sent = house.repay.encode(account, quote_units)
+    elif kind == "transfer":
+        sent = house.transfer.encode(account, other, asset, units)
+    elif kind == "sell":
+        sent = house.swap.encode(account, world.venue, asset, 0, units, 0)
+    elif kind == "buy":
+        sent = house.swap.encode(account, world.venue, 0, asset, quote_units, 0)
+    elif kind == "batch":
+        bought = action(5, account, asset_out=asset, amount=quote_units, target=world.venue)
+        acts = [action(1, account, asset=asset, amount=units), bought]
+        acts += [action(4, account, other=other, asset=asset, amount=units // 2 + 1)]
+        sent = house.batch.encode(acts)
+    elif kind == "operator":
+        expires_at = FAR if part % 16 else 0
+        sent = house.set_operator.encode(account, world.attacker, part % 16, expires_at)
+    elif kind == "cap":
+        cap = part * 10**22
+        if asset:
+            listings = world.system.listings
+            listings.set_asset_limits(asset, cap, part % 100, sender=world.governor)
+        return
+    else:
+        world.set_price("ETH", 1_500 + part)
+        world.mandates.rebalance(account, sender=world.keeper)
+        return
+    world.chain.send_raw(house.address, sent, owner)
+
+
+@settings(max_examples=100)
+@given(steps=steps)
+def test_events__of_any_life__rebuild_every_word(steps: list[Step]) -> None:
+    """I46: accounts, positions, lists, listings, caps, totals and grants, from events alone."""
+    world = shared_world()
+    house = world.clearinghouse
+    with world.isolated():
+        fund_all(world, world.owner, 10**24)
+        for sub in range(SUBS):
+            world.open_account(leverage=1 + sub, sub=sub, equity=10**6)
+            world.enrol(world.account(sub), donors=[(sub + 1) % SUBS], floor_bps=12_000)
+        for step in steps:
+            try:
+                attempt(world, step)
+            except Reverted as error:
+                assert error.reason, "a refusal without a reason"
+        replay = Replay()
+        for event in world.chain.events(house):
+            replay.absorb(event)
+        accounts = [world.account(sub) for sub in range(SUBS)]
+        for account in accounts:
+            assert house.account_word(account) == replay.accounts[account]
+            assert house.listed_word(account) == replay.lists[account]
+            for asset in (1, 2):
+                assert house.position_word(account, asset) == replay.positions[account, asset]
+            mask, expires_at = replay.grants.get((account, world.attacker), (0, 0))
+            live = mask if expires_at > world.chain.time else 0
+            assert house.permissions_of(account, world.attacker) == live
+        for asset in (1, 2):
+            held = sum(
+                word & LOW_128 for (_, known), word in replay.positions.items() if known == asset
+            )
+            assert house.asset_word(asset) == replay.assets[asset]
+            assert house.supply_word(asset) == held | replay.caps[asset] << 128
