@@ -93,6 +93,8 @@ def __init__(clearinghouse: address, mandates: address):
 def set_policy(account: uint256, policy: IRebalancer.Policy):
     """@notice Sets the policy of an account; the time of its last rebalance is kept."""
     self._check_owner(account)
+    guard_word: uint256 = staticcall IMandates(MANDATES).guard_word(account)
+    self._require_trigger(policy.trigger_bps, guards._target_bps(guard_word))
     word: uint256 = policies._with_last_at(policies._packed(policy), policies._last_at(self._policies[account]))
     self._put_policy(account, word, policies._packed_sales(policy), policy.adapter)
 
@@ -264,13 +266,15 @@ def _plan(
             plan.steps.append(self._cash_step(PULL_CASH, account, units))
             plan.uncured -= min(plan.uncured, units * UNIT_WAD)
     for i: uint256 in range(policies._donor_count(word), bound=policies.MAX_DONORS):
-        if plan.uncured == 0 or len(plan.steps) == MAX_STEPS:
-            break
         donor: uint256 = packing._account(packing._owner(account), policies._donor(word, i))
-        cured: uint256 = 0
-        step: IRebalancer.Step = empty(IRebalancer.Step)
-        step, cured = self._collateral_step(donor, account, plan, picture, target_bps)
-        if step.amount != 0:
+        for free: uint256 in range(len(plan.steps), MAX_STEPS, bound=MAX_STEPS):
+            if plan.uncured == 0:
+                break
+            cured: uint256 = 0
+            step: IRebalancer.Step = empty(IRebalancer.Step)
+            step, cured = self._collateral_step(donor, account, plan, picture, target_bps)
+            if step.amount == 0:
+                break
             plan.steps.append(step)
             plan.uncured -= min(plan.uncured, cured)
 
@@ -376,14 +380,16 @@ def _collateral_step(
     for step: IRebalancer.Step in plan.steps:
         if step.kind == MOVE_COLLATERAL:
             moves += 1
-        elif step.source == donor:
+        if step.source == donor:
             slack -= min(slack, step.value)
     for leg: IClearinghouse.Leg in other.legs:
         unit: uint256 = packing._unit_wad(staticcall IClearinghouse(CLEARINGHOUSE).asset_word(leg.asset))
         held: uint256 = 0
+        is_given: bool = False
         for step: IRebalancer.Step in plan.steps:
             if step.kind == MOVE_COLLATERAL and step.asset == leg.asset:
                 held += step.amount * unit
+                is_given = is_given or step.source == donor
         is_listed: bool = held != 0 or len(picture.legs) + moves < asset_list.MAX_ASSETS
         for own: IClearinghouse.Leg in picture.legs:
             if own.asset == leg.asset:
@@ -393,7 +399,7 @@ def _collateral_step(
         cure_e10: int256 = sizing._cure_of_inflow_e10(target_bps, packing._rate_init_e6(leg.risk_word))
         quota: uint256 = packing._quota_wad(leg.risk_word)
         is_live: bool = packing._flags(leg.price_word) & packing.IS_STALE == 0
-        if not is_listed or not is_live or cure_e10 <= 0 or held >= quota:
+        if is_given or not is_listed or not is_live or cure_e10 <= 0 or held >= quota:
             continue
         price: uint256 = packing._newest_wad(leg.price_word)
         wanted: uint256 = sizing._units_up(
@@ -546,6 +552,14 @@ def _check_owner(account: uint256):
 def _check_mandates():
     if msg.sender != MANDATES:
         reasons._fail("rebalancer: only mandates")
+
+
+@internal
+@pure
+def _require_trigger(trigger_bps: uint256, target_bps: uint256):
+    """@dev A target of 0 is no guard yet."""
+    if target_bps != 0 and trigger_bps >= target_bps:
+        reasons._fail("rebalancer: trigger above target")
 
 
 @internal

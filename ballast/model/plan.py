@@ -149,7 +149,8 @@ def make_plan(scene: Scene) -> Plan:
         plan, slacks[donor] = _with_cash(plan, scene, donor, slacks[donor])
     plan = _with_wallet(plan, scene)
     for donor in scene.policy.donors:
-        plan = _with_collateral(plan, scene, donor, slacks[donor])
+        for _ in range(len(plan.steps), MAX_STEPS):
+            plan, slacks[donor] = _with_collateral(plan, scene, donor, slacks[donor])
     plan = _with_sales(plan, scene)
     return plan if plan.steps else replace(plan, code=Code.NO_MEANS)
 
@@ -217,8 +218,8 @@ def _with_wallet(plan: Plan, scene: Scene) -> Plan:
     return plan.with_step(step, value)
 
 
-def _with_collateral(plan: Plan, scene: Scene, donor: int, slack: int) -> Plan:
-    """The one collateral of a sibling that cures most, within the quota that the account has left.
+def _with_collateral(plan: Plan, scene: Scene, donor: int, slack: int) -> tuple[Plan, int]:
+    """The collateral of a sibling that cures most, within the quota that the account has left.
 
     Every unit that leaves counts against the donor's slack in full: exact where there is no
     requirement, and on the donor's side otherwise.
@@ -229,6 +230,8 @@ def _with_collateral(plan: Plan, scene: Scene, donor: int, slack: int) -> Plan:
         mark, unit = leg.mark, scene.unit_wad[leg.asset]
         held, has_room = _held_so_far(plan, scene, leg.asset)
         cure_e10 = sizing.cure_of_inflow_e10(scene.target_bps, mark.rate_init_e6)
+        if any(s[:3] == (Kind.MOVE_COLLATERAL, donor, leg.asset) for s in plan.steps):
+            continue
         if not (has_room and cure_e10 > 0 and held < mark.quota_wad and mark.is_live):
             continue
         needed = plan.uncured + sizing.ROUNDING_WAD
@@ -242,7 +245,9 @@ def _with_collateral(plan: Plan, scene: Scene, donor: int, slack: int) -> Plan:
         if cured > most_cured:
             best = Step(Kind.MOVE_COLLATERAL, donor, leg.asset, units, value, 0)
             most_cured = cured
-    return plan if best is None else plan.with_step(best, most_cured)
+    if best is None:
+        return plan, slack
+    return plan.with_step(best, most_cured), max(0, slack - best.value)
 
 
 def _held_so_far(plan: Plan, scene: Scene, asset: int) -> tuple[int, bool]:

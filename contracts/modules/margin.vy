@@ -67,7 +67,7 @@ def _terms(
     """
     @notice The contribution of one asset to the four integers of an account.
     @param  position     Packed collateral and perpetual size.
-    @param  cost_wad     Funding-adjusted cost of the perpetual; 0 without one.
+    @param  cost_wad     Funding-adjusted cost of the perpetual; without a size, what is left unpaid of a closed one.
     @param  funding_wad  Cumulative funding of the market, quote per unit; 0 without a perpetual.
     @param  price_wad    Quote per unit.
     @param  risk_word    The asset's rates and quota.
@@ -78,7 +78,7 @@ def _terms(
     l_init: uint256 = (risk_word >> 24) & packing.MASK_24
     r_maint: uint256 = (risk_word >> 48) & packing.MASK_24
     l_maint: uint256 = (risk_word >> 72) & packing.MASK_24
-    if position >> 128 == 0:
+    if position >> 128 == 0 and cost_wad == 0:
         return Terms(
             equity_init=self._value_down(counted, price_wad),
             required_init=self._required_up(price_wad, unsafe_mul(unsafe_add(r_init, l_init), counted)),

@@ -93,8 +93,10 @@ def _packed(policy: IRebalancer.Policy) -> uint256:
     )
     if policy.uses_wallet:
         word = word | (1 << 144)
+    seen: uint256 = 0
     for i: uint256 in range(len(policy.donors), bound=MAX_DONORS):
-        self._require_donor(policy.donors[i])
+        self._require_donor(policy.donors[i], seen)
+        seen = seen | (1 << policy.donors[i])
         word = word | (policy.donors[i] << (152 + 8 * i))
     return word
 
@@ -103,8 +105,10 @@ def _packed(policy: IRebalancer.Policy) -> uint256:
 @pure
 def _packed_sales(policy: IRebalancer.Policy) -> uint256:
     word: uint256 = 0
+    seen: uint256 = 0
     for i: uint256 in range(len(policy.sales), bound=MAX_SALES):
-        self._require_sale(policy.sales[i])
+        self._require_sale(policy.sales[i], seen)
+        seen = seen | (1 << policy.sales[i].asset)
         word = word | ((policy.sales[i].asset | (policy.sales[i].cost_bps << 8)) << (24 * i))
     return word
 
@@ -147,13 +151,16 @@ def _require_policy(policy: IRebalancer.Policy):
 
 @internal
 @pure
-def _require_donor(sub: uint256):
-    if sub > MASK_8:
+def _require_donor(sub: uint256, seen: uint256):
+    """@dev Named twice, it would be counted on twice."""
+    if sub > MASK_8 or seen & (1 << sub) != 0:
         reasons._fail("policies: bad donor")
 
 
 @internal
 @pure
-def _require_sale(sale: IRebalancer.Sale):
-    if sale.asset == 0 or sale.asset > MASK_8 or sale.cost_bps > MAX_COST_BPS:
+def _require_sale(sale: IRebalancer.Sale, seen: uint256):
+    """@dev Named twice, it would be counted on twice."""
+    is_known: bool = sale.asset != 0 and sale.asset <= MASK_8 and sale.cost_bps <= MAX_COST_BPS
+    if not is_known or seen & (1 << sale.asset) != 0:
         reasons._fail("policies: bad sale")

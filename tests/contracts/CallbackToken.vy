@@ -9,7 +9,7 @@
 @notice  A token that calls someone while it moves, and remembers what came of it.
 """
 
-MAX_PAYLOAD: constant(uint256) = 512
+MAX_PAYLOAD: constant(uint256) = 1_024
 
 decimals: public(constant(uint8)) = 18
 # Read by whoever the token calls.

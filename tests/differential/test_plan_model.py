@@ -8,7 +8,7 @@ fee.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from hypothesis import given
@@ -112,7 +112,7 @@ def all_terms(costs: st.SearchStrategy[int]) -> st.SearchStrategy[Terms]:
             st.tuples(*[costs] * 4),
         ).map(lambda drawn: tuple(zip(drawn[0][: drawn[1]], drawn[2], strict=False))),
         st.tuples(st.booleans(), st.integers(0, 3_000), st.integers(0, 3_000)),
-    )
+    ).map(lambda terms: replace(terms, trigger_bps=min(terms.trigger_bps, terms.target_bps - 1)))
 
 
 # For each round: seconds before it, each asset's price in thousandths, an asset that falls silent.

@@ -418,7 +418,7 @@ def test_utilisation__any_figures__equals_the_model(shell: Any, debt: int, idle:
 def test_rate__any_parameters__equals_the_model(
     shell: Any, rate: model.RateParameters, use: int, more: int
 ) -> None:
-    """I09 over the whole domain of the unchecked arithmetic: monotone, bounded, no step at the kink.
+    """I09 over the whole domain of the unchecked arithmetic: monotone, bounded, without a step.
 
     Far beyond the 1,000% a year that the vault accepts.
     """

@@ -41,22 +41,35 @@ class TransientWatch:
     transaction, so a word left behind could not be seen from outside.
     """
 
-    def __init__(self, evm: Any, address: str, data: bytes) -> None:
+    def __init__(self, evm: Any, caller: str, address: str, data: bytes) -> None:
         self._evm = evm
-        self._question = (address, data)
+        self._question = (caller, address, data)
+        self._result: Any = None
         self.is_armed = False
         self.left_behind: list[int] = []
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._evm, name)
-        self.__dict__[name] = attribute
+        if callable(attribute):
+            self.__dict__[name] = attribute
         return attribute
+
+    @property
+    def result(self) -> Any:
+        """Of the last message that was not asked by this watch."""
+        return self._evm.result if self._result is None else self._result
+
+    def message_call(self, *args: Any, **options: Any) -> Any:
+        """A message, as the EVM takes it."""
+        self._result = None
+        return self._evm.message_call(*args, **options)
 
     def reset_transient_storage(self) -> None:
         """Notes a call state that is not idle, then clears."""
         if self.is_armed:
-            to, data = self._question
-            answer = self._evm.message_call(to, to, data, gas=10**6, is_static=True)
+            self._result = self._evm.result
+            caller, to, data = self._question
+            answer = self._evm.message_call(caller, to, data, gas=10**6, is_static=True)
             state = int.from_bytes(answer, "big")
             if state:
                 self.left_behind.append(state)
@@ -154,7 +167,8 @@ class Cast:
         }
         self._fund()
         call_state = world.clearinghouse.call_state.encode()
-        self.watch = TransientWatch(chain.evm, world.clearinghouse.address, call_state)
+        clearing_house = world.clearinghouse.address
+        self.watch = TransientWatch(chain.evm, people[9], clearing_house, call_state)
         chain.evm = self.watch
         self._plan = _reading_plan(self)
 

@@ -10,6 +10,7 @@ from ballast.deploy import WAD, Market, load_parameters
 from ballast.deploy import _list as list_asset
 from tests.support.world import QUOTE, ZERO_ADDRESS, World
 
+
 def free_of_charge(entry: dict[str, Any]) -> list[Any]:
     """Arguments of the right shape and no meaning for an ABI entry."""
     return [_nothing(argument) for argument in entry["inputs"]]

@@ -159,10 +159,7 @@ def _prepare(trap: Trap) -> None:
     world.borrow(trap.account, 1_000 * 10**6)
 
 
-STRONG = (
-    "deposit,deposit for the owner,withdraw,repay,transfer,batch,batched withdrawal,set_operator,"
-    "rebalance,vault deposit,vault mint,vault withdraw,vault redeem,poke"
-).split(",")
+STRONG = ["deposit", "deposit for the owner", "withdraw", "repay", "transfer", "batch", "batched withdrawal", "set_operator", "rebalance", "vault deposit", "vault mint", "vault withdraw", "vault redeem", "poke"]
 
 
 @pytest.mark.parametrize("name", STRONG)

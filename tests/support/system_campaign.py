@@ -1,0 +1,189 @@
+"""Campaigns: thousands of random actions on the whole system, and failures made small.
+
+One episode is one fresh deployment and one seed. The steps that were drawn are kept, so a failure
+can be replayed from them alone, and `shrink` leaves out every step that it does not need.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ballast.chain import Reverted
+from tests.support.system_actions import ENVIRONMENT, Actions, Step, described
+from tests.support.system_invariants import Broken, Invariants, Outcome
+from tests.support.system_state import Cast, State
+
+ASIDE_CHANCE = 0.04
+
+
+@dataclass
+class Tally:
+    """What a campaign did: actions by kind, reasons of refusals, premises that held."""
+
+    accepted: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+    premises: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def lines(self) -> list[str]:
+        """A table for people."""
+        kinds = sorted({*self.accepted, *self.refused})
+        width = max(len(kind) for kind in kinds)
+        rows = [f"{'action':{width}}  accepted  refused  most frequent refusal"]
+        for kind in kinds:
+            why = [(n, reason) for (k, reason), n in self.reasons.items() if k == kind]
+            most = "{1} ({0})".format(*max(why)) if why else ""
+            rows.append(f"{kind:{width}}  {self.accepted[kind]:8}  {self.refused[kind]:7}  {most}")
+        total, refused = self.accepted.total(), self.refused.total()
+        rows.append(f"{'all':{width}}  {total:8}  {refused:7}")
+        premises = ", ".join(f"{key} {count}" for key, count in sorted(self.premises.items()))
+        return [*rows, f"premises: {premises}"]
+
+
+class Episode:
+    """One deployment and what is done to it."""
+
+    def __init__(self, tally: Tally | None = None) -> None:
+        self.cast = Cast()
+        self.tally = tally or Tally()
+        self.invariants = Invariants(self.cast, self.tally.premises)
+        self.steps: list[Step] = []
+
+    def send(self, step: Step) -> Outcome:
+        """The transactions of a step, as far as they are accepted. Time has passed already."""
+        cast = self.cast
+        receipts = []
+        cast.watch.is_armed = True
+        try:
+            for call in step.calls:
+                function = cast.contracts[call.contract].function(call.function)
+                receipt = function.transact(*call.args, sender=cast.roles[call.sender])
+                receipts.append((call, receipt))
+        except Reverted as error:
+            return Outcome(tuple(receipts), str(error))
+        finally:
+            cast.watch.is_armed = False
+        return Outcome(tuple(receipts))
+
+    def perform(self, step: Step, before: State | None = None) -> tuple[Outcome, State]:
+        """A step with every check. Raises Broken."""
+        cast = self.cast
+        self.steps.append(step)
+        before = before or cast.read()
+        if step.wait_s:
+            cast.world.chain.mine(1, step.wait_s)
+            earlier, before = before, cast.read()
+            self.invariants.after_wait(earlier, before)
+        outcome = self.send(step)
+        after = cast.read()
+        self.invariants.after(step, outcome, before, after)
+        return outcome, after
+
+    def run(self, seed: int, accepted: int) -> None:
+        """Random steps until so many were accepted. Raises Broken."""
+        rng = random.Random(seed)
+        actions = Actions(self.cast, rng)
+        pending = actions.opening()
+        state = self.cast.read()
+        done = 0
+        while done < accepted:
+            step = pending.pop(0) if pending else actions.next(state)
+            outcome, state = self.perform(step, state)
+            counter = self.tally.accepted if outcome.is_accepted else self.tally.refused
+            counter[step.kind] += 1
+            done += outcome.is_accepted
+            if outcome.reason is not None:
+                self.tally.reasons[step.kind, outcome.reason] += 1
+            elif step.kind == "rebalance" and rng.random() < 0.3:
+                self.invariants.rebalances_end(step.calls[0].args[0])
+            if rng.random() < ASIDE_CHANCE:
+                self._try_aside(rng)
+        self.invariants.events_tell_all()
+
+    def _try_aside(self, rng: random.Random) -> None:
+        account = rng.choice(self.cast.accounts)
+        self.invariants.exits_are_open(account, are_feeds_dead=rng.random() < 0.5)
+        self.invariants.round_trips_cost(rng.choice((1, 7, 10**6, 10**10)))
+
+
+def replay(steps: Sequence[Step], *, are_all_checked: bool = True) -> Episode:
+    """Steps on a fresh deployment; the last one is always checked. Raises Broken."""
+    episode = Episode()
+    for number, step in enumerate(steps, 1):
+        if are_all_checked or number == len(steps):
+            episode.perform(step)
+            continue
+        if step.wait_s:
+            episode.cast.world.chain.mine(1, step.wait_s)
+        episode.invariants.note(episode.send(step))
+        episode.steps.append(step)
+    return episode
+
+
+def shrink(steps: Sequence[Step], invariant: str, limit_s: float = 60) -> list[Step]:
+    """The fewest steps found in the given time whose last one breaks the same invariant.
+
+    The steps as given if they do not break it again.
+    """
+
+    def fails(candidate: Sequence[Step]) -> bool:
+        try:
+            replay(candidate, are_all_checked=False)
+        except Broken as broken:
+            return broken.id == invariant
+        except Exception:  # a step without what it was drawn for
+            return False
+        return False
+
+    kept, end = list(steps), time.monotonic() + limit_s
+    if not fails(kept):
+        return kept
+    size = max(len(kept) // 2, 1)
+    while time.monotonic() < end:
+        start, is_smaller = 0, False
+        while start < len(kept) - 1 and time.monotonic() < end:
+            candidate = kept[:start] + kept[min(start + size, len(kept) - 1) :]
+            if fails(candidate):
+                kept, is_smaller = candidate, True
+            else:
+                start += size
+        if size == 1 and not is_smaller:
+            break
+        size = max(size // 2, 1)
+    return kept
+
+
+def campaign(first_seed: int, accepted: int, per_episode: int = 500) -> Tally:
+    """Episodes with consecutive seeds. Raises AssertionError with seed and actions."""
+    tally = Tally()
+    seed = first_seed
+    while tally.accepted.total() < accepted:
+        episode = Episode(tally)
+        try:
+            episode.run(seed, min(per_episode, accepted - tally.accepted.total()))
+        except Broken as broken:
+            raise AssertionError(_story(seed, per_episode, episode, broken)) from broken
+        seed += 1
+    return tally
+
+
+def _story(seed: int, per_episode: int, episode: Episode, broken: Broken) -> str:
+    steps = shrink(episode.steps, broken.id)
+    lines = [
+        str(broken),
+        f"seed {seed}, action {len(episode.steps)} of an episode of {per_episode}; replay with",
+        f"BALLAST_SEED={seed} pytest tests/invariant/test_system_state.py",
+        f"the {len(steps)} actions it takes:",
+        *(f"  {described(episode.cast, step)}" for step in steps),
+        "the same for tests.support.system_campaign.replay:",
+        *(f"  {step!r}," for step in steps),
+    ]
+    return "\n".join(lines)
+
+
+__all__ = ["ENVIRONMENT", "Episode", "Tally", "campaign", "replay", "shrink"]
