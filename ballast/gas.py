@@ -1,7 +1,7 @@
 """What each operation costs: `make gas` measures them all and writes `tests/gas/snapshot.json`.
 
     python -m ballast.gas             # measure on a fresh Anvil, write the snapshot and the table
-    python -m ballast.gas --readme    # only copy the snapshot's table into README.md
+    python -m ballast.gas --readme    # only copy the snapshot's tables into README.md
 
 A figure is the total `gasUsed` of one transaction: hardfork prague, a block of its own 12 seconds
 after the one before (so interest accrues), cold accounts and slots, every written slot non-zero
@@ -29,11 +29,10 @@ from rich.table import Table
 from ballast.artifacts import ROOT
 from ballast.chain import Anvil, Contract, Receipt, RpcChain
 from ballast.deploy import WAD, Market, System, account_id, deploy, load_parameters
+from ballast.readme import README, contracts_table, with_table
 from ballast.venue import FEE_PPM, Arbitrageur, Venue, deploy_venue, deploy_weth
 
 SNAPSHOT = ROOT / "tests" / "gas" / "snapshot.json"
-README = ROOT / "README.md"
-README_START, README_END = "<!-- gas -->", "<!-- /gas -->"
 SIZE_LIMIT = 24_000  # bytes; EIP-170 ends at 24,576
 TOLERANCE = 0.01
 BATCH_TARGET_MS = 30
@@ -494,22 +493,6 @@ def readme_table(snapshot: Snapshot) -> str:
     return "\n".join(lines)
 
 
-def in_readme(text: str) -> str | None:
-    """What stands between the markers of a README, or None without markers."""
-    if README_START not in text or README_END not in text:
-        return None
-    return text.split(README_START, 1)[1].split(README_END, 1)[0].strip()
-
-
-def with_table(text: str, table: str) -> str:
-    """A README with the table between its markers. Raises ValueError when it has none."""
-    if in_readme(text) is None:
-        raise ValueError(f"no {README_START} ... {README_END} in the README")
-    head, rest = text.split(README_START, 1)
-    tail = rest.split(README_END, 1)[1]
-    return f"{head}{README_START}\n{table}\n{README_END}{tail}"
-
-
 def _told(figure: int | None) -> str:
     return "" if figure is None else f"{figure:,}"
 
@@ -549,23 +532,21 @@ def _print(console: Console, snapshot: Snapshot, old: Snapshot | None) -> None:
     )
 
 
-def _update_readme(snapshot: Snapshot) -> bool:
-    """Rewrites the table of a README that has markers; tells whether it has."""
-    text = README.read_text() if README.is_file() else ""
-    if in_readme(text) is None:
-        return False
-    README.write_text(with_table(text, readme_table(snapshot)))
-    return True
+def _update_readme(snapshot: Snapshot) -> None:
+    """Rewrites the README's tables of gas and of contracts."""
+    text = with_table(README.read_text(), "gas", readme_table(snapshot))
+    README.write_text(with_table(text, "contracts", contracts_table(snapshot.deployed_bytes)))
 
 
 @click.command()
-@click.option("--readme", "is_readme_only", is_flag=True, help="Only rewrite README's gas table.")
+@click.option("--readme", "is_readme_only", is_flag=True, help="Only rewrite README's tables.")
 def cli(is_readme_only: bool) -> None:
     """Measure the gas of every operation and write tests/gas/snapshot.json."""
     old = Snapshot.read() if SNAPSHOT.is_file() else None
     if is_readme_only:
-        if old is None or not _update_readme(old):
-            raise click.ClickException(f"needs {SNAPSHOT.name} and {README_START} in README.md")
+        if old is None:
+            raise click.ClickException(f"there is no {SNAPSHOT.name} yet; run `make gas`")
+        _update_readme(old)
         return
     snapshot = measure()
     SNAPSHOT.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ import pytest
 
 from ballast import gas
 from ballast.gas import Reference, Snapshot
+from ballast.readme import README, table_in
 
 AGAIN = "run `make gas`, read the change, and say in the commit why it is right"
 
@@ -61,7 +62,7 @@ def test_snapshot__written_and_read__is_the_same(committed: Snapshot) -> None:
 
 
 def test_readme__gas_table__is_that_of_the_snapshot(committed: Snapshot) -> None:
-    shown = gas.in_readme(gas.README.read_text())
+    shown = table_in(README.read_text(), "gas")
     assert shown == gas.readme_table(committed), "run `python -m ballast.gas --readme`"
 
 
@@ -74,18 +75,6 @@ def test_differences__row_moved_or_missing__names_row_old_and_new() -> None:
         "vault deposit: none -> 60,000 gas",
     ]
     assert gas.differences(old, old) == []
-
-
-def test_with_table__readme_with_markers__replaces_only_what_is_between() -> None:
-    text = f"before\n{gas.README_START}\nold\n{gas.README_END}\nafter\n"
-    written = gas.with_table(text, "| new |")
-    assert written == f"before\n{gas.README_START}\n| new |\n{gas.README_END}\nafter\n"
-    assert gas.in_readme(written) == "| new |"
-
-
-def test_with_table__readme_without_markers__is_refused() -> None:
-    with pytest.raises(ValueError, match="README"):
-        gas.with_table("nothing here", "| new |")
 
 
 def test_verdict__gas_at_and_above_the_target__is_met_and_missed() -> None:

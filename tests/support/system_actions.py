@@ -69,16 +69,16 @@ class Actions:
         self.rng = rng
         self.hostile_functions = _state_changing(cast)
         self._table: list[tuple[float, str, Callable[[State], tuple[Call, ...]]]] = [
-            (9, "deposit", self._deposit),
+            (6, "deposit", self._deposit),
             (7, "withdraw", self._withdraw),
-            (8, "borrow", self._borrow),
+            (9, "borrow", self._borrow),
             (3, "repay", self._repay),
             (2, "repay_by_stranger", self._repay_by_stranger),
             (5, "transfer", self._transfer),
             (7, "sell", self._sell),
-            (6, "buy", self._buy),
+            (8, "buy", self._buy),
             (7, "batch", self._batch),
-            (2, "set_operator", self._set_operator),
+            (2.5, "set_operator", self._set_operator),
             (4, "operator_acts", self._operator_acts),
             (4, "set_guard", self._set_guard),
             (2, "apply_guard", self._apply_guard),
@@ -89,9 +89,9 @@ class Actions:
             (13, "rebalance", self._rebalance),
             (2, "poke", self._poke),
             (8, "price", self._price),
-            (0.7, "quote_price", self._quote_price),
+            (0.4, "quote_price", self._quote_price),
             (1.5, "wait", self._nothing),
-            (0.5, "feed_dies", self._feed_dies),
+            (0.25, "feed_dies", self._feed_dies),
             (3, "vault_deposit", self._vault_deposit),
             (3, "vault_withdraw", self._vault_withdraw),
             (0.7, "vault_service", self._vault_service),
@@ -132,10 +132,8 @@ class Actions:
         """The next step, given what is."""
         rng = self.rng
         wait_s = rng.choices((0, 12, rng.randrange(13, 900)), (45, 50, 5))[0]
-        overdue = [
-            name for name, (_, at) in state.rounds.items() if state.time - at > HEARTBEAT_S - 600
-        ]
-        if overdue and rng.random() < 0.25:
+        is_overdue = any(state.time - at > HEARTBEAT_S - 600 for _, at in state.rounds.values())
+        if (is_overdue or state.is_any_price_unusable) and rng.random() < 0.3:
             return Step("refresh", self._refresh(state), wait_s)
         _, kind, draw = rng.choices(self._table, self._weights)[0]
         if kind == "wait":
@@ -170,6 +168,12 @@ class Actions:
             return rng.choice((1, 2, 7))
         return units + 1 if draw < 0.96 else rng.choice((0, 2**119, 2**255, UNLIMITED))
 
+    def _near(self, units: int) -> int:
+        """Mostly close to a limit, on either side of it."""
+        if self.rng.random() < 0.3:
+            return self._part(units)
+        return int(units * self.rng.uniform(0.6, 1.05))
+
     def _worth(self, state: State, name: str, dollars: float) -> int:
         """Token units worth so much at the newest price."""
         price = WAD if name == QUOTE else max(state.marks[name].price_wad, 1)
@@ -180,6 +184,10 @@ class Actions:
         if name == QUOTE:
             return state.cash_wad(account) // self.cast.unit(QUOTE)
         return state.collateral_wad(account, name) // self.cast.unit(name)
+
+    def _cash_and(self, state: State, account: int, units: int) -> int:
+        """The cash of an account and so many units of a loan."""
+        return min(self._held(state, account, QUOTE) + units, UNLIMITED)
 
     def _held_names(self, state: State, account: int) -> list[str]:
         return [n for n in self.cast.names if state.collateral_wad(account, n)] or self.cast.names
@@ -201,7 +209,7 @@ class Actions:
     def _deposit(self, state: State) -> tuple[Call, ...]:
         account = self._account()
         name = self.rng.choice((*self.cast.names, QUOTE))
-        units = self._worth(state, name, self.rng.choice((1, 1_000, 20_000, 60_000)))
+        units = self._worth(state, name, self.rng.choice((1, 1_000, 10_000, 30_000)))
         if self.rng.random() < 0.2:
             units = self.rng.choice((0, 1, 3, 2**121))
         args = (account, self._id(name), units)
@@ -216,7 +224,7 @@ class Actions:
 
     def _borrow(self, state: State) -> tuple[Call, ...]:
         account = self._account()
-        units = self._held(state, account, QUOTE) + self._part(self._room(state, account))
+        units = self._cash_and(state, account, self._near(self._room(state, account)))
         args = (account, 0, units, self._receiver(account))
         return (Call("Clearinghouse", "withdraw", args, self._sender(account)),)
 
@@ -239,7 +247,7 @@ class Actions:
         rng = self.rng
         name = rng.choice((*self._held_names(state, donor), QUOTE))
         if name == QUOTE:
-            units = self._held(state, donor, QUOTE) + self._part(self._room(state, donor) // 2)
+            units = self._cash_and(state, donor, self._part(self._room(state, donor) // 2))
         else:
             units = self._part(self._held(state, donor, name))
         receiver = self.cast.siblings(donor)[0]
@@ -264,7 +272,7 @@ class Actions:
     def _purchase(self, state: State, account: int) -> tuple[str, str, int]:
         """Buys with cash and a loan; with r + l above a quarter the room goes four times as far."""
         bought = self.rng.choice(self.cast.names)
-        units = self._held(state, account, QUOTE) + self._part(2 * self._room(state, account))
+        units = self._cash_and(state, account, self._near(2 * self._room(state, account)))
         return QUOTE, bought, units
 
     def _swap_call(self, account: int, order: tuple[str, str, int], sender: str) -> Call:
@@ -411,11 +419,13 @@ class Actions:
         )
         return (Call("Mandates", "arm_budget", (budget,), rng.choice(self.cast.owners)),)
 
-    def _set_policy_of(self, account: int) -> Call:
+    def _set_policy_of(self, account: int, target_bps: int = 0) -> Call:
         rng, cast = self.rng, self.cast
         names = rng.sample(cast.names, rng.choice((0, 1, 2, 3, 3)))
+        target = target_bps or 13_000
+        trigger = rng.choice([t for t in (10_000, 10_500, 11_000, 12_500) if t < target])
         policy = (
-            rng.choice((10_000, 10_500, 11_000, 12_500)),
+            trigger,
             rng.choice((0, 0, 60, 3_600)),
             rng.choice((0, 0, 1_000 * WAD)),
             rng.random() < 0.5,
@@ -426,11 +436,11 @@ class Actions:
         return Call("Rebalancer", "set_policy", (account, policy), cast.owner_role(account))
 
     def _set_policy(self, state: State) -> tuple[Call, ...]:
-        call = self._set_policy_of(self._account())
+        account = self._account()
+        call = self._set_policy_of(account, state.guards[account] & 2**16 - 1)
         if self.rng.random() < 0.15:
-            account, policy = call.args
-            bad = list(policy)
-            bad[0] = self.rng.choice((0, 9_999, 2**16))
+            bad = list(call.args[1])
+            bad[0] = self.rng.choice((0, 9_999, 15_000, 2**16))
             call = Call(call.contract, call.function, (account, tuple(bad)), call.sender)
         return (call,)
 
@@ -439,16 +449,12 @@ class Actions:
         return (Call("Rebalancer", "clear_policy", (account,), self._sender(account)),)
 
     def _rebalance(self, state: State) -> tuple[Call, ...]:
-        """Mostly the account whose equity is the smallest multiple of its requirement."""
+        """Mostly an account that is ready for it, if there is one."""
         account = self._account()
         if self.rng.random() < 0.85:
-            owing = [a for a in self.cast.accounts if state.debt_shares(a) and state.guards[a]]
-
-            def ratio(who: int) -> float:
-                return state.terms[who].equity_init / max(state.terms[who].required_init, 1)
-
-            near = sorted(owing, key=ratio)[:3]
-            account = self.rng.choice(near) if near else account
+            plan = self.cast.world.rebalancer.plan
+            ready = [a for a in self.cast.accounts if state.guards[a] and plan(a).code == 0]
+            account = self.rng.choice(ready) if ready else account
         caller = self.rng.choice(("keeper", "keeper", "attacker", "stranger", "owner_a"))
         return (Call("Mandates", "rebalance", (account,), caller),)
 
@@ -464,17 +470,23 @@ class Actions:
     def _answer(self, name: str) -> int:
         return to_wad(1 if name == QUOTE else ASSETS[name].price) // 10 ** (18 - FEED_DECIMALS)
 
+    def _sound_answer(self, state: State, name: str) -> int:
+        """The newest answer, or the usual one in place of one that cannot be believed."""
+        answer, usual = state.rounds[name][0], self._answer(name)
+        spread = 1.02 if name == QUOTE else 5
+        return answer if usual / spread < answer < usual * spread else usual
+
     def _refresh(self, state: State) -> tuple[Call, ...]:
         rounds = tuple(
-            Call(f"feed {name}", "set_answer", (answer or self._answer(name),), "governor")
-            for name, (answer, _) in state.rounds.items()
+            Call(f"feed {name}", "set_answer", (self._sound_answer(state, name),), "governor")
+            for name in state.rounds
         )
         return (*rounds, self._poke_all())
 
     def _price(self, state: State) -> tuple[Call, ...]:
         rng, cast = self.rng, self.cast
         name = rng.choice(cast.names)
-        usual, answer = self._answer(name), state.rounds[name][0] or self._answer(name)
+        usual, answer = self._answer(name), self._sound_answer(state, name)
         move = rng.uniform(-MOST_MOVE, MOST_MOVE) if rng.random() < 0.5 else rng.uniform(-0.03, 0.03)
         # Falls and rises stay within a factor of three, so that a long campaign keeps its shape.
         if answer > 3 * usual:
@@ -483,7 +495,7 @@ class Actions:
             move = abs(move)
         answer = max(int(answer * (1 + move)), 1)
         calls = [Call(f"feed {name}", "set_answer", (answer,), "governor")]
-        quote_wad = state.rounds[QUOTE][0] * WAD // ANSWER_UNIT or WAD
+        quote_wad = self._sound_answer(state, QUOTE) * WAD // ANSWER_UNIT
         price = answer * WAD // ANSWER_UNIT * WAD // quote_wad
         if rng.random() < 0.9:
             calls += self._venue_prices(name, price)

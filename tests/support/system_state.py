@@ -126,6 +126,11 @@ class State:
         """Whether some asset has no live price."""
         return any(not mark.is_live for mark in self.marks.values())
 
+    @cached_property
+    def is_any_price_unusable(self) -> bool:
+        """Whether some price may not bound a swap or back an increase."""
+        return any(mark.price.flags for mark in self.marks.values())
+
 
 class Cast:
     """A deployment, its people by role and the accounts they own."""

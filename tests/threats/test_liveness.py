@@ -1,7 +1,7 @@
 """What could keep an account from being rebalanced, or let its guard loosen unseen.
 
-A rebalance that always reverts is a protection that is not there. One means that fails must not take
-the others with it.
+A rebalance that always reverts is a protection that is not there. One means that fails must not
+take the others with it.
 """
 
 from __future__ import annotations

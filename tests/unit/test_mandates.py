@@ -105,7 +105,7 @@ def test_set_guard__looser_in_one_field__waits_an_hour(world: World, case: str) 
     assert tuple(announced) == (world.rebalancer.address, looser.word(), ready_at)
     world.chain.set_time(ready_at - 13)
     with reverts("mandates: nothing to apply yet"):
-        world.mandates.apply_guard(account, sender=world.owner)
+        world.mandates.apply_guard.call(account, sender=world.owner)
     world.chain.set_time(ready_at - 12)
     receipt = world.mandates.apply_guard(account, sender=world.keeper)
     assert receipt.time == ready_at

@@ -142,7 +142,7 @@ def test_budget__lifetime__is_used_up_for_good_until_armed_again(
 def test_budget__of_siblings__is_one(world: World, seller: Contract) -> None:
     """I16: sub-accounts do not multiply what may be lost."""
     other = world.account(1)
-    world.deposit(other, "ETH", 10**18)
+    world.deposit(other, "ETH", 100 * 10**18)
     guard = (65_535, 10_000, 100, 0, 0, 0)
     world.mandates.set_guard(other, seller, guard, sender=world.owner)
     arm(world, 11 * WAD, 2**32 - 1)

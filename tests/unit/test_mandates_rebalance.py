@@ -1,0 +1,397 @@
+"""One mandate: what a hook may do, and the two tests that judge it afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from ballast.chain import Contract
+from tests.clearing_kit import UNIT, args_of, debt_units, excess_init
+from tests.conftest import reverts
+from tests.support.world import QUOTE, WAD, World
+
+ETH, BTC = 1, 2
+LOOSE = (20_000, 10_000, 1_000, 0, 10**6 * WAD, 86_400)
+NOT_AT_WORK = "mandates: only the hook at work"
+
+
+@pytest.fixture
+def hook(world: World) -> Contract:
+    """A hook whose script is empty."""
+    return world.chain.deploy("ScriptedHook", sender=world.governor)
+
+
+def give(world: World, hook: Any, account: int, guard: Sequence[int] = LOOSE) -> None:
+    """Hook and guard for an account and a budget that is out of the way."""
+    owner = world.owner_of(account)
+    world.mandates.set_guard(account, hook, tuple(guard), sender=owner)
+    world.mandates.arm_budget((10**9 * WAD, 60, 10**9 * WAD), sender=owner)
+
+
+def script(world: World, hook: Contract, *calls: tuple[str, tuple[Any, ...]]) -> None:
+    """Calls of the mandates contract by name."""
+    data = [(world.mandates.address, world.mandates.function(n).encode(*a)) for n, a in calls]
+    hook.set_script(data, sender=world.governor)
+
+
+def rebalance(world: World, account: int) -> Any:
+    return world.mandates.rebalance(account, sender=world.keeper)
+
+
+def sale(world: World, units: int, asset: int = ETH, out: int = 0) -> tuple[str, tuple[Any, ...]]:
+    return "swap", (world.venue.address, asset, out, units, 0)
+
+
+def test_rebalance__default_hook__restores_the_target_and_tells(world: World) -> None:
+    account = world.open_account(leverage=3)
+    world.enrol(account, trigger_bps=12_000, target_bps=13_000)
+    world.set_price("ETH", 1_850)
+    before = world.clearinghouse.assess(account)
+    receipt = rebalance(world, account)
+    after = world.clearinghouse.assess(account)
+    assert before[0] * 10_000 < before[1] * 12_000
+    assert 13_000 * after[1] <= 10_000 * after[0] <= 13_300 * after[1]
+    args = args_of(world.mandates, receipt, "Rebalanced")
+    assert (args.account, args.hook, args.caller) == (
+        account,
+        world.rebalancer.address,
+        world.keeper,
+    )
+    assert (args.equity_after, args.required_after) == (after[0], after[1])
+    assert 0 < args.loss < 100 * WAD
+    assert args.budget_left == world.mandates.budget_left(world.owner)
+    assert world.clearinghouse.call_state() == 0
+
+
+def test_rebalance__account_without_hook__is_refused(world: World) -> None:
+    for account in (world.account(), 0, 2**256 - 1):
+        with reverts("mandates: account has no hook"):
+            rebalance(world, account)
+
+
+def test_rebalance__hook_that_does_nothing__changes_nothing(world: World, hook: Contract) -> None:
+    account = world.open_account(leverage=3)
+    give(world, hook, account)
+    words = world.clearinghouse.account_word(account), world.clearinghouse.listed_word(account)
+    args = args_of(world.mandates, rebalance(world, account), "Rebalanced")
+    assert hook.count() == 1 and args.loss == 0
+    assert words == (
+        world.clearinghouse.account_word(account),
+        world.clearinghouse.listed_word(account),
+    )
+
+
+def test_rebalance__hook_without_code__changes_nothing(world: World) -> None:
+    account = world.open_account(leverage=3)
+    give(world, world.attacker, account)
+    assert args_of(world.mandates, rebalance(world, account), "Rebalanced").loss == 0
+
+
+def test_rebalance__hook_that_reverts__hands_its_reason_on(world: World, hook: Contract) -> None:
+    account = world.open_account(leverage=3)
+    give(world, hook, account)
+    hook.set_script(
+        [(world.clearinghouse.address, world.clearinghouse.repay.encode(account, 0))],
+        sender=world.governor,
+    )
+    with reverts("clearinghouse: busy"):
+        rebalance(world, account)
+    hook.set_script([(world.venue.address, b"\x01\x02\x03\x04")], sender=world.governor)
+    with reverts("mandates: hook failed"):
+        rebalance(world, account)
+
+
+def test_hook_entries__outside_a_mandate__are_refused(world: World, hook: Contract) -> None:
+    """Neither its hook before and after, nor anybody, nor the account's owner."""
+    account = world.open_account(leverage=3)
+    give(world, hook, account)
+    entries = [("move", (world.account(1), 0, 1)), ("pull", (1,)), sale(world, 1)]
+    for name, arguments in entries:
+        for who in (world.owner, world.keeper, world.governor):
+            with reverts(NOT_AT_WORK):
+                world.mandates.function(name)(*arguments, sender=who)
+        data = world.mandates.function(name).encode(*arguments)
+        rebalance(world, account)
+        with reverts(NOT_AT_WORK):
+            hook.run([(world.mandates.address, data)], sender=world.keeper)
+
+
+def test_rebalance__inside_a_mandate__is_refused(world: World, hook: Contract) -> None:
+    """T33: for the account itself and for any other."""
+    account, other = world.open_account(leverage=3), world.open_account(leverage=3, sub=1)
+    give(world, hook, account)
+    give(world, hook, other)
+    for inner in (account, other):
+        script(world, hook, ("rebalance", (inner,)))
+        with reverts("mandates: mandate under way"):
+            rebalance(world, account)
+
+
+def test_move__sibling_without_floor_itself_or_a_stranger__is_refused(
+    world: World, hook: Contract
+) -> None:
+    """A8: no account gives that was not made a donor."""
+    account, sibling = world.open_account(leverage=3), world.account(1)
+    foreign = world.account(0, world.other_owner)
+    give(world, hook, account, (20_000, 10_000, 1_000, 12_000, 0, 0))
+    world.deposit(sibling, QUOTE, 100)
+    world.deposit(foreign, QUOTE, 100)
+    world.make_donor(foreign)
+    for donor in (sibling, account, foreign, sibling + 2**168):
+        script(world, hook, ("move", (donor, 0, 1)))
+        with reverts("mandates: not a donor"):
+            rebalance(world, account)
+
+
+def test_move__cash_and_collateral_of_a_donor__arrive(world: World, hook: Contract) -> None:
+    account, donor = world.open_account(leverage=3), world.account(1)
+    give(world, hook, account)
+    world.deposit(donor, QUOTE, 10**9)
+    world.deposit(donor, "BTC", 10**8)
+    world.make_donor(donor)
+    owed = debt_units(world, account)
+    script(world, hook, ("move", (donor, 0, 10**9)), ("move", (donor, BTC, 4 * 10**7)))
+    args = args_of(world.mandates, rebalance(world, account), "Rebalanced")
+    assert world.clearinghouse.position_word(account, BTC) == 4 * 10**17
+    assert world.clearinghouse.position_word(donor, BTC) == 6 * 10**17
+    assert world.clearinghouse.account_word(donor) == 0
+    assert debt_units(world, account) < owed - 10**9 + 10**6
+    assert args.loss < UNIT, "between siblings nothing is lost but rounding"
+
+
+def test_move__cash_the_donor_would_have_to_borrow__is_refused(
+    world: World, hook: Contract
+) -> None:
+    account, donor = world.open_account(leverage=3), world.account(1)
+    give(world, hook, account)
+    world.deposit(donor, "ETH", 10**19)
+    world.deposit(donor, QUOTE, 10)
+    world.make_donor(donor)
+    script(world, hook, ("move", (donor, 0, 11)))
+    with reverts("ledger: balance too low"):
+        rebalance(world, account)
+
+
+def test_move__donor_down_to_its_floor__is_the_most(world: World, hook: Contract) -> None:
+    """I15: its own guard says what a donor keeps."""
+    account, donor = world.open_account(leverage=3), world.open_account(leverage=2, sub=1)
+    give(world, hook, account)
+    world.make_donor(donor, floor_bps=15_000)
+
+    def least() -> int:
+        equity, required, _, _ = world.clearinghouse.assess(donor)
+        return int(equity - -(-required * 15_000 // 10_000))
+
+    script(world, hook, ("move", (donor, ETH, 5 * 10**18)))
+    with reverts("mandates: donor below its floor"):
+        rebalance(world, account)
+    for units in range(10**18, 5 * 10**18, 10**17):
+        script(world, hook, ("move", (donor, ETH, units)))
+        try:
+            with world.isolated():
+                rebalance(world, account)
+                kept = least()
+        except Exception as error:
+            assert str(error) == "mandates: donor below its floor"
+            assert kept < 200 * WAD, "a tenth of a token more and the floor is crossed"
+            return
+        assert kept >= 0
+    raise AssertionError("the floor was never reached")
+
+
+def test_move__ninth_donor__is_refused(world: World, hook: Contract) -> None:
+    account = world.open_account(leverage=3)
+    give(world, hook, account)
+    for sub in range(1, 10):
+        world.deposit(world.account(sub), QUOTE, 100)
+        world.make_donor(world.account(sub))
+    moves = [("move", (world.account(sub), 0, 10)) for sub in range(1, 10)]
+    script(world, hook, *moves[:8], moves[0])
+    rebalance(world, account)
+    script(world, hook, *moves)
+    with reverts("mandates: too many donors"):
+        rebalance(world, account)
+
+
+def test_pull__shortfall_rounded_up_to_a_unit__is_the_most(world: World, hook: Contract) -> None:
+    """I17: the wallet never gives more than what is missing."""
+    account = world.open_account(leverage=3)
+    give(world, hook, account, (13_000, 300, 100, 0, 10**6 * WAD, 86_400))
+    world.fund(world.owner, QUOTE, 10**12)
+
+    def shortfall() -> int:
+        equity, required, _, _ = world.clearinghouse.assess(account)
+        return int(-(-required * 13_000 // 10_000) - equity)
+
+    world.set_price("ETH", 1_900)
+    most = -(-shortfall() // UNIT)
+    script(world, hook, ("pull", (most + 100,)))
+    with reverts("mandates: pull above shortfall"):
+        rebalance(world, account)
+    script(world, hook, ("pull", (most // 2,)), ("pull", (most - most // 2 + 100,)))
+    with reverts("mandates: pull above shortfall"):
+        rebalance(world, account)
+    script(world, hook, ("pull", (most,)))
+    args = args_of(world.mandates, rebalance(world, account), "Rebalanced")
+    assert args.loss < UNIT
+    assert -UNIT <= shortfall() <= 100 * UNIT, "interest of a block apart"
+
+
+def test_pull__cap_of_the_period__is_shared_by_all_mandates_in_it(
+    world: World, hook: Contract
+) -> None:
+    account = world.open_account(leverage=3)
+    give(world, hook, account, (20_000, 300, 100, 0, 100 * WAD, 10_000))
+    world.fund(world.owner, QUOTE, 10**12)
+    script(world, hook, ("pull", (60 * 10**6,)))
+    rebalance(world, account)
+    assert world.mandates.wallet_left(account) == 40 * WAD
+    with reverts("budgets: wallet cap reached"):
+        rebalance(world, account)
+    script(world, hook, ("pull", (40 * 10**6,)))
+    rebalance(world, account)
+    assert world.mandates.wallet_left(account) == 0
+    world.wait(10_000)
+    assert world.mandates.wallet_left(account) == 100 * WAD
+    rebalance(world, account)
+    assert world.mandates.wallet_left(account) == 60 * WAD
+
+
+def test_pull__without_a_cap__is_refused(world: World, hook: Contract) -> None:
+    account = world.open_account(leverage=3)
+    give(world, hook, account, (20_000, 300, 100, 0, 0, 0))
+    world.fund(world.owner, QUOTE, 10**12)
+    script(world, hook, ("pull", (1,)))
+    with reverts("budgets: wallet cap reached"):
+        rebalance(world, account)
+    script(world, hook, ("pull", (0,)))
+    with reverts("ledger: zero amount"):
+        rebalance(world, account)
+
+
+def test_swap__slippage_of_the_guard__is_tighter_than_the_assets(
+    world: World, hook: Contract
+) -> None:
+    account = world.open_account(leverage=3)
+    give(world, hook, account, (20_000, 10_000, 30, 0, 0, 0))
+    script(world, hook, sale(world, 10**18))
+    with world.isolated():
+        rebalance(world, account)
+    world.set_venue_price("ETH", fee_ppm=3_001)
+    with reverts("venue: too little out"):
+        rebalance(world, account)
+
+
+def test_swap__above_target_and_band__is_refused(world: World, hook: Contract) -> None:
+    """I17: a hook that trades may not sell the account empty."""
+    account = world.open_account(leverage=3)
+    give(world, hook, account, (13_000, 300, 100, 0, 0, 0))
+    script(world, hook, sale(world, 15 * 10**18))
+    with reverts("mandates: above target and band"):
+        rebalance(world, account)
+    script(world, hook, sale(world, 6 * 10**17))
+    rebalance(world, account)
+    assert world.clearinghouse.position_word(account, ETH) == 144 * 10**17
+
+
+def test_swap__purchase_with_cash__grows_an_exposure(world: World, hook: Contract) -> None:
+    account = world.account()
+    world.deposit(account, "ETH", 10**19)
+    world.deposit(account, QUOTE, 10**10)
+    give(world, hook, account)
+    for out in (ETH, BTC):
+        script(world, hook, sale(world, 10**9, asset=0, out=out))
+        with reverts("mandates: exposure grew"):
+            rebalance(world, account)
+
+
+def test_swap__cash_that_is_not_there__is_not_borrowed(world: World, hook: Contract) -> None:
+    account = world.open_account(leverage=2)
+    give(world, hook, account)
+    script(world, hook, sale(world, 1, asset=0, out=ETH))
+    with reverts("ledger: balance too low"):
+        rebalance(world, account)
+
+
+def test_swap__for_a_riskier_collateral__is_a_larger_shortfall(
+    world: World, hook: Contract
+) -> None:
+    """Test 2 at initial margin, test 1 below it."""
+    account = world.open_account(leverage=3, mix={"BTC": 1})
+    give(world, hook, account)
+    btc, eth = world.tokens["BTC"], world.tokens["ETH"]
+    ratio = world.price_wad("BTC") * WAD // world.price_wad("ETH")
+    world.venue.set_price(btc, eth, ratio, 3_000, sender=world.governor)
+    script(world, hook, sale(world, 10**7, asset=BTC, out=ETH))
+    with reverts("mandates: shortfall grew"):
+        rebalance(world, account)
+    world.set_price("BTC", 25_000)
+    world.venue.set_price(
+        btc,
+        eth,
+        world.price_wad("BTC") * WAD // world.price_wad("ETH"),
+        3_000,
+        sender=world.governor,
+    )
+    assert excess_init(world, account) < 0
+    with reverts("mandates: account left weaker"):
+        rebalance(world, account)
+
+
+def test_rebalance__twice_in_a_transaction__starts_from_nothing(
+    world: World, hook: Contract
+) -> None:
+    """T16: pulls, donors and trades of the first mandate are not counted in the second."""
+    caller = world.chain.deploy("Caller", sender=world.governor)
+    accounts = [world.open_account(leverage=3, sub=sub) for sub in (0, 1)]
+    donor = world.account(2)
+    world.deposit(donor, QUOTE, 10**9)
+    world.make_donor(donor)
+    world.fund(world.owner, QUOTE, 10**12)
+    for account in accounts:
+        give(world, hook, account, (13_000, 300, 100, 0, 10**6 * WAD, 86_400))
+    world.set_price("ETH", 1_900)
+    equity, required, _, _ = world.clearinghouse.assess(accounts[0])
+    most = (required * 13_000 // 10_000 - equity) // UNIT
+    script(world, hook, ("pull", (most,)), ("move", (donor, 0, 10)))
+    data = [world.mandates.rebalance.encode(account) for account in accounts]
+    receipt = caller.run([(world.mandates.address, d) for d in data], sender=world.keeper)
+    events = world.mandates.events(receipt, "Rebalanced")
+    assert [event.args.account for event in events] == accounts
+    assert all(event.args.loss < UNIT for event in events)
+    assert world.mandates.budget_left(world.owner) >= (10**9 - 1) * WAD
+
+
+def test_rebalance__clearing_house_busy__is_refused(world: World, hook: Contract) -> None:
+    """I29: during a mandate nobody opens a batch, a deposit or a second mandate in the ledger."""
+    account = world.open_account(leverage=3)
+    give(world, hook, account)
+    house = world.clearinghouse
+    entries = [
+        house.deposit.encode(account, 0, 1),
+        house.repay.encode(account, 1),
+        house.withdraw.encode(account, 0, 1, world.attacker),
+        house.transfer.encode(account, world.account(1), ETH, 1),
+        house.swap.encode(account, world.venue, ETH, 0, 1, 0),
+        house.batch.encode([]),
+    ]
+    for data in entries:
+        hook.set_script([(house.address, data)], sender=world.governor)
+        with reverts("clearinghouse: busy"):
+            rebalance(world, account)
+
+
+def test_budget__loss_of_a_donor__counts_too(world: World, hook: Contract) -> None:
+    """I14: what touched accounts lose together, the wallet's gift counted as given."""
+    account, donor = world.open_account(leverage=3), world.account(1)
+    give(world, hook, account)
+    world.deposit(donor, QUOTE, 10**9)
+    world.make_donor(donor)
+    world.fund(world.owner, QUOTE, 10**12)
+    script(
+        world, hook, ("move", (donor, 0, 10**9)), ("pull", (10**9,)), sale(world, 10**18)
+    )
+    args = args_of(world.mandates, rebalance(world, account), "Rebalanced")
+    assert 6 * WAD <= args.loss <= 6 * WAD + 3 * UNIT
