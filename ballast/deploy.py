@@ -158,9 +158,7 @@ def deploy(
     if clearinghouse.address != predicted:
         raise DeployError("another transaction of the governor came between; deploy again")
     rebalancer = chain.deploy("Rebalancer", clearinghouse, mandates, sender=governor)
-    lens = chain.deploy(
-        "Lens", clearinghouse, mandates, rebalancer, oracle, vault, sender=governor
-    )
+    lens = chain.deploy("Lens", clearinghouse, mandates, rebalancer, oracle, vault, sender=governor)
     system = System(
         chain=chain,
         governor=governor,

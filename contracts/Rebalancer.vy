@@ -366,7 +366,7 @@ def _collateral_step(
     target_bps: uint256,
 ) -> (IRebalancer.Step, uint256):
     """
-    @dev The donor's asset that cures most, and what it cures: within the quota and the places in the list that earlier
+    @dev The donor's first asset that cures all, else the one that cures most, and what it cures: within the quota and the places in the list that earlier
          steps leave. Every unit that goes counts against the donor's slack in full, which errs to the donor's side.
     """
     best: IRebalancer.Step = empty(IRebalancer.Step)
@@ -383,23 +383,27 @@ def _collateral_step(
         if step.source == donor:
             slack -= min(slack, step.value)
     for leg: IClearinghouse.Leg in other.legs:
-        unit: uint256 = packing._unit_wad(staticcall IClearinghouse(CLEARINGHOUSE).asset_word(leg.asset))
+        cure_e10: int256 = sizing._cure_of_inflow_e10(target_bps, packing._rate_init_e6(leg.risk_word))
+        if cure_e10 <= 0 or packing._flags(leg.price_word) & packing.IS_STALE != 0:
+            continue
         held: uint256 = 0
+        is_listed: bool = len(picture.legs) + moves < asset_list.MAX_ASSETS
+        for own: IClearinghouse.Leg in picture.legs:
+            if own.asset == leg.asset:
+                held = packing._collateral_wad(own.position)
+                is_listed = True
+                break
+        quota: uint256 = packing._quota_wad(leg.risk_word)
+        if held >= quota:
+            continue
+        unit: uint256 = packing._unit_wad(staticcall IClearinghouse(CLEARINGHOUSE).asset_word(leg.asset))
         is_given: bool = False
         for step: IRebalancer.Step in plan.steps:
             if step.kind == MOVE_COLLATERAL and step.asset == leg.asset:
                 held += step.amount * unit
-                is_given = is_given or step.source == donor
-        is_listed: bool = held != 0 or len(picture.legs) + moves < asset_list.MAX_ASSETS
-        for own: IClearinghouse.Leg in picture.legs:
-            if own.asset == leg.asset:
-                held += packing._collateral_wad(own.position)
                 is_listed = True
-                break
-        cure_e10: int256 = sizing._cure_of_inflow_e10(target_bps, packing._rate_init_e6(leg.risk_word))
-        quota: uint256 = packing._quota_wad(leg.risk_word)
-        is_live: bool = packing._flags(leg.price_word) & packing.IS_STALE == 0
-        if is_given or not is_listed or not is_live or cure_e10 <= 0 or held >= quota:
+                is_given = is_given or step.source == donor
+        if is_given or not is_listed or held >= quota:
             continue
         price: uint256 = packing._newest_wad(leg.price_word)
         wanted: uint256 = sizing._units_up(
@@ -414,6 +418,8 @@ def _collateral_step(
             best = IRebalancer.Step(
                 kind=MOVE_COLLATERAL, source=donor, asset=leg.asset, amount=units, value=value_wad, cost=0
             )
+            if cured >= plan.uncured:
+                break
     return best, best_cured
 
 

@@ -219,10 +219,10 @@ def _with_wallet(plan: Plan, scene: Scene) -> Plan:
 
 
 def _with_collateral(plan: Plan, scene: Scene, donor: int, slack: int) -> tuple[Plan, int]:
-    """The collateral of a sibling that cures most, within the quota that the account has left.
+    """The collateral of a sibling that cures all, else the one that cures most.
 
-    Every unit that leaves counts against the donor's slack in full: exact where there is no
-    requirement, and on the donor's side otherwise.
+    Never beyond the quota that the account has left. Every unit that leaves counts against the
+    donor's slack in full: exact where there is no requirement, and on the donor's side otherwise.
     """
     assert scene.target_bps is not None
     best, most_cured = None, 0
@@ -245,6 +245,8 @@ def _with_collateral(plan: Plan, scene: Scene, donor: int, slack: int) -> tuple[
         if cured > most_cured:
             best = Step(Kind.MOVE_COLLATERAL, donor, leg.asset, units, value, 0)
             most_cured = cured
+            if cured >= plan.uncured:
+                break
     if best is None:
         return plan, slack
     return plan.with_step(best, most_cured), max(0, slack - best.value)

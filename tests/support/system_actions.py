@@ -19,7 +19,9 @@ from tests.support.world import FEED_DECIMALS, QUOTE, UNLIMITED, VENUE_FEE_PPM, 
 HEARTBEAT_S = 3_900
 MOST_MOVE = 0.15
 ANSWER_UNIT = 10**FEED_DECIMALS
-ENVIRONMENT = frozenset({"price", "refresh", "poke", "wait", "feed_dies", "quote_price", "governor"})
+ENVIRONMENT = frozenset(
+    {"price", "refresh", "poke", "wait", "feed_dies", "quote_price", "governor"}
+)
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,15 @@ class Call:
 
 @dataclass(frozen=True)
 class Step:
-    """One action: time that passes first, then its transactions."""
+    """One action: time that passes first, then its transactions.
+
+    With a `probe` it is instead a check on a copy of the world, of the method of that name.
+    """
 
     kind: str
     calls: tuple[Call, ...] = ()
     wait_s: int = 0
+    probe: tuple[Any, ...] = ()
 
 
 def _named(cast: Cast, value: Any) -> str:
@@ -55,6 +61,8 @@ def _named(cast: Cast, value: Any) -> str:
 
 def described(cast: Cast, step: Step) -> str:
     """One line for people; `repr(step)` is for machines."""
+    if step.probe:
+        return f"{step.kind}: {_named(cast, step.probe)}"
     calls = "; ".join(
         f"{c.contract}.{c.function}{_named(cast, c.args)} by {c.sender}" for c in step.calls
     )
@@ -86,7 +94,7 @@ class Actions:
             (1.5, "arm_budget", self._arm_budget),
             (4, "set_policy", self._set_policy),
             (0.3, "clear_policy", self._clear_policy),
-            (13, "rebalance", self._rebalance),
+            (10, "rebalance", self._rebalance),
             (2, "poke", self._poke),
             (8, "price", self._price),
             (0.4, "quote_price", self._quote_price),
@@ -97,7 +105,7 @@ class Actions:
             (0.7, "vault_service", self._vault_service),
             (1.5, "donate", self._donate),
             (7, "hostile", self._hostile),
-            (0.7, "approve", self._approve),
+            (0.4, "approve", self._approve),
             (0.7, "governor", self._governor),
         ]
         self._weights = [weight for weight, _, _ in self._table]
@@ -112,9 +120,7 @@ class Actions:
             role = cast.owner_role(account)
             for name in cast.names:
                 units = self._worth(state, name, 40_000)
-                call = Call(
-                    "Clearinghouse", "deposit", (account, self._id(name), units), role
-                )
+                call = Call("Clearinghouse", "deposit", (account, self._id(name), units), role)
                 steps.append(Step("deposit", (call,)))
             for draw, kind in (
                 (self._set_guard_of, "set_guard"),
@@ -123,15 +129,13 @@ class Actions:
                 steps.append(Step(kind, (draw(account),)))
             if account & 255 == 0:
                 budget = (50_000 * WAD, 86_400, 10**6 * WAD)
-                steps.append(
-                    Step("arm_budget", (Call("Mandates", "arm_budget", (budget,), role),))
-                )
+                steps.append(Step("arm_budget", (Call("Mandates", "arm_budget", (budget,), role),)))
         return steps
 
     def next(self, state: State) -> Step:
         """The next step, given what is."""
         rng = self.rng
-        wait_s = rng.choices((0, 12, rng.randrange(13, 900)), (45, 50, 5))[0]
+        wait_s = rng.choices((0, 12, rng.randrange(13, 900)), (62, 34, 4))[0]
         is_overdue = any(state.time - at > HEARTBEAT_S - 600 for _, at in state.rounds.values())
         if (is_overdue or state.is_any_price_unusable) and rng.random() < 0.3:
             return Step("refresh", self._refresh(state), wait_s)
@@ -141,6 +145,19 @@ class Actions:
             calls = self._refresh(state) if rng.random() < 0.8 else ()
             return Step(kind, calls, wait_s)
         return Step(kind, draw(state), wait_s)
+
+    def probe(self, last: Step, is_accepted: bool) -> Step | None:
+        """Now and then a check on a copy of the world after the last step."""
+        rng = self.rng
+        if last.kind == "rebalance" and is_accepted and rng.random() < 0.5:
+            return Step("probe", probe=("rebalances_end", last.calls[0].args[0]))
+        draw = rng.random()
+        if draw < 0.03:
+            return Step("probe", probe=("exits_are_open", self._account(), rng.random() < 0.5))
+        if draw < 0.05:
+            units = rng.choice((1, 7, 10**6, 10**10))
+            return Step("probe", probe=("round_trips_cost", units))
+        return None
 
     # ---- choices
 
@@ -272,7 +289,7 @@ class Actions:
     def _purchase(self, state: State, account: int) -> tuple[str, str, int]:
         """Buys with cash and a loan; with r + l above a quarter the room goes four times as far."""
         bought = self.rng.choice(self.cast.names)
-        units = self._cash_and(state, account, self._near(2 * self._room(state, account)))
+        units = self._cash_and(state, account, self._near(3 * self._room(state, account) // 2))
         return QUOTE, bought, units
 
     def _swap_call(self, account: int, order: tuple[str, str, int], sender: str) -> Call:
@@ -370,9 +387,7 @@ class Actions:
         if kind == 3:
             name = self.rng.choice(self.cast.names)
             units = self._modest(self._worth(state, name, 50_000))
-            return (
-                Call("Clearinghouse", "deposit", (account, self._id(name), units), "operator"),
-            )
+            return (Call("Clearinghouse", "deposit", (account, self._id(name), units), "operator"),)
         return (self._swap_call(account, self._sale(state, account), "operator"),)
 
     # ---- mandates
@@ -385,7 +400,7 @@ class Actions:
             target,
             rng.choice((100, 300, 500)),
             rng.choice((50, 100, 1_000)),
-            rng.choice((0, 10_500, 12_000)),
+            rng.choice((0, 10_500, 10_500, 12_000)),
             cap,
             rng.choice((3_600, 86_400)) if cap else 0,
         )
@@ -429,7 +444,7 @@ class Actions:
             rng.choice((0, 0, 60, 3_600)),
             rng.choice((0, 0, 1_000 * WAD)),
             rng.random() < 0.5,
-            [sibling & 255 for sibling in cast.siblings(account)] if rng.random() < 0.6 else [],
+            [sibling & 255 for sibling in cast.siblings(account)] if rng.random() < 0.8 else [],
             [(self._id(name), rng.choice((0, 10, 30, 100))) for name in names],
             cast.world.venue.address,
         )
@@ -481,13 +496,19 @@ class Actions:
             Call(f"feed {name}", "set_answer", (self._sound_answer(state, name),), "governor")
             for name in state.rounds
         )
-        return (*rounds, self._poke_all())
+        venue: list[Call] = []
+        if self.rng.random() < 0.6:
+            for name in self.cast.names:
+                venue += self._venue_prices(name, state.marks[name].price_wad)
+        return (*rounds, *venue, self._poke_all())
 
     def _price(self, state: State) -> tuple[Call, ...]:
         rng, cast = self.rng, self.cast
         name = rng.choice(cast.names)
         usual, answer = self._answer(name), self._sound_answer(state, name)
-        move = rng.uniform(-MOST_MOVE, MOST_MOVE) if rng.random() < 0.5 else rng.uniform(-0.03, 0.03)
+        move = (
+            rng.uniform(-MOST_MOVE, MOST_MOVE) if rng.random() < 0.5 else rng.uniform(-0.03, 0.03)
+        )
         # Falls and rises stay within a factor of three, so that a long campaign keeps its shape.
         if answer > 3 * usual:
             move = -abs(move)
@@ -518,9 +539,7 @@ class Actions:
             if other != name:
                 there = cast.world.tokens[other].address
                 rate = price * WAD // max(cast.world.price_wad(other), 1)
-                calls.append(
-                    Call("MockVenue", "set_price", (token, there, rate, fee), "governor")
-                )
+                calls.append(Call("MockVenue", "set_price", (token, there, rate, fee), "governor"))
         return calls
 
     def _quote_price(self, state: State) -> tuple[Call, ...]:
@@ -578,7 +597,7 @@ class Actions:
     def _approve(self, state: State) -> tuple[Call, ...]:
         """How much of an owner's wallet the system may take."""
         units = self._worth(state, QUOTE, self.rng.choice((0, 1_000, 10**6)))
-        amount = self.rng.choice((units, UNLIMITED, UNLIMITED))
+        amount = self.rng.choice((units, UNLIMITED, UNLIMITED, UNLIMITED))
         spender = self.cast.world.clearinghouse.address
         who = self.rng.choice(self.cast.owners)
         return (Call(f"token {QUOTE}", "approve", (spender, amount), who),)

@@ -136,8 +136,8 @@ class Invariants:
             self._of_swaps(receipt, before)
             if (call.contract, call.function) == ("Mandates", "rebalance"):
                 self._of_rebalance(call, receipt, before, after)
-            if call.contract in ("Clearinghouse", "Mandates"):
-                self._of_allowances(call)
+            if self.cast.world.clearinghouse.events(receipt, "Swapped"):
+                self._of_allowances()
 
     # ---- one state
 
@@ -527,14 +527,13 @@ class Invariants:
             gained = after.balances[token, call.sender] > before.balances[token, call.sender]
             self.must("I16", not gained, f"the caller gained {token}")
 
-    def _of_allowances(self, call: Call) -> None:
+    def _of_allowances(self) -> None:
         """I26: none of our contracts lets anybody move its tokens."""
         world = self.cast.world
         for token in world.tokens.values():
             for contract in world.system.contracts.values():
-                for spender in (world.venue.address, world.rebalancer.address, *self.cast.owners):
-                    address = self.cast.roles.get(spender, spender)
-                    left = token.allowance(contract, address)
+                for spender in (world.venue.address, world.rebalancer.address, world.attacker):
+                    left = token.allowance(contract, spender)
                     self.must("I26", left == 0, f"{contract.name} lets {spender} take {left}")
 
     # ---- on a copy of the world
@@ -552,7 +551,7 @@ class Invariants:
             raise Broken(invariant, f"{function} of {args} was refused: {error}") from error
         return receipt
 
-    def exits_are_open(self, account: int, *, are_feeds_dead: bool) -> None:
+    def exits_are_open(self, account: int, are_feeds_dead: bool) -> None:
         """I23: repaying, adding and leaving work in every state, also without a single price."""
         cast, world = self.cast, self.cast.world
         ch, owner = world.clearinghouse, cast.owner_role(account)
@@ -618,7 +617,8 @@ class Invariants:
         with self._aside():
             world.chain.advance(12)
             plan = world.rebalancer.plan(account)
-            if plan.code != READY:
+            is_default_hook = world.mandates.hook_of(account) == world.rebalancer.address
+            if plan.code != READY or not is_default_hook:
                 return
             self.held("I17 again")
             try:

@@ -361,9 +361,7 @@ def test_rebalance__two_hundred_siblings__one_budget(world: World) -> None:
     refused = 0
     for account in accounts:
         try:
-            play(
-                world, hook, account, must(world.mandates, "swap", world.venue, 1, 0, 4 * ETH, 0)
-            )
+            play(world, hook, account, must(world.mandates, "swap", world.venue, 1, 0, 4 * ETH, 0))
         except Exception as error:
             assert str(error) == "budgets: loss above budget"
             refused += 1

@@ -34,9 +34,7 @@ def test_swap__round_trips_while_other_collateral_is_stale__refused(wide_world: 
     world.venue.set_price(token, ether, WAD * WAD // ratio, 9_000, sender=world.attacker)
     amount = world.units("ETH", 40)
     with reverts("margin: price not usable"):
-        world.clearinghouse.swap(
-            account, world.venue, eth, other, amount, 0, sender=world.attacker
-        )
+        world.clearinghouse.swap(account, world.venue, eth, other, amount, 0, sender=world.attacker)
     trips = []
     for _ in range(5):
         got = int(world.venue.quote(ether, token, amount))

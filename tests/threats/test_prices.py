@@ -316,3 +316,19 @@ def test_rebalance__own_round_in_the_block__newest_price(world: World) -> None:
         world.set_venue_price("ETH", 1_881 * WAD, fee_ppm=0)
         world.mandates.rebalance(account, sender=world.keeper)
     assert equity(world, account) > 0
+
+
+# ---- T27, T36: venues set no price
+
+
+def test_assess__venue_at_any_price__unchanged(world: World) -> None:
+    """T27, T36: nothing a venue says decides what an account is worth or may do."""
+    account = world.open_account(leverage=2)
+    world.enrol(account)
+    with world.chain.one_block():
+        before = world.clearinghouse.assess(account), world.system.oracle.price_wad(1)
+        plan = world.rebalancer.plan(account)
+        for price in (1, 10**15, 10**30):
+            world.set_venue_price("ETH", price)
+            assert (world.clearinghouse.assess(account), world.system.oracle.price_wad(1)) == before
+            assert world.rebalancer.plan(account) == plan

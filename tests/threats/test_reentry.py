@@ -133,9 +133,7 @@ def _strong(trap: Trap) -> dict[str, tuple[Contract, bytes]]:
         "repay": to(house, "repay", trap.account, 10**6),
         "transfer": to(house, "transfer", own, own + 1, 0, 10**6),
         "batch": to(house, "batch", []),
-        "batched withdrawal": to(
-            house, "batch", [action(2, own, amount=10**6, target=trap.token)]
-        ),
+        "batched withdrawal": to(house, "batch", [action(2, own, amount=10**6, target=trap.token)]),
         "set_operator": to(house, "set_operator", own, world.attacker, 15, 2**39),
         "rebalance": to(world.mandates, "rebalance", own),
         "vault deposit": to(vault, "deposit", 10**6, trap.token),
@@ -159,7 +157,22 @@ def _prepare(trap: Trap) -> None:
     world.borrow(trap.account, 1_000 * 10**6)
 
 
-STRONG = ["deposit", "deposit for the owner", "withdraw", "repay", "transfer", "batch", "batched withdrawal", "set_operator", "rebalance", "vault deposit", "vault mint", "vault withdraw", "vault redeem", "poke"]
+STRONG = [
+    "deposit",
+    "deposit for the owner",
+    "withdraw",
+    "repay",
+    "transfer",
+    "batch",
+    "batched withdrawal",
+    "set_operator",
+    "rebalance",
+    "vault deposit",
+    "vault mint",
+    "vault withdraw",
+    "vault redeem",
+    "poke",
+]
 
 
 @pytest.mark.parametrize("name", STRONG)

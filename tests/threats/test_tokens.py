@@ -232,7 +232,11 @@ def test_donate__tokens_sent_to_the_clearing_house__no_account_and_no_supply_cha
 
     with world.chain.one_block():
         before = figures()
-        for name, receiver in (("ETH", "clearinghouse"), (QUOTE, "clearinghouse"), (QUOTE, "vault")):
+        for name, receiver in (
+            ("ETH", "clearinghouse"),
+            (QUOTE, "clearinghouse"),
+            (QUOTE, "vault"),
+        ):
             to = world.system.contracts["Clearinghouse"]
             if receiver == "vault":
                 to = vault
@@ -354,7 +358,5 @@ def test_force_ether__into_every_contract__nothing_changes(world: World) -> None
     for contract in world.system.contracts.values():
         with pytest.raises(Reverted):
             world.chain.send_raw(contract, b"", world.attacker, value=1)
-        payable = [
-            e for e in contract.artifact.abi if e.get("stateMutability") == "payable"
-        ]
+        payable = [e for e in contract.artifact.abi if e.get("stateMutability") == "payable"]
         assert payable == []

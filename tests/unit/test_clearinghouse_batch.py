@@ -189,9 +189,7 @@ def test_batch__dead_oracle__still_deposits_and_repays(world: World) -> None:
     world.chain.advance(10 * 86_400)
     world.fund(world.owner, QUOTE, 2 * 10**6)
     owed = debt_units(world, account)
-    run(
-        world, action(DEPOSIT, account, amount=10**6), action(REPAY, account, amount=10**6)
-    )
+    run(world, action(DEPOSIT, account, amount=10**6), action(REPAY, account, amount=10**6))
     assert debt_units(world, account) < owed
 
 

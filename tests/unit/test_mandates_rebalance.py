@@ -158,7 +158,7 @@ def test_move__cash_and_collateral_of_a_donor__arrive(world: World, hook: Contra
     assert world.clearinghouse.position_word(donor, BTC) == 6 * 10**17
     assert world.clearinghouse.account_word(donor) == 0
     assert debt_units(world, account) < owed - 10**9 + 10**6
-    assert args.loss < UNIT, "between siblings nothing is lost but rounding"
+    assert args.loss <= UNIT, "between siblings nothing is lost but rounding"
 
 
 def test_move__cash_the_donor_would_have_to_borrow__is_refused(
@@ -184,10 +184,10 @@ def test_move__donor_down_to_its_floor__is_the_most(world: World, hook: Contract
         equity, required, _, _ = world.clearinghouse.assess(donor)
         return int(equity - -(-required * 15_000 // 10_000))
 
-    script(world, hook, ("move", (donor, ETH, 5 * 10**18)))
+    script(world, hook, ("move", (donor, ETH, 25 * 10**17)))
     with reverts("mandates: donor below its floor"):
         rebalance(world, account)
-    for units in range(10**18, 5 * 10**18, 10**17):
+    for units in range(10**18, 25 * 10**17, 10**17):
         script(world, hook, ("move", (donor, ETH, units)))
         try:
             with world.isolated():
@@ -291,9 +291,9 @@ def test_swap__above_target_and_band__is_refused(world: World, hook: Contract) -
     script(world, hook, sale(world, 15 * 10**18))
     with reverts("mandates: above target and band"):
         rebalance(world, account)
-    script(world, hook, sale(world, 6 * 10**17))
+    script(world, hook, sale(world, 4 * 10**17))
     rebalance(world, account)
-    assert world.clearinghouse.position_word(account, ETH) == 144 * 10**17
+    assert world.clearinghouse.position_word(account, ETH) == 146 * 10**17
 
 
 def test_swap__purchase_with_cash__grows_an_exposure(world: World, hook: Contract) -> None:
@@ -390,8 +390,6 @@ def test_budget__loss_of_a_donor__counts_too(world: World, hook: Contract) -> No
     world.deposit(donor, QUOTE, 10**9)
     world.make_donor(donor)
     world.fund(world.owner, QUOTE, 10**12)
-    script(
-        world, hook, ("move", (donor, 0, 10**9)), ("pull", (10**9,)), sale(world, 10**18)
-    )
+    script(world, hook, ("move", (donor, 0, 10**9)), ("pull", (10**9,)), sale(world, 10**18))
     args = args_of(world.mandates, rebalance(world, account), "Rebalanced")
     assert 6 * WAD <= args.loss <= 6 * WAD + 3 * UNIT

@@ -126,9 +126,7 @@ def test_set_operator__by_anyone_but_the_owner__is_refused(filled: World) -> Non
     for who in (filled.attacker, filled.governor, filled.other_owner):
         for operator in (filled.attacker, filled.stranger):
             with reverts("operators: only the owner"):
-                filled.clearinghouse.set_operator(
-                    filled.account(), operator, 15, FAR, sender=who
-                )
+                filled.clearinghouse.set_operator(filled.account(), operator, 15, FAR, sender=who)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,380 @@
+"""The default hook: policies, why it acts or not, and what it does in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, replace
+from typing import Any
+
+import pytest
+
+from tests.clearing_kit import args_of, debt_units, excess_init
+from tests.conftest import reverts
+from tests.support.fixtures import shared_world
+from tests.support.world import QUOTE, WAD, ZERO_ADDRESS, World
+
+ETH, BTC = 1, 2
+MOVE_CASH, PULL_CASH, MOVE_COLLATERAL, SELL = 1, 2, 3, 4
+READY, NO_POLICY, ABOVE_TRIGGER, COOLING_DOWN, BELOW_MINIMUM, NO_MEANS = range(6)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The fields of a policy in the order of the contract."""
+
+    trigger_bps: int = 12_000
+    cooldown_s: int = 600
+    min_step: int = 0
+    uses_wallet: bool = False
+    donors: tuple[int, ...] = ()
+    sales: tuple[tuple[int, int], ...] = ()
+    adapter: Any = ZERO_ADDRESS
+
+
+def put(world: World, policy: Policy) -> Any:
+    return world.rebalancer.set_policy(
+        world.account(), astuple(replace(policy, adapter=policy.adapter)), sender=world.owner
+    )
+
+
+def rebalance(world: World, account: int) -> Any:
+    return world.mandates.rebalance(account, sender=world.keeper)
+
+
+def kinds(world: World, account: int) -> list[int]:
+    return [step.kind for step in world.rebalancer.plan(account).steps]
+
+
+# ---- policies
+
+
+def test_set_policy__all_fields__come_back_as_given(world: World) -> None:
+    policy = Policy(
+        65_535, 2**32 - 1, 2**96 - 1, True, (0, 1, 254, 255), ((1, 0), (255, 1_000)), world.venue
+    )
+    receipt = world.rebalancer.set_policy(
+        world.account(),
+        (65_535, 2**32 - 1, 2**96 - 1, True, [0, 1, 254, 255], [(1, 0), (255, 1_000)], world.venue),
+        sender=world.owner,
+    )
+    told = world.rebalancer.policy_of(world.account())
+    assert (told.trigger_bps, told.cooldown_s, told.min_step, told.uses_wallet) == (
+        policy.trigger_bps,
+        policy.cooldown_s,
+        policy.min_step,
+        policy.uses_wallet,
+    )
+    assert tuple(told.donors) == policy.donors
+    assert tuple(tuple(sale) for sale in told.sales) == policy.sales
+    assert told.adapter == world.venue.address
+    args = args_of(world.rebalancer, receipt, "PolicyChanged")
+    assert (args.account, args.adapter) == (world.account(), world.venue.address)
+    assert args.sales_word == 1 | (255 | 1_000 << 8) << 24
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"trigger_bps": 9_999}, "policies: field out of range"),
+        ({"trigger_bps": 65_536}, "policies: field out of range"),
+        ({"cooldown_s": 2**32}, "policies: field out of range"),
+        ({"min_step": 2**96}, "policies: field out of range"),
+        ({"sales": ((1, 30),), "adapter": ZERO_ADDRESS}, "policies: field out of range"),
+        ({"donors": (256,)}, "policies: bad donor"),
+        ({"sales": ((0, 30),), "adapter": QUOTE}, "policies: bad sale"),
+        ({"sales": ((256, 30),), "adapter": QUOTE}, "policies: bad sale"),
+        ({"sales": ((1, 1_001),), "adapter": QUOTE}, "policies: bad sale"),
+    ],
+)
+def test_set_policy__field_out_of_range__is_refused(
+    world: World, change: dict[str, Any], reason: str
+) -> None:
+    if change.get("adapter") == QUOTE:
+        change = change | {"adapter": world.venue.address}
+    policy = replace(Policy(), **change)
+    with reverts(reason):
+        put(world, policy)
+    assert world.rebalancer.policy_of(world.account()).trigger_bps == 0
+
+
+def test_policy_entries__anyone_but_the_owner__are_refused(world: World) -> None:
+    for who in (world.attacker, world.governor, world.keeper):
+        with reverts("rebalancer: only the owner"):
+            world.rebalancer.set_policy(world.account(), astuple(Policy()), sender=who)
+        with reverts("rebalancer: only the owner"):
+            world.rebalancer.clear_policy(world.account(), sender=who)
+        with reverts("rebalancer: only mandates"):
+            world.rebalancer.on_mandate(world.account(), 1, (0, 0, 0, 0, 0, []), sender=who)
+
+
+def test_clear_policy__then_set_again__keeps_the_time_of_the_last_rebalance(world: World) -> None:
+    """A policy written anew does not shorten a cooldown."""
+    account = world.open_account(leverage=3)
+    world.enrol(account, trigger_bps=12_900, cooldown_s=10_000)
+    at = rebalance(world, account).time
+    assert world.rebalancer.last_at(account) == at
+    world.rebalancer.clear_policy(account, sender=world.owner)
+    assert world.rebalancer.policy_of(account).trigger_bps == 0
+    assert world.rebalancer.plan(account).code == NO_POLICY
+    with reverts("rebalancer: no policy"):
+        rebalance(world, account)
+    assert world.rebalancer.last_at(account) == at
+    put(world, Policy())
+    assert world.rebalancer.last_at(account) == at
+
+
+# ---- when
+
+
+def test_rebalance__trigger__is_met_just_below_it(world: World) -> None:
+    """The keeper's condition is the integer comparison that the contract makes."""
+    account = world.open_account(leverage=3)
+    equity, required, _, _ = world.clearinghouse.assess(account)
+    at_bps = equity * 10_000 // required
+    world.enrol(account, trigger_bps=at_bps - 5)
+    assert world.rebalancer.plan(account).code == ABOVE_TRIGGER
+    with reverts("rebalancer: trigger not met"):
+        rebalance(world, account)
+    put(world, Policy(trigger_bps=at_bps + 1, sales=((ETH, 30),), adapter=world.venue.address))
+    assert world.rebalancer.plan(account).code == READY
+    rebalance(world, account)
+    with reverts("rebalancer: trigger not met"):
+        rebalance(world, account)
+
+
+def test_rebalance__account_that_owes_nothing__is_left_alone(world: World) -> None:
+    account = world.account()
+    world.deposit(account, "ETH", 10**18)
+    world.enrol(account, trigger_bps=65_534, target_bps=65_535)
+    assert world.rebalancer.plan(account).code == ABOVE_TRIGGER
+    with reverts("rebalancer: trigger not met"):
+        rebalance(world, account)
+
+
+def test_rebalance__cooling_down__waits_unless_below_initial_margin(world: World) -> None:
+    account = world.open_account(leverage=3)
+    world.enrol(account, trigger_bps=12_900, cooldown_s=10_000)
+    rebalance(world, account)
+    put(world, Policy(12_990, 10_000, sales=((ETH, 30),), adapter=world.venue.address))
+    world.wait(2_000)
+    world.borrow(account, 800 * 10**6)
+    assert excess_init(world, account) > 0
+    assert world.rebalancer.plan(account).code == COOLING_DOWN
+    with reverts("rebalancer: cooling down"):
+        rebalance(world, account)
+    with world.isolated():
+        world.wait(10_000)
+        world.borrow(account, 1_000 * 10**6)
+        rebalance(world, account)
+    world.set_price("ETH", 1_500)
+    assert excess_init(world, account) < 0
+    rebalance(world, account)
+    assert world.rebalancer.last_at(account) == world.chain.time
+
+
+def test_rebalance__twice_in_a_block__is_refused_even_in_an_emergency(world: World) -> None:
+    account = world.open_account(leverage=3)
+    world.enrol(account, trigger_bps=12_900, sales={"ETH": 30}, slippage_bps=100)
+    with world.chain.one_block():
+        rebalance(world, account)
+        world.feeds["ETH"].set_answer(1_400 * 10**8, sender=world.governor)
+        assert excess_init(world, account) < 0
+        with reverts("rebalancer: cooling down"):
+            rebalance(world, account)
+
+
+def test_rebalance__below_the_smallest_step__waits_unless_in_an_emergency(world: World) -> None:
+    account = world.open_account(leverage=3)
+    world.enrol(account, trigger_bps=12_900, min_step_wad=10**6 * WAD)
+    assert world.rebalancer.plan(account).code == BELOW_MINIMUM
+    with reverts("rebalancer: below minimum step"):
+        rebalance(world, account)
+    world.set_price("ETH", 1_500)
+    rebalance(world, account)
+
+
+def test_rebalance__nothing_to_do_it_with__says_so(world: World) -> None:
+    account = world.open_account(leverage=3)
+    world.enrol(account, trigger_bps=12_900, sales={})
+    assert world.rebalancer.plan(account).code == NO_MEANS
+    with reverts("rebalancer: no means left"):
+        rebalance(world, account)
+
+
+def test_rebalance__stale_price_of_what_it_sells__leaves_no_means(world: World) -> None:
+    account = world.open_account(leverage=3)
+    world.enrol(account, trigger_bps=12_900)
+    world.make_stale("ETH")
+    assert world.rebalancer.plan(account).code == NO_MEANS
+    with reverts("rebalancer: no means left"):
+        rebalance(world, account)
+    world.set_price("ETH", 1_900)
+    rebalance(world, account)
+
+
+# ---- by what means
+
+
+def test_rebalance__all_means__are_used_cheapest_first(world: World) -> None:
+    account, donor = world.open_account(leverage=3), world.account(1)
+    world.deposit(donor, QUOTE, 100 * 10**6)
+    world.deposit(donor, "BTC", 10**5)
+    world.make_donor(donor, floor_bps=10_000)
+    world.fund(world.owner, QUOTE, 50 * 10**6)
+    world.enrol(
+        account, trigger_bps=12_900, uses_wallet=True, wallet_cap_wad=10**6 * WAD, donors=[1]
+    )
+    world.set_price("ETH", 1_850)
+    assert kinds(world, account) == [MOVE_CASH, PULL_CASH, MOVE_COLLATERAL, SELL]
+    receipt = rebalance(world, account)
+    steps = world.rebalancer.events(receipt, "StepTaken")
+    assert [event.args.kind for event in steps] == [1, 2, 3, 4]
+    assert world.clearinghouse.account_word(donor) == 0
+    assert world.clearinghouse.position_word(donor, BTC) < 10**15, "down to its floor"
+    assert world.quote.balanceOf(world.owner) == 0
+    equity, required, _, _ = world.clearinghouse.assess(account)
+    lost = 4 * 10**12  # a unit of the quote token for each repayment
+    assert 13_000 * required <= 10_000 * (equity + lost) <= 13_300 * required
+
+
+def test_rebalance__donor_with_enough_cash__sells_nothing(world: World) -> None:
+    account, donor = world.open_account(leverage=3), world.account(1)
+    world.deposit(donor, QUOTE, 10**11)
+    world.make_donor(donor)
+    world.enrol(account, trigger_bps=12_900, donors=[1])
+    world.set_price("ETH", 1_900)
+    owed = debt_units(world, account)
+    rebalance(world, account)
+    equity, required, _, _ = world.clearinghouse.assess(account)
+    assert abs(10_000 * equity - 13_000 * required) <= 10_000 * 10**15
+    assert debt_units(world, account) < owed
+    assert world.clearinghouse.position_word(account, ETH) == 15 * 10**18
+
+
+def test_rebalance__wallet_without_balance_or_allowance__gives_what_it_can(world: World) -> None:
+    account = world.open_account(leverage=3)
+    world.enrol(account, trigger_bps=12_900, uses_wallet=True, wallet_cap_wad=10**6 * WAD, sales={})
+    world.fund(world.owner, QUOTE, 10**9)
+    world.quote.approve(world.clearinghouse, 7, sender=world.owner)
+    plan = world.rebalancer.plan(account)
+    assert [(step.kind, step.amount) for step in plan.steps] == [(PULL_CASH, 7)]
+    world.quote.approve(world.clearinghouse, 0, sender=world.owner)
+    assert world.rebalancer.plan(account).code == NO_MEANS
+
+
+def test_rebalance__venue_that_refuses_one_sale__uses_the_other(world: World) -> None:
+    """C14: one venue off its price does not keep the others from helping."""
+    account = world.open_account(leverage=3, mix={"ETH": 1, "BTC": 1})
+    world.enrol(account, trigger_bps=12_900, sales={"ETH": 1, "BTC": 30})
+    world.set_price("BTC", 28_000)
+    world.set_venue_price("ETH", 1_900 * WAD)
+    assert world.rebalancer.plan(account).steps[0].asset == ETH
+    receipt = rebalance(world, account)
+    refused = args_of(world.rebalancer, receipt, "SaleRefused")
+    assert (refused.account, refused.asset) == (account, ETH)
+    taken = world.rebalancer.events(receipt, "StepTaken")
+    assert {event.args.asset for event in taken} == {BTC}
+    equity, required, _, _ = world.clearinghouse.assess(account)
+    assert 10_000 * equity >= 13_000 * required
+
+
+def test_rebalance__every_sale_refused__fails_and_leaves_no_trace(world: World) -> None:
+    account = world.open_account(leverage=3)
+    world.enrol(account, trigger_bps=12_900)
+    world.set_venue_price("ETH", 1_900 * WAD)
+    with reverts("rebalancer: every step refused"):
+        rebalance(world, account)
+    assert world.rebalancer.last_at(account) == 0
+
+
+def test_rebalance__gas_too_low_for_a_sale__fails_instead_of_refusing_it(world: World) -> None:
+    """T24: a caller cannot starve a sale into looking refused; any amount reverts or does it all."""
+    account = world.open_account(leverage=3, mix={"ETH": 1, "BTC": 1})
+    world.enrol(account, trigger_bps=12_900, sales={"ETH": 10, "BTC": 30})
+    world.set_price("BTC", 28_000)
+    outcomes = set()
+    for gas in range(200_000, 2_400_000, 50_000):
+        with world.isolated():
+            try:
+                world.mandates.rebalance(account, sender=world.keeper, gas=gas)
+            except Exception as error:
+                assert "refused" not in str(error)
+                continue
+            position = world.clearinghouse.position_word
+            outcomes.add((position(account, ETH), position(account, BTC)))
+    assert len(outcomes) == 1
+
+
+def test_plan__of_any_account__never_reverts(world: World) -> None:
+    world.make_stale("ETH", "BTC")
+    for account in (0, 1, world.account(), world.account(255), 2**168 - 1, 2**168, 2**256 - 1):
+        assert world.rebalancer.plan(account).code == NO_POLICY
+
+
+# ---- donors that overlap
+
+
+@pytest.fixture
+def crowded_world() -> Iterator[World]:
+    """Seventeen collaterals: one more than an account has room for."""
+    shared = shared_world(17)
+    with shared.isolated():
+        yield shared
+
+
+def test_rebalance__two_donors_of_new_assets_and_one_free_place__still_acts(
+    crowded_world: World,
+) -> None:
+    """The second new asset has no room any more; that must not undo the rebalance."""
+    world, account = crowded_world, crowded_world.account()
+    mix = {name: 1 for name in world.names[:15]}
+    world.open_account(leverage=3, mix=mix)
+    for sub, name in ((1, world.names[15]), (2, world.names[16])):
+        world.deposit(world.account(sub), name, world.units(name, 1))
+        world.make_donor(world.account(sub))
+    world.enrol(account, trigger_bps=20_000, target_bps=21_000, donors=[1, 2])
+    assert kinds(world, account)[:2] != [MOVE_COLLATERAL, MOVE_COLLATERAL]
+    rebalance(world, account)
+    assert world.rebalancer.last_at(account) == world.chain.time
+
+
+def test_rebalance__two_donors_of_one_asset__stay_within_its_quota_together(world: World) -> None:
+    """Beyond its quota collateral counts for nothing where it arrives: such a move cures nothing."""
+    account, quota = world.open_account(leverage=3), 2_500 * 10**18
+    world.deposit(account, "BTC", 2_499 * 10**8)
+    world.borrow(account, 50 * 10**12 // 1_000 * 919 - world.system.vault.total_debt() - 10)
+    for sub in (1, 2):
+        world.deposit(world.account(sub), "BTC", 10**8)
+        world.make_donor(world.account(sub))
+    world.enrol(account, trigger_bps=60_000, target_bps=65_535, donors=[1, 2], sales={})
+    if world.rebalancer.plan(account).code == READY:
+        rebalance(world, account)
+    assert world.clearinghouse.position_word(account, BTC) <= quota
+
+
+def test_rebalance__donor_named_twice__gives_once_or_is_refused_as_policy(world: World) -> None:
+    """The cash of a donor can be planned only once, else every rebalance reverts at the second."""
+    account, donor = world.open_account(leverage=3), world.account(1)
+    world.deposit(donor, QUOTE, 10 * 10**6)
+    world.make_donor(donor)
+    try:
+        world.enrol(account, trigger_bps=12_900, donors=[1, 1])
+    except Exception as error:
+        assert str(error).startswith("policies: ")
+        return
+    rebalance(world, account)
+    assert world.clearinghouse.account_word(donor) == 0
+
+
+def test_rebalance__sale_named_twice__plans_no_more_than_is_held(world: World) -> None:
+    account = world.open_account(leverage=3)
+    try:
+        policy = Policy(12_900, sales=((ETH, 30), (ETH, 30)), adapter=world.venue.address)
+        world.enrol(account, trigger_bps=12_900)
+        put(world, policy)
+    except Exception as error:
+        assert str(error).startswith("policies: ")
+        return
+    world.set_price("ETH", 1_350)
+    planned = sum(step.amount for step in world.rebalancer.plan(account).steps)
+    assert planned <= world.clearinghouse.position_word(account, ETH)
