@@ -51,15 +51,15 @@ def test_campaign__whole_system__no_invariant_breaks(shard: int) -> None:
 # ---- the harness itself
 
 
-def _transfer(units: int) -> Step:
-    """Quote tokens go from the clearing house to a thief, as if it had a hole."""
+def _theft(units: int) -> Step:
+    """Quote tokens that come from nowhere and go where nobody looks."""
     return Step("theft", (Call("token USD", "mint", ("0x" + "11" * 20, units), "attacker"),))
 
 
 def test_checks__tokens_from_nowhere__break_conservation() -> None:
     """I02 is able to fail."""
     with pytest.raises(Broken, match="I02"):
-        replay([_transfer(5)])
+        replay([_theft(5)])
 
 
 def test_watch__call_state_left_behind__is_seen() -> None:
@@ -88,6 +88,6 @@ def test_shrink__one_bad_step_among_many__leaves_it_alone() -> None:
     """A failure comes out as the steps it needs."""
     episode = Episode()
     with pytest.raises(Broken) as broken:
-        episode.run(FIRST_SEED, 60)
-        episode.perform(_transfer(5))
-    assert shrink(episode.steps, broken.value.id) == [_transfer(5)]
+        episode.run(seed=1, accepted=60)
+        episode.perform(_theft(5))
+    assert shrink(episode.steps, broken.value.id) == [_theft(5)]

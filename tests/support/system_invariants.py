@@ -86,14 +86,25 @@ class Invariants:
 
     def note(self, outcome: Outcome) -> None:
         """Remembers donations and budgets; for steps whose state is not read, too."""
+        world = self.cast.world
+        holder_of = {self.cast.contracts[name].address: name for name in self.cast.contracts}
+        token_of = {world.asset(name): name for name in world.tokens}
         for call, receipt in outcome.receipts:
+            # Tokens reach a contract unasked for by a transfer, or by naming it as a receiver.
+            given: list[tuple[str, str, int]] = []
             if call.contract.startswith("token ") and call.function == "transfer":
-                holder = next(n for n, a in self.cast.holders.items() if a == call.args[0])
-                self.donated[call.contract.removeprefix("token "), holder] += call.args[1]
+                given.append((call.contract.removeprefix("token "), *call.args))
+            for event in world.clearinghouse.events(receipt, "Withdrawn"):
+                args = event.args
+                given.append((token_of[args.asset], args.receiver, args.amount))
+            for event in world.system.vault.events(receipt, "Withdraw"):
+                given.append((QUOTE, event.args.receiver, event.args.assets))
+            for token, receiver, units in given:
+                if receiver in holder_of:
+                    self.donated[token, holder_of[receiver]] += units
             if call.function == "skim":
                 self.donated[QUOTE, "LendingVault"] = 0
-            mandates = self.cast.world.mandates
-            for event in mandates.events(receipt):
+            for event in world.mandates.events(receipt):
                 if event.name == "BudgetArmed":
                     self.lifetimes[event.args.owner] = event.args.lifetime // MICRO_WAD
                 if event.name == "Rebalanced":

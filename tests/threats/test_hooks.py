@@ -244,7 +244,7 @@ def test_swap__owners_guard_looser_than_listing__listing_holds(world: World) -> 
 def test_swap__colluding_owner_without_limits__lenders_lose_nothing(
     world: World, rounds: int
 ) -> None:
-    """A4: own hook, loosest guard, unlimited budget, own venue. Lenders stay covered at initial margin."""
+    """A4: own hook, loosest guard, unlimited budget, own venue. Lenders stay covered."""
     hook = deploy_hook(world)
     account = world.open_account(leverage=3, equity=12_500, owner=world.attacker)
     hand_over(world, account, hook, (60_000, 10_000, 1_000, 0, 0, 0))
@@ -334,7 +334,7 @@ def test_rebalance__wallet_pulled_in__does_not_hide_a_loss(world: World) -> None
 
 
 def test_rebalance__surplus_over_quota_sold__does_not_hide_a_loss(world: World) -> None:
-    """A5, A15: collateral above its quota counts for nothing at initial margin and fully as a loss."""
+    """A5, A15: what is above its quota counts for nothing as margin and fully as a loss."""
     hook = deploy_hook(world)
     account = world.account(0)
     world.deposit(account, "ETH", 60_000 * ETH)  # quota 50,000

@@ -1,26 +1,20 @@
 """Whoever calls for a rebalance, when, with how much gas and around which trades of his own.
 
-Threats T24, T54, T55, T58, T60, T61 and T63, attack A8.
+Threats T24, T55, T58, T61 and T63; T54 is in `test_sandwich.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import pytest
 
-from ballast.chain import Contract, Reverted
+from ballast.chain import Reverted
 from ballast.deploy import WAD
-from ballast.venue import Venue, deploy_venue
 from tests.clearing_kit import excess_init
 from tests.conftest import reverts
-from tests.support.fixtures import shared_world
-from tests.support.world import QUOTE, UNLIMITED, World
+from tests.support.world import QUOTE, World
 from tests.threats.kit import equity
 
 ETH = 10**18
-LARGEST_ETH = 20  # front sale that leaves the rebalance within its slippage
 
 
 def _short(world: World, *, slippage_bps: int = 100) -> int:
@@ -75,102 +69,6 @@ def test_withdraw__every_gas_limit__reverts_or_same_result(world: World, is_dead
                 continue
             results.add("done")
     assert results == ({"gas", "refused"} if is_dead else {"gas", "done"})
-
-
-# ---- T54: sandwiches, through the real Uniswap V3
-
-
-@dataclass(frozen=True)
-class Pooled:
-    """A world whose accounts sell through a real pool of twenty million a side."""
-
-    world: World
-    venue: Venue
-    adapter: Contract
-
-
-@pytest.fixture
-def pooled() -> Iterator[Pooled]:
-    """A pool at the oracle's price and an adapter to it."""
-    world = shared_world()
-    with world.isolated():
-        weth = world.tokens["ETH"]
-        venue = deploy_venue(
-            world.chain,
-            weth,
-            world.quote,
-            {"ETH": weth},
-            {"ETH": 1_500 * 10**8},
-            sender=world.governor,
-            depth=20_000_000,
-        )
-        adapter = world.chain.deploy(
-            "UniswapV3Adapter",
-            world.clearinghouse,
-            venue.router,
-            world.governor,
-            sender=world.governor,
-        )
-        for pair in ((weth, world.quote), (world.quote, weth)):
-            adapter.set_fee_tier(*pair, venue.pools["ETH"].fee_ppm, sender=world.governor)
-        world.system.allow_adapter(adapter)
-        yield Pooled(world, venue, adapter)
-
-
-def _swap(pooled: Pooled, sold: Contract, bought: Contract, amount: int) -> int:
-    """The attacker's trade at the pool; returns what it bought."""
-    world, router = pooled.world, pooled.venue.router
-    before = int(bought.balanceOf(world.attacker))
-    sold.approve(router, UNLIMITED, sender=world.attacker)
-    fee = pooled.venue.pools["ETH"].fee_ppm
-    router.exactInputSingle(
-        (sold, bought, fee, world.attacker, world.chain.time + 10**6, amount, 0, 0),
-        sender=world.attacker,
-    )
-    return int(bought.balanceOf(world.attacker)) - before
-
-
-@pytest.mark.parametrize("size_eth", [0, 1, 10, 20, 30, 60, 300, 3_000])
-def test_rebalance__sandwiched_at_a_real_pool__owner_loses_at_most_the_slippage(
-    pooled: Pooled, size_eth: int
-) -> None:
-    """T54, T55: sell first, let the rebalance sell, buy back.
-
-    Pool of 20,000,000 a side at 0.3%, a sale of 52,900 under a guard of 1%. Either the sale is refused, or
-    the owner loses at most the guard's 1% of what was sold, whatever the size of the attack. Measured:
-    298 (0.56%, fee and impact) without an attack, 376 with a front sale of 15,000, 454 (0.86%) with
-    30,000; from 45,000 on the rebalance fails instead of getting dear. The attacker loses 11 and 22 to
-    the pool's fee.
-    """
-    world = pooled.world
-    account = world.open_account(leverage=2, equity=50_000)
-    world.enrol(account)
-    policy = world.rebalancer.policy_of(account)
-    world.rebalancer.set_policy(
-        account,
-        (policy.trigger_bps, 0, 0, False, [], [(1, 60)], pooled.adapter),
-        sender=world.owner,
-    )
-    world.set_price("ETH", 1_500)
-    eth, quote = world.tokens["ETH"], world.quote
-    world.fund(world.attacker, "ETH", 10**22)
-    worth = equity(world, account)
-    spent = size_eth * ETH
-    got = _swap(pooled, eth, quote, spent) if size_eth else 0
-    try:
-        receipt = world.mandates.rebalance(account, sender=world.attacker)
-    except Reverted as error:
-        assert error.reason == "rebalancer: every step refused"
-        assert size_eth > LARGEST_ETH
-        return
-    swap = world.clearinghouse.events(receipt, "Swapped")[0].args
-    sold_value = swap.amount_in * 1_500
-    lost = worth - equity(world, account)
-    assert 0 < lost <= sold_value // 100 + 10**15
-    assert size_eth <= LARGEST_ETH
-    if size_eth:
-        back = _swap(pooled, quote, eth, got)
-        assert back < spent
 
 
 # ---- T55: the caller chooses nothing
@@ -248,7 +146,7 @@ def test_rebalance__three_siblings_donate_in_a_ring__ends(world: World) -> None:
 def test_rebalance__ring_with_floors_below_triggers__no_loss_from_passing_around(
     world: World,
 ) -> None:
-    """T61: even where one's gift is the other's trigger, cash that goes round and round costs nothing."""
+    """T61: where one's gift is the other's trigger, what goes round and round costs nothing."""
     accounts = [world.open_account(leverage="2.4", sub=sub) for sub in range(2)]
     for sub, account in enumerate(accounts):
         world.enrol(

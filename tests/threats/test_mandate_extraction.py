@@ -71,7 +71,7 @@ def test_move__donor_in_debt_and_round_of_this_block__worse_price_counts(world: 
 
 
 def test_move__donor_in_debt_and_volatility_not_sampled__refused(world: World) -> None:
-    """T19, T29: a round whose volatility nobody sampled backs no increase, through siblings neither."""
+    """T19, T29: a round whose volatility nobody sampled backs no gift to a sibling either."""
     hook = deploy_hook(world)
     taker, donor = _indebted_donor(world, hook)
     world.chain.advance(1_800)

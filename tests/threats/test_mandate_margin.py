@@ -1,7 +1,7 @@
 """A mandate must not be a way around the margin test of the owner's own actions.
 
-An owner may write the hook himself. What `withdraw`, `transfer` and `swap` refuse, because a price is
-too old or was made in this very block, must not be had by moving through a mandate.
+An owner may write the hook himself. What `withdraw`, `transfer` and `swap` refuse, because a price
+is too old or was made in this very block, must not be had by moving through a mandate.
 """
 
 from __future__ import annotations

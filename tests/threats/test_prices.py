@@ -171,7 +171,7 @@ def test_borrow__poked_before_and_after_the_round__same_prices(world: World) -> 
 
 
 def test_poke__any_number_in_the_same_moments__same_requirement(world: World) -> None:
-    """A17, T29: how often somebody pokes changes nothing; whether at all moves it by a tenth at most.
+    """A17, T29: how often somebody pokes changes nothing, whether at all a tenth at most.
 
     The price leaves for twelve seconds every five minutes, and the attacker pokes while it is away.
     """
@@ -205,7 +205,7 @@ def test_set_feed__wrong_units_or_missing_leg__refused(world: World) -> None:
 
 
 def test_rebalance__after_feeds_were_down__first_good_round_counts(world: World) -> None:
-    """T22: after an outage nothing is sold at the price of before, and the first round opens all."""
+    """T22: after an outage nothing is sold at the price of before; the first round opens all."""
     account = world.open_account(leverage=2)
     world.enrol(account, trigger_bps=40_000, target_bps=50_000)
     world.chain.advance(3 * DAY_S)
@@ -249,7 +249,7 @@ def test_act__vault_lent_out__repay_sell_and_rebalance_open(world: World) -> Non
 
 
 def test_lend__last_part_of_the_vault__kept_for_lenders(world: World) -> None:
-    """A14: a loan leaves a part of the vault idle, so that utilisation is not 100% by loans alone."""
+    """A14: loans leave a part of the vault idle, so utilisation is never 100% by them alone."""
     whale = world.account(0, world.attacker)
     world.deposit(whale, "ETH", 49_000 * ETH)
     with pytest.raises(Reverted):

@@ -50,7 +50,7 @@ class Trap:
 
 @pytest.fixture
 def trap() -> Iterator[Trap]:
-    """The token owns quote tokens and vault shares, has approved, and could act when all is idle."""
+    """The token owns quote tokens and vault shares, has approved, and could act when idle."""
     world = shared_world()
     with world.isolated():
         token = world.chain.deploy("CallbackToken", sender=world.attacker)

@@ -164,7 +164,7 @@ def test_rebalance__cooling_down__waits_unless_below_initial_margin(world: World
         rebalance(world, account)
     with world.isolated():
         world.wait(10_000)
-        world.borrow(account, 1_000 * 10**6)
+        world.borrow(account, 3_000 * 10**6)
         rebalance(world, account)
     world.set_price("ETH", 1_500)
     assert excess_init(world, account) < 0

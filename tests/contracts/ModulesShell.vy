@@ -1,0 +1,167 @@
+# pragma version 0.4.3
+# pragma nonreentrancy on
+# pragma optimize gas
+# pragma evm-version cancun
+"""
+@title   Modules Shell
+@license MIT
+@author  Ballast contributors
+@notice  Opens pure functions of the modules to tests.
+"""
+
+from contracts.modules import asset_list
+from contracts.modules import fixed_point
+from contracts.modules import margin_rates
+from contracts.modules import packing
+from contracts.modules import sizing
+from contracts.modules import volatility
+
+
+@external
+@pure
+def mul_div_up(x: uint256, y: uint256, d: uint256) -> uint256:
+    return fixed_point._mul_div_up(x, y, d)
+
+
+@external
+@pure
+def div_up(x: uint256, d: uint256) -> uint256:
+    return fixed_point._div_up(x, d)
+
+
+@external
+@pure
+def mul_wad_floor_signed(x: int256, y: int256) -> int256:
+    return fixed_point._mul_wad_floor_signed(x, y)
+
+
+@external
+@pure
+def abs_of(x: int256) -> uint256:
+    return fixed_point._abs(x)
+
+
+@external
+@pure
+def position_word(collateral_wad: uint256, size_wad: int256) -> uint256:
+    return packing._position_word(collateral_wad, size_wad)
+
+
+@external
+@pure
+def position(word: uint256) -> (uint256, int256):
+    return packing._collateral_wad(word), packing._size_wad(word)
+
+
+@external
+@pure
+def list_with(listed: uint256, asset: uint256) -> uint256:
+    return asset_list._with(listed, asset)
+
+
+@external
+@pure
+def list_without(listed: uint256, index: uint256) -> uint256:
+    return asset_list._without(listed, index)
+
+
+@external
+@pure
+def list_ids(listed: uint256) -> DynArray[uint256, 16]:
+    return asset_list._ids(listed)
+
+
+@external
+@pure
+def list_index_of(listed: uint256, asset: uint256) -> uint256:
+    return asset_list._index_of(listed, asset)
+
+
+@external
+@pure
+def value_up(shortfall: uint256, cure_e10: uint256) -> uint256:
+    return sizing._value_up(shortfall, cure_e10)
+
+
+@external
+@pure
+def cured_down(value_wad: uint256, cure_e10: uint256) -> uint256:
+    return sizing._cured_down(value_wad, cure_e10)
+
+
+@external
+@pure
+def units_up(value_wad: uint256, price_wad: uint256, unit_wad: uint256) -> uint256:
+    return sizing._units_up(value_wad, price_wad, unit_wad)
+
+
+@external
+@pure
+def effective(from_word: uint256, to_word: uint256, now: uint256) -> uint256:
+    return margin_rates._effective(from_word, to_word, now)
+
+
+@external
+@pure
+def limits(words: uint256, elapsed_s: uint256, live_e12: uint256, slow_e12: uint256, parameters: uint256) -> uint256:
+    return margin_rates._limits(words, elapsed_s, live_e12, slow_e12, parameters)
+
+
+@external
+@pure
+def risen(old_e12: uint256, aim_e12: uint256, elapsed_s: uint256) -> uint256:
+    return margin_rates._risen(old_e12, aim_e12, elapsed_s)
+
+
+@external
+@pure
+def risk(words: uint256, parameters: uint256, poked_at: uint256) -> uint256:
+    return margin_rates._risk(words, parameters, poked_at)
+
+
+@external
+@pure
+def l_maint_e12(slow_e12: uint256, parameters: uint256) -> uint256:
+    return margin_rates._l_maint_e12(slow_e12, parameters)
+
+
+@external
+@pure
+def rate_e12(sigma_e12: uint256, parameters: uint256, index: uint256) -> uint256:
+    return margin_rates._rate_e12(sigma_e12, parameters, index)
+
+
+@external
+@pure
+def decayed(half: uint256, dt_s: uint256, tau_s: uint256, square_e28: uint256) -> uint256:
+    return volatility._decayed(half, dt_s, tau_s, square_e28)
+
+
+@external
+@pure
+def sigma_e12(half: uint256, prior_e6: uint256, tau0_s: uint256) -> uint256:
+    return volatility._sigma_e12(half, prior_e6, tau0_s)
+
+
+@external
+@pure
+def sigma_range_e12(range_word: uint256, in_force_e10: uint256, now: uint256) -> uint256:
+    return volatility._sigma_range_e12(range_word, in_force_e10, now)
+
+
+@external
+@pure
+def bucket(updated_at: uint256) -> uint256:
+    return volatility._bucket(updated_at)
+
+
+@external
+@pure
+def ln_e10(price_wad: uint256) -> uint256:
+    return volatility._ln_e10(price_wad)
+
+
+@external
+@pure
+def exp_minus_wad(x_wad: uint256) -> uint256:
+    return volatility._exp_minus_wad(x_wad)

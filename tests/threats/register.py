@@ -1,0 +1,445 @@
+"""The register of threats: what each id stands for, what holds it off and a file that tries.
+
+    python tests/threats/register.py    # writes docs/threats.md
+
+`test_register.py` compares it with the ids that tests really name, and with the page.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+TESTS = Path(__file__).resolve().parents[1]
+PAGE = TESTS.parent / "docs" / "threats.md"
+ID = re.compile(r"\b(?:T\d{2}|A[1-9]\d?)\b")
+
+
+class Row(NamedTuple):
+    """One threat that this code can meet."""
+
+    threat: str
+    defence: str  # what holds it off
+    where: str  # the contract or module that does, below contracts/
+    test: str  # a file of tests that names the id, below tests/
+
+
+VAULT, LEDGER, MANDATES = "LendingVault.vy", "Clearinghouse.vy", "Mandates.vy"
+ORACLE, MARKS, FEEDS = "RiskOracle.vy", "modules/price_marks.vy", "modules/feeds.vy"
+SWAPS, CALLS, HEALTH = "modules/swaps.vy", "modules/calls.vy", "modules/health.vy"
+TOKEN, BUDGETS, GUARDS = "modules/safe_token.vy", "modules/budgets.vy", "modules/guards.vy"
+LENDING = "unit/test_lending_vault_"
+MEASURED = "unit/test_risk_oracle"
+
+THREATS: dict[str, Row] = {
+    # ---- lenders' shares
+    "T01": Row(
+        "First depositor inflates the share price",
+        "virtual shares; the price comes from booked totals",
+        VAULT,
+        LENDING + "attacks.py",
+    ),
+    "T02": Row(
+        "Donation moves price, health or utilisation",
+        "no balance is ever read for a price",
+        VAULT,
+        LENDING + "attacks.py",
+    ),
+    "T03": Row(
+        "Utilisation above one", "clamped utilisation and rate", VAULT, LENDING + "attacks.py"
+    ),
+    "T04": Row(
+        "A price or share rounds to nothing",
+        "an action worth nothing reverts",
+        VAULT,
+        LENDING + "attacks.py",
+    ),
+    "T05": Row(
+        "Rounding drained by many small actions",
+        "every rounding is against the actor",
+        "modules/fixed_point.vy",
+        "threats/test_accounts.py",
+    ),
+    "T06": Row(
+        "Fees minted on a stale total", "accrual before each use", VAULT, LENDING + "attacks.py"
+    ),
+    "T07": Row(
+        "A lump of fees taken by who came a moment ago",
+        "interest accrues by the second",
+        VAULT,
+        LENDING + "attacks.py",
+    ),
+    "T08": Row(
+        "Previews differ from what is done", "both from one function", VAULT, LENDING + "attacks.py"
+    ),
+    "T10": Row("Limits and previews lie", "checks of the standard", VAULT, LENDING + "attacks.py"),
+    "T11": Row(
+        "Foreign tokens counted as assets", "booked totals only", VAULT, LENDING + "attacks.py"
+    ),
+    # ---- tokens
+    "T12": Row(
+        "Fee on transfer, partial transfer",
+        "what is credited is what arrived",
+        TOKEN,
+        "threats/test_tokens.py",
+    ),
+    "T13": Row(
+        "False or missing answer of a token",
+        "asserted, none counts as true, an address without code as false",
+        TOKEN,
+        "threats/test_tokens.py",
+    ),
+    "T14": Row(
+        "Approvals that race or must not be zero",
+        "nothing is approved by the ledger; the adapter approves what it sells",
+        "adapters/UniswapV3Adapter.vy",
+        "threats/test_tokens.py",
+    ),
+    "T15": Row(
+        "A blocked address or paused token stops others",
+        "a refused sale is left out; any receiver; anybody repays",
+        "Rebalancer.vy",
+        "threats/test_liveness.py",
+    ),
+    "T16": Row(
+        "A token calls back", "locks, and one state of the call", CALLS, "threats/test_reentry.py"
+    ),
+    "T17": Row(
+        "Sweep of a listed asset", "no sweep in the ledger", LEDGER, "threats/test_tokens.py"
+    ),
+    "T18": Row(
+        "Decimals",
+        "2 to 18, all amounts in WAD inside, a first price near the stated one",
+        "Listings.vy",
+        "threats/test_tokens.py",
+    ),
+    # ---- prices
+    "T19": Row(
+        "Stale price",
+        "a heartbeat per feed; backs no increase, bounds no swap",
+        MARKS,
+        "threats/test_prices.py",
+    ),
+    "T20": Row("Unsound round", "each field checked, never cast", FEEDS, MEASURED + ".py"),
+    "T21": Row("Feed at the end of its range", "a band per asset", FEEDS, MEASURED + ".py"),
+    "T22": Row(
+        "Outage of the chain or of all feeds",
+        "stale until a new round; paying in stays open",
+        MARKS,
+        "threats/test_prices.py",
+    ),
+    "T23": Row(
+        "A feed that reverts bricks others", "captured calls", FEEDS, "threats/test_prices.py"
+    ),
+    "T24": Row(
+        "Too little gas forces a fallback",
+        "gas is checked around each captured call",
+        FEEDS,
+        "threats/test_keepers.py",
+    ),
+    "T25": Row(
+        "A feed in wrong units",
+        "a new feed must agree with the old one",
+        ORACLE,
+        MEASURED + "_owner.py",
+    ),
+    "T27": Row(
+        "A venue's price as oracle",
+        "venues are never asked for a price",
+        HEALTH,
+        "threats/test_prices.py",
+    ),
+    "T29": Row(
+        "Volatility made by an attacker",
+        "fixed grid, clipped samples, slow maintenance",
+        "modules/volatility.vy",
+        MEASURED + "_volatility.py",
+    ),
+    "T30": Row(
+        "Two prices in one block",
+        "an increase pays the worse of both",
+        HEALTH,
+        "threats/test_prices.py",
+    ),
+    "T31": Row(
+        "Gap between the margins too small for a jump",
+        "checked when parameters are set",
+        "modules/margin_rates.vy",
+        MEASURED + "_owner.py",
+    ),
+    # ---- calls
+    "T33": Row(
+        "Re-entry into the same contract", "locked by default", LEDGER, "threats/test_reentry.py"
+    ),
+    "T34": Row(
+        "Re-entry through another contract",
+        "vault and oracle ask for the state of the call",
+        CALLS,
+        "threats/test_reentry.py",
+    ),
+    "T35": Row(
+        "Views read half-way", "locked views; limits are zero", LEDGER, "threats/test_reentry.py"
+    ),
+    "T36": Row(
+        "Views of a venue read half-way",
+        "no figure of a venue is used",
+        SWAPS,
+        "threats/test_prices.py",
+    ),
+    "T37": Row(
+        "An entry without its guard",
+        "a table of every entry and role",
+        LEDGER,
+        "threats/test_access.py",
+    ),
+    "T38": Row(
+        "Calls to addresses of the caller's choice",
+        "allowed adapters, call data made on chain",
+        "modules/collaterals.vy",
+        "threats/test_tokens.py",
+    ),
+    "T39": Row(
+        "A false contract as argument", "ids of a register", "Listings.vy", "threats/test_tokens.py"
+    ),
+    "T40": Row("Forced ether", "never read, never accepted", LEDGER, "threats/test_tokens.py"),
+    # ---- accounts
+    "T41": Row(
+        "An action that forgets the margin test",
+        "one test behind every entry; a mandate is judged by the same",
+        HEALTH,
+        "threats/test_mandate_extraction.py",
+    ),
+    "T42": Row(
+        "Bad debt by a swap with oneself",
+        "proceeds bounded by the oracle whatever is accepted",
+        SWAPS,
+        "threats/test_accounts.py",
+    ),
+    "T43": Row(
+        "Debt not accrued",
+        "views and entries accrue to the second",
+        VAULT,
+        "threats/test_prices.py",
+    ),
+    "T44": Row(
+        "Wrong margin arithmetic",
+        "an exact model, equal to the wei",
+        "modules/margin.vy",
+        "threats/test_accounts.py",
+    ),
+    "T46": Row("Interest lost in rounding", "index in 1e27", VAULT, LENDING + "interest.py"),
+    "T47": Row("Too large after a long time", "saturating growth", VAULT, LENDING + "interest.py"),
+    "T48": Row(
+        "Too many positions",
+        "sixteen assets, eight donors; gas of the largest measured",
+        "modules/asset_list.vy",
+        "threats/test_accounts.py",
+    ),
+    "T49": Row(
+        "Gifts that block an account",
+        "a stranger adds to what is there and opens nothing",
+        LEDGER,
+        "threats/test_accounts.py",
+    ),
+    "T50": Row(
+        "Operators and sub-accounts confused",
+        "a mask per account and operator, pays the owner only",
+        "modules/operators.vy",
+        "threats/test_accounts.py",
+    ),
+    "T52": Row("Signature replay", "permits of vault shares only", VAULT, LENDING + "tokens.py"),
+    # ---- rebalances
+    "T54": Row(
+        "Sandwich of a rebalance",
+        "proceeds within the guard's slippage of the oracle",
+        SWAPS,
+        "threats/test_sandwich.py",
+    ),
+    "T55": Row(
+        "The caller shapes the rebalance",
+        "no argument but the account",
+        "Rebalancer.vy",
+        "threats/test_keepers.py",
+    ),
+    "T58": Row(
+        "A reward drains the account", "no reward is paid", MANDATES, "threats/test_keepers.py"
+    ),
+    "T60": Row(
+        "A hook burns gas or answers too much",
+        "bounded gas, 128 bytes of answer",
+        MANDATES,
+        "threats/test_hooks.py",
+    ),
+    "T61": Row(
+        "Siblings pass one amount around",
+        "floors of donors; nothing to gain",
+        MANDATES,
+        "threats/test_keepers.py",
+    ),
+    "T62": Row(
+        "The wallet's approval used for something else",
+        "cap per period, shortfall, own account only",
+        BUDGETS,
+        "threats/test_hooks.py",
+    ),
+    "T63": Row(
+        "A guard changed around a rebalance",
+        "looser waits an hour, tighter is immediate",
+        GUARDS,
+        "threats/test_keepers.py",
+    ),
+    "T66": Row(
+        "Windows that close while blocks are stuffed",
+        "a refused rebalance can be had in the next block",
+        "Rebalancer.vy",
+        "threats/test_sandwich.py",
+    ),
+    "T67": Row(
+        "Parameters that make accounts liquidatable at once",
+        "rates move over the notice period",
+        "modules/margin_rates.vy",
+        LENDING + "parameters.py",
+    ),
+    # ---- attacks on this design
+    "A2": Row("A donor that borrows to give", "own cash only", LEDGER, "threats/test_hooks.py"),
+    "A3": Row(
+        "An account emptied inside a batch",
+        "still checked at the end",
+        CALLS,
+        "threats/test_accounts.py",
+    ),
+    "A4": Row(
+        "Own hook, loose guard, own pool",
+        "the tests of the protocol know no guard",
+        MANDATES,
+        "threats/test_hooks.py",
+    ),
+    "A5": Row(
+        "Money pulled in to hide a loss",
+        "siblings and wallet are counted out again",
+        MANDATES,
+        "threats/test_hooks.py",
+    ),
+    "A7": Row(
+        "A hook levers the account up", "no exposure grows", MANDATES, "threats/test_hooks.py"
+    ),
+    "A8": Row("A budget per sibling", "one budget per owner", BUDGETS, "threats/test_hooks.py"),
+    "A13": Row(
+        "An old price pinned early in a block",
+        "nothing is pinned; worse of two for increases",
+        MARKS,
+        "threats/test_prices.py",
+    ),
+    "A14": Row(
+        "A vault lent out bricks exits",
+        "repayment, sales and mandates need no loan",
+        "modules/cash.vy",
+        "threats/test_prices.py",
+    ),
+    "A15": Row(
+        "A quota punishes a rise or a gift",
+        "quotas in units; what is above costs nothing",
+        "modules/margin.vy",
+        "threats/test_prices.py",
+    ),
+    "A16": Row(
+        "In before a known gain, out before a known loss",
+        "interest by the second; entry and exit wait while a call is open",
+        VAULT,
+        LENDING + "attacks.py",
+    ),
+    "A17": Row(
+        "Volatility shaped by who pokes",
+        "samples come from the rounds",
+        "modules/volatility.vy",
+        MEASURED + "_volatility.py",
+    ),
+    "A18": Row(
+        "Truncation toward zero pays a unit",
+        "named roundings",
+        "modules/fixed_point.vy",
+        "threats/test_accounts.py",
+    ),
+}
+
+_NO_LIQUIDATION = "no liquidation in this code"
+_NO_HOUSE = "no market and no house in this code"
+
+NOT_MET: dict[str, str] = {
+    "T09": _NO_LIQUIDATION + ", so no loss is shared out",
+    "T26": "no collateral is priced by its own contract",
+    "T28": "caps and quotas limit it; loss is measured on recorded markets in the replay",
+    "T32": "no option and no settlement",
+    "T45": _NO_HOUSE,
+    "T51": _NO_LIQUIDATION,
+    "T53": "no entry takes a permit",
+    "T56": "no reward is paid to callers",
+    "T57": "no reward is paid to callers",
+    "T59": "no reward is paid to callers",
+    "T64": _NO_LIQUIDATION,
+    "T65": _NO_LIQUIDATION,
+    "A1": _NO_HOUSE,
+    "A6": _NO_HOUSE,
+    "A9": _NO_LIQUIDATION,
+    "A10": _NO_HOUSE,
+    "A11": _NO_LIQUIDATION,
+    "A12": _NO_HOUSE,
+    "A19": _NO_HOUSE,
+    "A20": _NO_HOUSE,
+}
+
+
+def named() -> dict[str, set[str]]:
+    """Ids that names or docstrings of tests cite, with the files below tests/ that do."""
+    found: dict[str, set[str]] = {}
+    for path in sorted(TESTS.rglob("test_*.py")):
+        for text in _texts(ast.parse(path.read_text())):
+            for known in ID.findall(text):
+                found.setdefault(known, set()).add(path.relative_to(TESTS).as_posix())
+    return found
+
+
+def _texts(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            yield node.name.replace("_", " ") + " " + (ast.get_docstring(node) or "")
+
+
+def order(known: str) -> tuple[str, int]:
+    """T before A, then by number."""
+    return {"T": "0", "A": "1"}[known[0]], int(known[1:])
+
+
+def render() -> str:
+    """The page."""
+    lines = [
+        "# Threats",
+        "",
+        "What the contracts must withstand, what holds it off, and where it is tried. Ids are",
+        "stable; tests cite them. `T` are known ways in which protocols of this kind were robbed or",
+        "stopped, `A` attacks on this design. `python tests/threats/register.py` writes the page and",
+        "a test checks it: an id stands in the first table if and only if a test names it.",
+        "",
+        "| id | threat | defence | in `contracts/` | tried in `tests/` |",
+        "|---|---|---|---|---|",
+    ]
+    for known in sorted(THREATS, key=order):
+        row = THREATS[known]
+        lines.append(f"| {known} | {row.threat} | {row.defence} | `{row.where}` | `{row.test}` |")
+    lines += [
+        "",
+        "## Not met by this code",
+        "",
+        "| id | why |",
+        "|---|---|",
+        *(f"| {known} | {NOT_MET[known]} |" for known in sorted(NOT_MET, key=order)),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render())

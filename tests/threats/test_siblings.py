@@ -1,0 +1,143 @@
+"""T61: accounts of one owner that all give to each other.
+
+Moving collateral to and fro would cost the keeper's gas and the owner's patience for ever. A donor
+keeps its floor, which lies above its own trigger, so what was given never has to be given back.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from ballast.chain import Reverted
+from ballast.deploy import WAD
+from tests.conftest import reverts
+from tests.support.world import QUOTE, World
+
+SUBS = (0, 1, 2)
+MAX_ROUNDS = 6
+LEVERAGE = "3.1"  # close to initial margin
+UNIT = 10**12  # WAD of a unit of the quote token
+
+
+def _family(world: World, seed: int, *, has_sales: bool) -> list[int]:
+    """Three indebted accounts of random size and leverage, each a donor of both others."""
+    rng = random.Random(seed)
+    accounts = []
+    for sub in SUBS:
+        mix = rng.choice([{"ETH": 1}, {"BTC": 1}, {"ETH": 1, "BTC": 2}])
+        equity = rng.randrange(5_000, 50_000)
+        leverage = rng.choice(["1.2", "2.3", LEVERAGE])
+        accounts.append(world.open_account(leverage, mix, sub=sub, equity=equity))
+    for account in accounts:
+        world.enrol(
+            account,
+            trigger_bps=12_000,
+            floor_bps=rng.choice([10_000, 12_000, 14_000, 20_000]),
+            donors=[sub for sub in SUBS if account & 255 != sub],
+            sales=None if has_sales else {},
+        )
+    return accounts
+
+
+def _dip(world: World) -> None:
+    """A fall so small that requirements hardly rise: in a crash moving collateral cures nothing."""
+    world.set_price("ETH", 1_960)
+    world.set_price("BTC", 29_400)
+
+
+def _settle(world: World, accounts: list[int]) -> list[tuple[int, int]]:
+    """Rebalances whoever is ready until nobody is; (account, steps) of each rebalance."""
+    done = []
+    for _ in range(MAX_ROUNDS):
+        is_quiet = True
+        for account in accounts:
+            try:
+                receipt = world.mandates.rebalance(account, sender=world.keeper)
+            except Reverted as error:
+                assert error.reason in (
+                    "rebalancer: trigger not met",
+                    "rebalancer: no means left",
+                )
+                continue
+            is_quiet = False
+            done.append((account, len(world.rebalancer.events(receipt, "StepTaken"))))
+        if is_quiet:
+            return done
+    raise AssertionError(f"still moving after {MAX_ROUNDS} rounds: {done}")
+
+
+def _equity(world: World, accounts: list[int]) -> int:
+    return sum(int(world.clearinghouse.assess(account)[2]) for account in accounts)
+
+
+@pytest.mark.parametrize("has_sales", [False, True])
+@pytest.mark.parametrize("seed", range(12))
+def test_rebalance__siblings_give_to_each_other__comes_to_rest(
+    world: World, seed: int, has_sales: bool
+) -> None:
+    """T61, I15, I17: a bounded number of rebalances, then none, and moves alone cost nothing."""
+    accounts = _family(world, seed, has_sales=has_sales)
+    _dip(world)
+    before = _equity(world, accounts)
+    done = _settle(world, accounts)
+    assert len(done) <= 2 * len(accounts)
+    lost = before - _equity(world, accounts)
+    if has_sales:
+        assert lost <= before // 100
+    else:
+        # Interest of the blocks meanwhile, and a unit of rounding for each of the moves.
+        steps = sum(count for _, count in done)
+        assert -UNIT <= lost <= before // 10**6 + 2 * UNIT * steps
+    for account in accounts:
+        with pytest.raises(Reverted):
+            world.mandates.rebalance(account, sender=world.keeper)
+
+
+def test_rebalance__seeds_of_the_family__did_move_something(world: World) -> None:
+    """The seeds above are no idle ones."""
+    moved = 0
+    for seed in range(12):
+        with world.isolated():
+            accounts = _family(world, seed, has_sales=False)
+            _dip(world)
+            moved += len(_settle(world, accounts))
+    assert moved >= 6
+
+
+def test_rebalance__only_the_trigger_of_the_needy__donor_untouched_below_it(world: World) -> None:
+    """T61: who is at its floor gives nothing, though its sibling is worse off."""
+    needy = world.open_account(leverage=3, sub=0)
+    donor = world.open_account(leverage=3, sub=1)
+    world.enrol(needy, donors=[1], sales={})
+    world.make_donor(donor, floor_bps=12_000)
+    world.set_price("ETH", 1_700)
+    words = world.clearinghouse.words_of(donor)
+    with reverts("rebalancer: no means left"):
+        world.mandates.rebalance(needy, sender=world.keeper)
+    assert world.clearinghouse.words_of(donor) == words
+
+
+@pytest.mark.parametrize("kind", ["cash", "collateral"])
+def test_rebalance__donor_gives__sum_of_holdings_is_unchanged(world: World, kind: str) -> None:
+    """I15, T62: what leaves the donor arrives in the needy account to the unit, nowhere else."""
+    needy = world.open_account(leverage=LEVERAGE, sub=0)
+    donor, other = world.account(1), world.account(0, world.other_owner)
+    for account in (donor, other):
+        world.deposit(
+            account, QUOTE if kind == "cash" else "ETH", 3 * 10 ** (9 if kind == "cash" else 18)
+        )
+    world.enrol(needy, trigger_bps=12_000, donors=[1], sales={})
+    world.make_donor(donor, floor_bps=10_000)
+    _dip(world)
+    others = world.clearinghouse.words_of(other)
+    ether = [world.clearinghouse.position_word(a, 1) for a in (needy, donor)]
+    cash = sum(world.clearinghouse.cash_of(a) for a in (needy, donor))
+    world.mandates.rebalance(needy, sender=world.keeper)
+    after = [world.clearinghouse.position_word(a, 1) for a in (needy, donor)]
+    assert sum(after) == sum(ether)
+    assert (after != ether) == (kind == "collateral")
+    late = cash - sum(world.clearinghouse.cash_of(a) for a in (needy, donor))
+    assert -UNIT <= late <= WAD // 100  # interest of a block
+    assert world.clearinghouse.words_of(other) == others
