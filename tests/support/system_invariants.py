@@ -173,8 +173,11 @@ class Invariants:
         for name, mark in now.marks.items():
             risk = mark.risk
             self.held("I40")
-            ordered = risk.r_init_e6 >= risk.r_maint_e6 and risk.l_init_e6 >= risk.l_maint_e6
-            self.must("I40", ordered, f"{name}: maintenance above initial, {risk}")
+            apart = (
+                2 * risk.r_init_e6 >= 3 * risk.r_maint_e6
+                and 2 * risk.l_init_e6 >= 3 * risk.l_maint_e6
+            )
+            self.must("I40", apart, f"{name}: initial below 1.5 maintenance, {risk}")
         factor = now.vault["reserve_factor_bps"]
         self.must("I40", factor <= MAX_RESERVE_FACTOR_BPS, f"reserve factor {factor}")
 

@@ -6,7 +6,7 @@ Threats T41, T42, T44, T48, T49 and T50, attacks A3 and A18.
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ballast.chain import Reverted
@@ -95,7 +95,6 @@ def _attempt(world: World, name: str, account: int, amount: int) -> bool:
     return True
 
 
-@settings(max_examples=150)
 @given(steps=ACTIONS)
 def test_act__any_sequence__covered_or_not_weaker_and_no_free_unit(
     steps: list[tuple[str, int]],
@@ -127,7 +126,6 @@ def test_act__any_sequence__covered_or_not_weaker_and_no_free_unit(
 
 
 @given(amount=st.integers(1, 10**20), price=st.integers(10**8, 10**13))
-@settings(max_examples=100)
 def test_assess__any_amount_and_price__equals_the_exact_model(amount: int, price: int) -> None:
     """T44, A18: margin to the wei, values down and requirements up."""
     world = shared_world()
@@ -223,7 +221,6 @@ def test_deposit__seventeenth_asset__refused_and_others_open(wide_world: World) 
 
 
 @given(data=st.data())
-@settings(max_examples=150)
 def test_operator__any_permissions__no_other_account_and_no_money_out(data: st.DataObject) -> None:
     """T50, I24, I25: an operator of one account reaches no other and pays nobody but the owner."""
     world = shared_world()

@@ -21,10 +21,10 @@ def test_swap__round_trips_while_other_collateral_is_stale__refused(wide_world: 
     """
     world = wide_world
     account = world.open_account(
-        leverage="1.5", mix={"ETH": 1, "BTC": 1}, owner=world.attacker, equity=120_000
+        leverage="1.8", mix={"ETH": 1, "BTC": 1}, owner=world.attacker, equity=120_000
     )
     hook = deploy_hook(world)
-    hand_over(world, account, hook, (40_000, 1_000, 100, 0, 0, 0))
+    hand_over(world, account, hook, (20_000, 10_000, 100, 0, 0, 0))
     world.make_stale("BTC")
     third = "A03"
     eth, other = world.asset("ETH"), world.asset(third)

@@ -166,7 +166,7 @@ def test_batch__kind_that_does_not_exist__is_refused(world: World, kind: int) ->
 
 
 def test_batch__below_initial_margin__may_repay_add_and_sell(world: World) -> None:
-    """C12: nothing that is by itself no riskier defers a check."""
+    """Nothing that is by itself no riskier defers a check."""
     account = world.open_account(leverage=3)
     world.set_price("ETH", 1_600)
     assert excess_init(world, account) < 0
@@ -227,7 +227,7 @@ def owning_caller(world: World) -> Contract:
 
 
 def test_batch__checks_of_an_earlier_batch__are_not_made_again(world: World) -> None:
-    """T16: transient words outlive a call; the next batch of a transaction finds none."""
+    """Transient words outlive a call; the next batch of a transaction finds none."""
     caller, house = owning_caller(world), world.clearinghouse
     account, other = account_id(caller.address), account_id(caller.address, 1)
     borrow = house.batch.encode(
@@ -246,7 +246,7 @@ def test_batch__checks_of_an_earlier_batch__are_not_made_again(world: World) -> 
 
 
 def test_batch__prices_of_an_earlier_batch__are_not_used_again(world: World) -> None:
-    """I42: marks last exactly as long as a call."""
+    """I29: marks last exactly as long as a call."""
     caller, house = owning_caller(world), world.clearinghouse
     account = account_id(caller.address)
     swap = action(SWAP, account, asset=ETH, asset_out=0, amount=10**17, target=world.venue)

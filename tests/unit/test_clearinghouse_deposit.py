@@ -213,7 +213,7 @@ def test_deposit__without_balance_or_allowance__says_what_the_token_says(world: 
 
 
 def test_deposit__every_feed_dead_and_below_margin__is_open(world: World) -> None:
-    """T23, C12: an account under water, without one usable price, can be filled up."""
+    """T23: an account under water, without one usable price, can be filled up."""
     account = world.open_account(leverage=3)
     world.set_price("ETH", 1_300)
     assert excess_init(world, account) < 0

@@ -93,7 +93,7 @@ def test_repay__one_unit__is_accepted_and_never_raises_the_debt(world: World) ->
 
 
 def test_repay__every_feed_dead_and_below_margin__is_open(world: World) -> None:
-    """T23, C12."""
+    """T23: less risk is welcome at any time."""
     account = world.open_account(leverage=3)
     world.set_price("ETH", 1_000)
     assert excess_init(world, account) < 0
@@ -118,7 +118,7 @@ def test_repay__vault_lent_out_to_the_limit__is_open(world: World) -> None:
 
 
 def test_repay__cash_of_the_account__is_left_alone(world: World) -> None:
-    """I04: what is paid comes from the payer; an account with debt has no unit of cash anyway."""
+    """What is paid comes from the payer; an account with debt has no unit of cash anyway."""
     account = world.open_account(leverage=2)
     world.fund(world.owner, QUOTE, 10**6)
     world.clearinghouse.repay(account, 10**6, sender=world.owner)

@@ -112,7 +112,7 @@ def test_swap__proceeds_above_the_debt__clear_it(world: World) -> None:
 
 
 def test_swap__price_at_the_limit__is_the_worst_accepted(world: World) -> None:
-    """I26: one unit below the oracle's value less the limit and the swap cannot be made."""
+    """One unit below the oracle's value less the limit and the swap cannot be made."""
     account = world.account()
     world.deposit(account, "ETH", 10**18)
     world.set_venue_price("ETH", to_wad(1_980), fee_ppm=0)
@@ -152,7 +152,7 @@ def test_swap__own_least_above_the_oracle_bound__binds(world: World) -> None:
 
 
 def test_swap__adapter_that_is_not_allowed__is_refused(world: World) -> None:
-    """I26, T38: from the moment the governor forbids it."""
+    """T38: from the moment the governor forbids it."""
     account = world.account()
     world.deposit(account, "ETH", 10**18)
     other = world.chain.deploy("MockVenue", sender=world.attacker)

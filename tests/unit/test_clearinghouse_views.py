@@ -49,6 +49,17 @@ def test_snapshot__legs__are_the_list_with_its_words(world: World) -> None:
     assert shot.cash == world.clearinghouse.cash_of(account) < 0
 
 
+def test_words_of__account__are_its_words_in_the_order_of_the_list(world: World) -> None:
+    account, house = world.open_account(leverage=2, mix={"BTC": 1, "ETH": 1}), world.clearinghouse
+    assert list(house.words_of(account)) == [
+        house.account_word(account),
+        house.listed_word(account),
+        house.position_word(account, BTC),
+        house.position_word(account, ETH),
+    ]
+    assert list(house.words_of(world.account(9))) == [0, 0]
+
+
 def test_cash_of__debt__is_rounded_up_to_a_unit_and_grows(world: World) -> None:
     account = world.open_account(leverage=2)
     first = world.clearinghouse.cash_of(account)

@@ -82,7 +82,7 @@ def test_arm_budget__fields_at_their_ends__come_back_as_given(world: World) -> N
 
 
 def test_rebalance__without_a_budget__may_lose_nothing(world: World, seller: Contract) -> None:
-    """A5, T52: an owner who armed nothing risks nothing."""
+    """An owner who armed nothing risks nothing."""
     with reverts("budgets: loss above budget"):
         rebalance(world)
     assert world.mandates.budget_left(world.owner) == 0
@@ -140,7 +140,7 @@ def test_budget__lifetime__is_used_up_for_good_until_armed_again(
 
 
 def test_budget__of_siblings__is_one(world: World, seller: Contract) -> None:
-    """I16: sub-accounts do not multiply what may be lost."""
+    """A8: sub-accounts do not multiply what may be lost."""
     other = world.account(1)
     world.deposit(other, "ETH", 100 * 10**18)
     guard = (65_535, 10_000, 100, 0, 0, 0)

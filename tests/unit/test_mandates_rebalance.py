@@ -132,7 +132,7 @@ def test_rebalance__inside_a_mandate__is_refused(world: World, hook: Contract) -
 def test_move__sibling_without_floor_itself_or_a_stranger__is_refused(
     world: World, hook: Contract
 ) -> None:
-    """A8: no account gives that was not made a donor."""
+    """I15: no account gives that was not made a donor."""
     account, sibling = world.open_account(leverage=3), world.account(1)
     foreign = world.account(0, world.other_owner)
     give(world, hook, account, (20_000, 10_000, 1_000, 12_000, 0, 0))
@@ -216,7 +216,7 @@ def test_move__ninth_donor__is_refused(world: World, hook: Contract) -> None:
 
 
 def test_pull__shortfall_rounded_up_to_a_unit__is_the_most(world: World, hook: Contract) -> None:
-    """I17: the wallet never gives more than what is missing."""
+    """The wallet never gives more than what is missing."""
     account = world.open_account(leverage=3)
     give(world, hook, account, (13_000, 300, 100, 0, 10**6 * WAD, 86_400))
     world.fund(world.owner, QUOTE, 10**12)
@@ -246,7 +246,9 @@ def test_pull__cap_of_the_period__is_shared_by_all_mandates_in_it(
     give(world, hook, account, (20_000, 300, 100, 0, 100 * WAD, 10_000))
     world.fund(world.owner, QUOTE, 10**12)
     script(world, hook, ("pull", (60 * 10**6,)))
-    rebalance(world, account)
+    receipt = rebalance(world, account)
+    told = args_of(world.mandates, receipt, "WalletPulled")
+    assert tuple(told) == (account, 60 * WAD, 60 * WAD | receipt.time << 96)
     assert world.mandates.wallet_left(account) == 40 * WAD
     with reverts("budgets: wallet cap reached"):
         rebalance(world, account)
@@ -285,7 +287,7 @@ def test_swap__slippage_of_the_guard__is_tighter_than_the_assets(
 
 
 def test_swap__above_target_and_band__is_refused(world: World, hook: Contract) -> None:
-    """I17: a hook that trades may not sell the account empty."""
+    """I14: a hook that trades may not sell the account empty."""
     account = world.open_account(leverage=3)
     give(world, hook, account, (13_000, 300, 100, 0, 0, 0))
     script(world, hook, sale(world, 15 * 10**18))
@@ -343,7 +345,7 @@ def test_swap__for_a_riskier_collateral__is_a_larger_shortfall(
 def test_rebalance__twice_in_a_transaction__starts_from_nothing(
     world: World, hook: Contract
 ) -> None:
-    """T16: pulls, donors and trades of the first mandate are not counted in the second."""
+    """Pulls, donors and trades of the first mandate are not counted in the second."""
     caller = world.chain.deploy("Caller", sender=world.governor)
     accounts = [world.open_account(leverage=3, sub=sub) for sub in (0, 1)]
     donor = world.account(2)
@@ -365,7 +367,7 @@ def test_rebalance__twice_in_a_transaction__starts_from_nothing(
 
 
 def test_rebalance__clearing_house_busy__is_refused(world: World, hook: Contract) -> None:
-    """I29: during a mandate nobody opens a batch, a deposit or a second mandate in the ledger."""
+    """During a mandate nobody opens a batch, a deposit or a second mandate in the ledger."""
     account = world.open_account(leverage=3)
     give(world, hook, account)
     house = world.clearinghouse
@@ -384,7 +386,7 @@ def test_rebalance__clearing_house_busy__is_refused(world: World, hook: Contract
 
 
 def test_budget__loss_of_a_donor__counts_too(world: World, hook: Contract) -> None:
-    """I14: what touched accounts lose together, the wallet's gift counted as given."""
+    """A5, I14: what touched accounts lose together, the wallet's gift counted as given."""
     account, donor = world.open_account(leverage=3), world.account(1)
     give(world, hook, account)
     world.deposit(donor, QUOTE, 10**9)

@@ -65,7 +65,7 @@ def test_asset_list__empty__has_nothing_to_remove() -> None:
 
 @given(collateral=st.integers(0, 2**120 - 1), size=SIGNED)
 def test_position__of_either_sign__comes_back_as_packed(collateral: int, size: int) -> None:
-    """T57: a negative size keeps its sign and leaves the collateral alone."""
+    """A negative size keeps its sign and leaves the collateral alone."""
     word = shell().position_word(collateral, size)
     assert word == collateral | (size % 2**128) << 128
     assert tuple(shell().position(word)) == (collateral, size)
@@ -79,7 +79,7 @@ def test_position__ends_of_the_signed_half__come_back_as_packed() -> None:
 
 @given(x=SIGNED, y=SIGNED)
 def test_signed_product__any_signs__is_floored(x: int, y: int) -> None:
-    """T59: Vyper's own division would truncate toward zero."""
+    """Vyper's own division would truncate toward zero."""
     assert shell().mul_wad_floor_signed(x, y) == x * y // WAD
     assert shell().abs_of(x) == abs(x)
 

@@ -81,6 +81,10 @@ def test_set_policy__all_fields__come_back_as_given(world: World) -> None:
         ({"min_step": 2**96}, "policies: field out of range"),
         ({"sales": ((1, 30),), "adapter": ZERO_ADDRESS}, "policies: field out of range"),
         ({"donors": (256,)}, "policies: bad donor"),
+        ({"donors": (2**255,)}, "policies: bad donor"),
+        ({"donors": (1, 2, 1)}, "policies: bad donor"),
+        ({"donors": (0, 0)}, "policies: bad donor"),
+        ({"sales": ((1, 30), (2, 30), (1, 10)), "adapter": QUOTE}, "policies: bad sale"),
         ({"sales": ((0, 30),), "adapter": QUOTE}, "policies: bad sale"),
         ({"sales": ((256, 30),), "adapter": QUOTE}, "policies: bad sale"),
         ({"sales": ((1, 1_001),), "adapter": QUOTE}, "policies: bad sale"),
@@ -263,7 +267,7 @@ def test_rebalance__wallet_without_balance_or_allowance__gives_what_it_can(world
 
 
 def test_rebalance__venue_that_refuses_one_sale__uses_the_other(world: World) -> None:
-    """C14: one venue off its price does not keep the others from helping."""
+    """One venue off its price does not keep the others from helping."""
     account = world.open_account(leverage=3, mix={"ETH": 1, "BTC": 1})
     world.enrol(account, trigger_bps=12_900, sales={"ETH": 1, "BTC": 30})
     world.set_price("BTC", 28_000)
@@ -288,7 +292,7 @@ def test_rebalance__every_sale_refused__fails_and_leaves_no_trace(world: World) 
 
 
 def test_rebalance__gas_too_low_for_a_sale__fails_instead_of_refusing_it(world: World) -> None:
-    """T24: a caller cannot starve a sale into looking refused; any amount reverts or does it all."""
+    """T24: no caller starves a sale into looking refused; any amount reverts or does it all."""
     account = world.open_account(leverage=3, mix={"ETH": 1, "BTC": 1})
     world.enrol(account, trigger_bps=12_900, sales={"ETH": 10, "BTC": 30})
     world.set_price("BTC", 28_000)
@@ -339,42 +343,26 @@ def test_rebalance__two_donors_of_new_assets_and_one_free_place__still_acts(
 
 
 def test_rebalance__two_donors_of_one_asset__stay_within_its_quota_together(world: World) -> None:
-    """Beyond its quota collateral counts for nothing where it arrives: such a move cures nothing."""
+    """Beyond its quota collateral counts for nothing where it arrives."""
     account, quota = world.open_account(leverage=3), 2_500 * 10**18
     world.deposit(account, "BTC", 2_499 * 10**8)
     world.borrow(account, 50 * 10**12 // 1_000 * 919 - world.system.vault.total_debt() - 10)
     for sub in (1, 2):
         world.deposit(world.account(sub), "BTC", 10**8)
         world.make_donor(world.account(sub))
-    world.enrol(account, trigger_bps=60_000, target_bps=65_535, donors=[1, 2], sales={})
-    if world.rebalancer.plan(account).code == READY:
-        rebalance(world, account)
-    assert world.clearinghouse.position_word(account, BTC) <= quota
-
-
-def test_rebalance__donor_named_twice__gives_once_or_is_refused_as_policy(world: World) -> None:
-    """The cash of a donor can be planned only once, else every rebalance reverts at the second."""
-    account, donor = world.open_account(leverage=3), world.account(1)
-    world.deposit(donor, QUOTE, 10 * 10**6)
-    world.make_donor(donor)
-    try:
-        world.enrol(account, trigger_bps=12_900, donors=[1, 1])
-    except Exception as error:
-        assert str(error).startswith("policies: ")
-        return
+    world.enrol(account, trigger_bps=20_000, target_bps=30_000, donors=[1, 2], sales={})
+    assert kinds(world, account) == [MOVE_COLLATERAL, MOVE_COLLATERAL]
     rebalance(world, account)
-    assert world.clearinghouse.account_word(donor) == 0
+    assert world.clearinghouse.position_word(account, BTC) == quota
 
 
-def test_rebalance__sale_named_twice__plans_no_more_than_is_held(world: World) -> None:
-    account = world.open_account(leverage=3)
-    try:
-        policy = Policy(12_900, sales=((ETH, 30), (ETH, 30)), adapter=world.venue.address)
-        world.enrol(account, trigger_bps=12_900)
-        put(world, policy)
-    except Exception as error:
-        assert str(error).startswith("policies: ")
-        return
-    world.set_price("ETH", 1_350)
-    planned = sum(step.amount for step in world.rebalancer.plan(account).steps)
-    assert planned <= world.clearinghouse.position_word(account, ETH)
+def test_set_policy__trigger_not_below_the_target__is_refused(world: World) -> None:
+    """With a guard in force; without one there is nothing to compare with."""
+    put(world, Policy(trigger_bps=65_535))
+    guard = (13_000, 300, 100, 0, 0, 0)
+    world.mandates.set_guard(world.account(), world.rebalancer, guard, sender=world.owner)
+    for trigger_bps in (13_000, 65_535):
+        with reverts("rebalancer: trigger above target"):
+            put(world, Policy(trigger_bps=trigger_bps))
+    put(world, Policy(trigger_bps=12_999))
+    assert world.rebalancer.policy_of(world.account()).trigger_bps == 12_999

@@ -1,0 +1,572 @@
+"""Every row of the table in docs/units.md: the direction of each division, by its id."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from functools import lru_cache
+from math import ceil, floor, log
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ballast.chain import Contract, RevmChain
+from ballast.model import oracle
+from tests.clearing_kit import UNIT, action, debt_units
+from tests.conftest import reverts
+from tests.support.world import QUOTE, WAD, World
+
+ETH, BTC = 1, 2
+RAY = 10**27
+RATE_WAD = 10**24
+DOC = Path(__file__).parents[2] / "docs" / "units.md"
+ODD = (1, 7, 999_999_999_999_999_989, 10**18, 10**18 + 1, 3 * 10**20 + 7)
+
+
+@lru_cache(maxsize=8)
+def shell(name: str = "ModulesShell") -> Contract:
+    chain = RevmChain()
+    return chain.deploy(name, sender=chain.accounts[0])
+
+
+def risk_word(*fields: int) -> int:
+    """r_init, l_init, r_maint, l_maint in e6, quota in gwei."""
+    return sum(value << 24 * i for i, value in enumerate(fields))
+
+
+def parameter_word(values: tuple[int, ...], quota: int, time: int = 0) -> int:
+    return sum(v << 16 * i for i, v in enumerate(values)) | quota << 144 | time << 216
+
+
+PARAMETERS = parameter_word((3_001, 1_500, 8_000, 1_501, 801, 4_000, 251, 201, 601), 10**15)
+
+
+def test_table__ids__are_those_of_the_tests() -> None:
+    """Neither a row without a test nor a test without a row, and the ids have no gap."""
+    rows = re.findall(r"^\| (R\d\d) \|", DOC.read_text(), re.MULTILINE)
+    tests = re.findall(r"^def test_r(\d\d)__", Path(__file__).read_text(), re.MULTILINE)
+    assert rows == [f"R{i:02}" for i in range(1, len(rows) + 1)]
+    assert sorted(tests) == sorted(row[1:] for row in rows)
+
+
+def test_r01__product_over_divisor__is_up() -> None:
+    for x in ODD:
+        for d in ODD:
+            assert shell().mul_div_up(x, 7, d) == ceil(Fraction(7 * x, d))
+
+
+def test_r02__quotient__is_up() -> None:
+    assert [shell().div_up(x, 10) for x in (0, 1, 10, 11)] == [0, 1, 1, 2]
+
+
+def test_r03__signed_product__is_toward_minus_infinity() -> None:
+    for x in ODD:
+        for sign in (-1, 1):
+            assert shell().mul_wad_floor_signed(sign * x, 7) == floor(Fraction(sign * 7 * x, WAD))
+
+
+def test_r04__requirement__is_up_once_per_asset() -> None:
+    word, price, held = risk_word(150_001, 20_003, 80_001, 10_001, 2**72 - 1), 2_001, 10**18 + 3
+    told = shell("MarginShell").terms(held, 0, 0, price, word)
+    assert told[1] == ceil(Fraction(price * 170_004 * held, RATE_WAD))
+    assert told[3] == ceil(Fraction(price * 90_002 * held, RATE_WAD))
+    hedged = shell("MarginShell").terms(held | (-held % 2**128) << 128, 0, 0, price, word)
+    assert hedged[1] == ceil(Fraction(price * 20_003 * 2 * held, RATE_WAD))
+
+
+def test_r05__collateral_value__is_down() -> None:
+    told = shell("MarginShell").terms(10**18 - 1, 0, 0, 3, risk_word(0, 0, 0, 0, 2**72 - 1))
+    assert (told[0], told[2]) == (2, 2)
+
+
+def test_r06__token_units_to_wad__are_exact(world: World) -> None:
+    for name, units in (("ETH", 7), ("BTC", 7)):
+        world.deposit(world.account(), name, units)
+        word = world.clearinghouse.position_word(world.account(), world.asset(name))
+        assert word == units * world.unit_wad(name)
+
+
+def test_r07__least_proceeds__are_up_to_a_unit(world: World) -> None:
+    """Seven wei of ETH are worth 1.4e-14 dollars; the venue would have to pay a whole unit."""
+    account = world.account()
+    world.deposit(account, "ETH", 10**18)
+    for units in (7, 10**9 + 1, 505_050_505 * 10**3):
+        least = ceil(Fraction(units * 2_000 * 10**6 * 9_900, 10_000 * WAD))
+        liar = world.chain.deploy("LyingAdapter", world.quote, sender=world.governor)
+        world.system.allow_adapter(liar)
+        world.fund(liar.address, QUOTE, 10**9)
+        liar.set_payment(least - 1, sender=world.governor)
+        with reverts("swaps: proceeds below bound"):
+            world.clearinghouse.swap(account, liar, ETH, 0, units, 0, sender=world.owner)
+        liar.set_payment(least, sender=world.governor)
+        world.clearinghouse.swap(account, liar, ETH, 0, units, 0, sender=world.owner)
+
+
+def test_r08__swap_limit__is_that_of_the_gross_rate_down(world: World) -> None:
+    """The limit is set to 5%; l at initial margin binds, in whole basis points."""
+    world.system.listings.set_asset_limits(ETH, 10**24, 500, sender=world.governor)
+    account = world.account()
+    world.deposit(account, "ETH", 10**18)
+    world.set_price("ETH", 2_030)
+    l_init_e6 = world.system.oracle.marks([ETH])[1] >> 24 & 2**24 - 1
+    least = ceil(Fraction(2_030 * 10**6 * (10_000 - l_init_e6 // 100), 10_000))
+    assert l_init_e6 % 100 != 0 and l_init_e6 // 100 < 500
+    liar = world.chain.deploy("LyingAdapter", world.quote, sender=world.governor)
+    world.system.allow_adapter(liar)
+    world.fund(liar.address, QUOTE, 10**10)
+    for paid, is_enough in ((least - 1, False), (least, True)):
+        liar.set_payment(paid, sender=world.governor)
+        if is_enough:
+            world.clearinghouse.swap(account, liar, ETH, 0, 10**18, 0, sender=world.owner)
+        else:
+            with reverts("swaps: proceeds below bound"):
+                world.clearinghouse.swap(account, liar, ETH, 0, 10**18, 0, sender=world.owner)
+
+
+def test_r09__half_of_the_debt__decides_the_way_and_not_the_result(world: World) -> None:
+    account = world.open_account(leverage=2)
+    for units in (10**18, 26 * 10**17):
+        with world.isolated():
+            owed = debt_units(world, account)
+            receipt = world.clearinghouse.swap(
+                account, world.venue, ETH, 0, units, 0, sender=world.owner
+            )
+            left = debt_units(world, account) - (owed - receipt.return_value)
+            assert 0 <= left < 2_000, "interest of a block and one rounding"
+
+
+def borrowed(world: World) -> int:
+    """An account whose debt index is not a round number."""
+    account = world.open_account(leverage=2)
+    world.wait(86_400)
+    world.system.vault.accrue(sender=world.keeper)
+    return account
+
+
+def index(world: World) -> Fraction:
+    return Fraction(world.system.vault.debt_index_ray(), RAY)
+
+
+def test_r10__debt__is_up(world: World) -> None:
+    account = borrowed(world)
+    shares = world.clearinghouse.account_word(account) >> 128
+    owed = ceil(shares * index(world))
+    assert debt_units(world, account) == owed
+    assert world.clearinghouse.cash_of(account) == -owed * UNIT
+    told = world.system.lens.healths([account])[0]
+    assert tuple(told) == tuple(world.clearinghouse.assess(account))
+
+
+def test_r11__cash_paid_out__is_whole_units_of_what_is_there(world: World) -> None:
+    account = world.account()
+    world.deposit(account, QUOTE, 3)
+    with reverts("margin: initial margin short"):
+        world.clearinghouse.withdraw(account, 0, 4, world.owner, sender=world.owner)
+    world.clearinghouse.withdraw(account, 0, 3, world.owner, sender=world.owner)
+    assert world.clearinghouse.account_word(account) == 0
+
+
+def test_r12__loan_shares__are_up(world: World) -> None:
+    account = borrowed(world)
+    before = world.clearinghouse.account_word(account) >> 128
+    world.borrow(account, 1_000_003)
+    minted = (world.clearinghouse.account_word(account) >> 128) - before
+    assert minted == ceil(1_000_003 / index(world))
+
+
+def test_r13__shares_burnt__are_down_except_for_the_last(world: World) -> None:
+    account = borrowed(world)
+    world.fund(world.owner, QUOTE, 10**12)
+    before = world.clearinghouse.account_word(account) >> 128
+    world.clearinghouse.repay(account, 1_000_003, sender=world.owner)
+    after = world.clearinghouse.account_word(account) >> 128
+    assert before - after == floor(1_000_003 / index(world))
+    world.clearinghouse.repay(account, 2**255, sender=world.owner)
+    assert world.clearinghouse.account_word(account) >> 128 == 0
+
+
+def test_r14__debt_among_the_assets__is_down(world: World) -> None:
+    borrowed(world)
+    told = world.system.vault.state()
+    debt = floor(told.debt_shares * Fraction(told.index_wad, WAD))
+    assert world.system.vault.totalAssets() == told.idle + debt - told.reserves
+
+
+def accrued(world: World) -> tuple[Any, Any, int, int]:
+    """The vault's state before and after an hour, and rate and growth of that hour (ray)."""
+    vault = world.system.vault
+    borrowed(world)
+    before, rate = vault.state(), vault.borrow_rate_ray()
+    world.chain.advance(3_588)
+    started = world.chain.time
+    vault.accrue(sender=world.keeper)
+    elapsed = world.chain.time - started + 3_588
+    growth = shell("KinkedRateShell").growth_ray_down(rate, elapsed)
+    return before, vault.state(), rate, growth
+
+
+def test_r15__index__grows_up(world: World) -> None:
+    before, after, _, growth = accrued(world)
+    assert after.index_wad == before.index_wad + ceil(Fraction(before.index_wad * growth, RAY))
+
+
+def test_r16__growth__is_below_the_exponential() -> None:
+    for x in (10**20, 10**25 + 7, RAY // 3):
+        told = shell("KinkedRateShell").growth_ray_down(x, 1)
+        f = Fraction(x, RAY)
+        series = (f + f**2 / 2 + f**3 / 6) * RAY
+        assert series - 3 < told <= series
+
+
+def test_r17__rate_of_a_second__is_up() -> None:
+    for use in (0, 10**17 + 1, 8 * 10**17, 9 * 10**17 + 1, WAD):
+        told = shell("KinkedRateShell").rate_ray_up(use, 1, 450, 6_000, 8_000)
+        kink = Fraction(8, 10)
+        u = Fraction(use, WAD)
+        year = 1 + 450 * u / kink if u <= kink else 451 + 6_000 * (u - kink) / (1 - kink)
+        assert told == ceil(year * RAY / (10_000 * 365 * 86_400))
+
+
+def test_r18__utilisation__is_up() -> None:
+    for debt, idle in ((1, 2), (10**12 + 1, 7), (5, 0), (0, 5)):
+        told = shell("KinkedRateShell").utilisation_wad_up(debt, idle)
+        assert told == ceil(Fraction(debt * WAD, debt + idle))
+
+
+def test_r19__reserves__are_down(world: World) -> None:
+    before, after, _, _ = accrued(world)
+    shares = before.debt_shares
+    interest = shares * after.index_wad // WAD - shares * before.index_wad // WAD
+    assert after.reserves - before.reserves == interest // 10
+
+
+def test_r20__largest_loan__is_down(world: World) -> None:
+    borrowed(world)
+    told = world.system.vault.state()
+    debt = world.system.vault.total_debt()
+    assert world.system.vault.max_loan() == (told.idle + debt) * 9_200 // 10_000 - debt
+
+
+def share_price(world: World) -> Fraction:
+    """Asset units of a share, with the virtual ones."""
+    vault = world.system.vault
+    offset = 10 ** (vault.decimals() - world.quote.decimals())
+    return Fraction(vault.totalAssets() + 1, vault.totalSupply() + offset)
+
+
+def test_r21__shares_of_a_deposit__are_down(world: World) -> None:
+    borrowed(world)
+    assert world.system.vault.previewDeposit(1_000_003) == floor(1_000_003 / share_price(world))
+
+
+def test_r22__shares_of_a_withdrawal__are_up(world: World) -> None:
+    borrowed(world)
+    assert world.system.vault.previewWithdraw(1_000_003) == ceil(1_000_003 / share_price(world))
+
+
+def test_r23__assets_of_a_redemption__are_down(world: World) -> None:
+    borrowed(world)
+    shares = 10**12 + 7
+    assert world.system.vault.previewRedeem(shares) == floor(shares * share_price(world))
+
+
+def test_r24__assets_of_a_mint__are_up(world: World) -> None:
+    borrowed(world)
+    shares = 10**12 + 7
+    assert world.system.vault.previewMint(shares) == ceil(shares * share_price(world))
+
+
+def test_r25__armed_budget__is_down_to_a_millionth(world: World) -> None:
+    world.mandates.arm_budget((WAD + UNIT - 1, 60, WAD + UNIT - 1), sender=world.owner)
+    assert tuple(world.mandates.budget_of(world.owner)) == (WAD, 60, WAD)
+
+
+def hooked(world: World, *calls: tuple[str, tuple[Any, ...]], target: int = 13_000) -> int:
+    """An account with a scripted hook and a slow budget of 100 dollars."""
+    account = world.open_account(leverage=3)
+    hook = world.chain.deploy("ScriptedHook", sender=world.governor)
+    guard = (target, 300, 100, 0, 10**6 * WAD, 86_400)
+    world.mandates.set_guard(account, hook, guard, sender=world.owner)
+    world.mandates.arm_budget((100 * WAD, 7_001, 10**3 * WAD), sender=world.owner)
+    script = [(world.mandates.address, world.mandates.function(n).encode(*a)) for n, a in calls]
+    hook.set_script(script, sender=world.governor)
+    return account
+
+
+def mandated(world: World, account: int) -> Any:
+    receipt = world.mandates.rebalance(account, sender=world.keeper)
+    return world.mandates.events(receipt, "Rebalanced")[0].args
+
+
+def test_r26__refill__is_down(world: World) -> None:
+    sale = ("swap", (world.venue.address, ETH, 0, 3 * 10**17, 0))
+    account = hooked(world, sale, target=20_000)
+    left = mandated(world, account).budget_left
+    world.chain.advance(13)
+    refilled = left // UNIT + 100 * 10**6 * 13 // 7_001
+    assert world.mandates.budget_left(world.owner) == min(100 * WAD, refilled * UNIT)
+
+
+def test_r27__loss__is_up_to_a_millionth(world: World) -> None:
+    units = 10**17 + 1
+    account = hooked(world, ("swap", (world.venue.address, ETH, 0, units, 0)), target=20_000)
+    args = mandated(world, account)
+    assert args.loss % UNIT != 0
+    assert args.budget_left == 100 * WAD - ceil(Fraction(args.loss, UNIT)) * UNIT
+
+
+def edge(world: World, account: int, bps: int) -> tuple[int, int]:
+    """Equity at initial margin and `bps` of the requirement, up."""
+    equity, required, _, _ = world.clearinghouse.assess(account)
+    return int(equity), ceil(Fraction(required * bps, 10_000))
+
+
+def test_r28__end_of_the_band__is_up(world: World) -> None:
+    """The largest sale that passes ends at most at the rounded bound."""
+    low, high = 10**16, 6 * 10**17
+    while high - low > 10**6:
+        units = (low + high) // 2
+        with world.isolated():
+            account = hooked(world, ("swap", (world.venue.address, ETH, 0, units, 0)))
+            try:
+                mandated(world, account)
+                equity, bound = edge(world, account, 13_300)
+                assert equity <= bound
+                low = units
+            except Exception as error:
+                assert str(error) == "mandates: above target and band"
+                high = units
+    assert 10**16 < low < 6 * 10**17
+
+
+def test_r29__floor_of_a_donor__is_up(world: World) -> None:
+    donor = world.open_account(leverage=2, sub=1)
+    world.make_donor(donor, floor_bps=15_001)
+    low, high = 10**17, 25 * 10**17
+    while high - low > 10**6:
+        units = (low + high) // 2
+        with world.isolated():
+            account = hooked(world, ("move", (donor, ETH, units)))
+            try:
+                mandated(world, account)
+                equity, bound = edge(world, donor, 15_001)
+                assert equity >= bound
+                low = units
+            except Exception as error:
+                assert str(error) == "mandates: donor below its floor"
+                high = units
+    assert 10**17 < low < 25 * 10**17
+
+
+def test_r30__shortfall__is_up(world: World) -> None:
+    account = world.open_account(leverage=3)
+    world.enrol(account, trigger_bps=12_900, target_bps=13_337)
+    equity, wanted = edge(world, account, 13_337)
+    assert world.rebalancer.plan(account).shortfall == wanted - equity
+
+
+def test_r31__requirement_of_an_inflow__is_up_and_a_wei(world: World) -> None:
+    """Amounts chosen to round at every step: an honest move is never taken for growth."""
+    donor = world.account(1)
+    world.deposit(donor, "ETH", 10**18)
+    world.make_donor(donor, floor_bps=10_000)
+    world.set_price("ETH", "1999.99999999")
+    for units in (1, 3, 333_333_333_333_333_331, 10**17 + 1):
+        with world.isolated():
+            account = hooked(world, ("move", (donor, ETH, units)))
+            before = world.clearinghouse.assess(account)[1]
+            mandated(world, account)
+            mark = world.system.oracle.marks([ETH])
+            rate = (mark[1] & 2**24 - 1) + (mark[1] >> 24 & 2**24 - 1)
+            allowed = ceil(Fraction(units * world.price_wad("ETH") * rate, RATE_WAD)) + 1
+            assert world.clearinghouse.assess(account)[1] <= before + allowed
+
+
+def test_r32__value_to_sell__is_up() -> None:
+    assert shell().value_up(10, 3 * 10**9) == 34
+
+
+def test_r33__cured__is_down() -> None:
+    assert shell().cured_down(34, 3 * 10**9) == 10
+    assert shell().cured_down(33, 3 * 10**9) == 9
+
+
+def test_r34__units_worth_a_value__are_up() -> None:
+    told = shell().units_up(10**18 + 1, 2_000 * WAD, 10**10)
+    assert told == ceil(Fraction((WAD + 1) * WAD, 2_000 * WAD * 10**10))
+
+
+def test_r35__trigger__is_up(world: World) -> None:
+    account = world.open_account(leverage=3)
+    world.enrol(account, trigger_bps=12_000, target_bps=20_000)
+    for bps in range(12_000, 13_500, 97):
+        policy = (bps, 0, 0, False, [], [(ETH, 30)], world.venue)
+        with world.isolated():
+            world.rebalancer.set_policy(account, policy, sender=world.owner)
+            equity, trigger = edge(world, account, bps)
+            assert (world.rebalancer.plan(account).code == 2) == (equity >= trigger)
+
+
+def test_r36__slack_of_a_donor__is_down(world: World) -> None:
+    account, donor = world.open_account(leverage=3), world.open_account(leverage=2, sub=1)
+    world.make_donor(donor, floor_bps=15_001)
+    world.enrol(account, trigger_bps=19_000, target_bps=20_000, donors=[1])
+    step = world.rebalancer.plan(account).steps[0]
+    equity, kept = edge(world, donor, 15_001)
+    assert (step.kind, step.source) == (3, donor)
+    assert step.amount == (equity - kept) * WAD // world.price_wad("ETH")
+
+
+def test_r37__collateral_of_a_donor__is_down_to_a_unit(world: World) -> None:
+    account, donor = world.open_account(leverage=3), world.account(1)
+    world.deposit(donor, "BTC", 12_347)
+    world.make_donor(donor, floor_bps=10_007)
+    world.enrol(account, trigger_bps=12_900, donors=[1])
+    step = world.rebalancer.plan(account).steps[0]
+    equity, kept = edge(world, donor, 10_007)
+    price = world.price_wad("BTC")
+    assert step.amount == (equity - kept) * WAD // price // 10**10
+    assert step.value == step.amount * 10**10 * price // WAD
+
+
+def test_r38__cash__is_up_to_the_need_and_down_to_what_is_there(world: World) -> None:
+    account, donor = world.open_account(leverage=3), world.account(1)
+    world.make_donor(donor)
+    world.deposit(donor, QUOTE, 10**12)
+    world.enrol(account, trigger_bps=12_900, target_bps=13_337, donors=[1])
+    plan = world.rebalancer.plan(account)
+    assert plan.steps[0].amount == ceil(Fraction(plan.shortfall, UNIT))
+    world.clearinghouse.withdraw(donor, 0, 10**12 - 5, world.lender, sender=world.owner)
+    assert world.rebalancer.plan(account).steps[0].amount == 5
+
+
+def test_r39__sale__promises_less_and_expects_more_cost(world: World) -> None:
+    account = world.open_account(leverage=3, mix={"BTC": 1})
+    world.enrol(account, trigger_bps=19_000, sales={"BTC": 33}, target_bps=20_000)
+    step = world.rebalancer.plan(account).steps[0]
+    value = Fraction(step.amount * 10**10 * world.price_wad("BTC"), WAD)
+    assert step.value == floor(value)
+    assert step.cost == ceil(Fraction(step.value * 33, 10_000))
+    assert step.amount * 10**10 <= world.clearinghouse.position_word(account, BTC)
+
+
+def test_r40__price_in_the_quote_token__is_down(world: World) -> None:
+    world.feeds["ETH"].set_answer(2_000 * 10**8 + 1, sender=world.governor)
+    world.set_price(QUOTE, "1.00000007")
+    ratio = Fraction((2_000 * 10**8 + 1) * WAD, 100_000_007)
+    assert world.price_wad("ETH") == floor(ratio) and ratio.denominator > 1
+
+
+def test_r41__parameter_on_its_way__is_that_of_the_larger_requirement() -> None:
+    old = parameter_word((3_000, 1_500, 8_000, 1_500, 800, 4_000, 250, 200, 600), 1_000, 0)
+    new = parameter_word((3_007, 1_500, 8_000, 1_500, 800, 4_000, 250, 200, 600), 993, 1_000)
+    for now in (1, 333, 999):
+        word = shell().effective(old, new, now)
+        assert word & 2**16 - 1 == ceil(3_000 + Fraction(7 * now, 1_000))
+        assert word >> 144 & 2**72 - 1 == floor(1_000 - Fraction(7 * now, 1_000))
+
+
+def test_r42__decayed_volatility__is_up() -> None:
+    sigma, elapsed = 876_543_210_987, 1_234
+    word = shell().limits(sigma, elapsed, 0, 10**11, PARAMETERS)
+    kept = oracle.exp_minus_wad(29_266_809_904_951 * elapsed)
+    assert word & 2**48 - 1 == ceil(Fraction(sigma * kept, WAD))
+
+
+def test_r43__maintenance_rate__rises_down() -> None:
+    for elapsed in (1, 17, 3_599, 10**6):
+        rise = Fraction(123_456_789_013 * 5 * min(elapsed, 3_600), 360_000)
+        told = shell().risen(123_456_789_013, 10**12, elapsed)
+        assert told == 123_456_789_013 + floor(rise)
+
+
+def test_r44__rates_of_the_risk_word__are_up() -> None:
+    sigma, r_maint, l_maint = 700_000_000_001, 600_000_000_001, 10_000_000_001
+    word = shell().risk(sigma | r_maint << 48 | l_maint << 96, PARAMETERS, 0)
+    assert word >> 48 & 2**24 - 1 == 600_001
+    assert word >> 72 & 2**24 - 1 == 10_001
+    assert word & 2**24 - 1 == ceil(Fraction(3 * 600_001, 2)), "1.5 maintenance binds"
+    assert word >> 24 & 2**24 - 1 == 20_100, "the floor of 201 bp binds"
+    assert word >> 208 == 700_001
+
+
+def test_r45__half_of_a_rate__is_up() -> None:
+    whole = shell().rate_e12(900_000_000_001, PARAMETERS, 6)
+    assert whole % 2 == 1
+    assert shell().l_maint_e12(900_000_000_001, PARAMETERS) == (whole + 1) // 2
+
+
+def test_r46__rate_of_a_volatility__is_up() -> None:
+    sigma = 700_000_000_001
+    assert shell().rate_e12(sigma, PARAMETERS, 0) == ceil(Fraction(3_001 * sigma, 10_000))
+
+
+def test_r47__decayed_sums__are_down() -> None:
+    half, kept = 987_654_321 | 7_777_777 << 96, oracle.exp_minus_wad(600 * WAD // 3_600)
+    word = shell().decayed(half, 600, 3_600, 5)
+    assert word & 2**96 - 1 == floor(Fraction(987_654_321 * kept, WAD)) + 5
+    assert word >> 96 == floor(Fraction(7_777_777 * kept, WAD)) + 600_000
+
+
+def test_r48__volatility__is_down_to_a_billionth_of_a_thousandth() -> None:
+    half = 10**20 + 7 | 3_600_001 << 96
+    told = shell().sigma_e12(half, 800_000, 3_600)
+    year = 365 * 86_400
+    prior = 800_000**2 * 10**16 * 3_600 // year
+    square = Fraction((10**20 + 7 + prior) * year * 1_000, 7_200_001)
+    assert (told * 100) ** 2 <= square < ((told + 1) * 100) ** 2
+
+
+def test_r49__volatility_of_a_range__is_up() -> None:
+    log_e10, spread, window = 5 * 10**11, 12_345, 1_000
+    word = log_e10 | log_e10 + spread << 40 | log_e10 << 80
+    word |= log_e10 << 120 | log_e10 << 160 | window << 200
+    told = shell().sigma_range_e12(word, log_e10, window * 1_800)
+    assert told == ceil(Fraction(spread * 56_209_449, 10**4))
+
+
+def test_r50__logarithm__is_down() -> None:
+    for price in (2, 10**18 + 1, 2**93):
+        told = shell().ln_e10(price)
+        assert told == oracle.ln_e10(price)
+        assert -1e-9 < log(price) - told / 1e10 < 1.2e-9
+
+
+def test_r51__grid_of_a_round__is_up() -> None:
+    assert [shell().bucket(t) for t in (0, 1, 300, 301)] == [
+        ceil(Fraction(t, 300)) for t in (0, 1, 300, 301)
+    ]
+
+
+def test_r52__volatility_told__is_up(world: World) -> None:
+    world.set_price("ETH", 2_013)
+    sigmas = world.system.oracle.sigmas_e6(ETH)
+    spread = shell().ln_e10(2_013 * WAD) - shell().ln_e10(2_000 * WAD)
+    range_e12 = ceil(Fraction(spread * 56_209_449, 10**4))
+    assert sigmas[2] == ceil(Fraction(range_e12, 10**6))
+
+
+def test_r53__gas_for_a_sale__is_63_of_64_down(world: World) -> None:
+    account = world.open_account(leverage=3)
+    world.enrol(account, trigger_bps=12_900)
+    outcomes = set()
+    for gas in range(300_000, 1_500_000, 20_000):
+        try:
+            world.mandates.rebalance.call(account, sender=world.keeper, gas=gas)
+            outcomes.add("done")
+        except Exception as error:
+            outcomes.add(str(error))
+    assert {"done", "rebalancer: gas too low"} <= outcomes
+    assert "rebalancer: every step refused" not in outcomes
+
+
+@pytest.mark.parametrize("kind", [1, 3])
+def test_no_rounding__is_a_way_to_gain(world: World, kind: int) -> None:
+    """Paying in by single units never lowers a debt by more than was paid."""
+    account = borrowed(world)
+    world.fund(world.owner, QUOTE, 16)
+    shares = world.clearinghouse.account_word(account) >> 128
+    world.clearinghouse.batch([action(kind, account, amount=1)] * 16, sender=world.owner)
+    after = world.clearinghouse.account_word(account) >> 128
+    assert (shares - after) * index(world) <= 16
