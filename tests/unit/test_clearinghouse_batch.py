@@ -28,6 +28,7 @@ def run(world: World, *actions: tuple[Any, ...], sender: str | None = None) -> A
 
 
 def test_batch__one_of_each__does_what_they_do_alone(world: World) -> None:
+    """I42: and nothing is under way afterwards."""
     a, b = world.account(0), world.account(1)
     world.fund(world.owner, "ETH", 20 * 10**18)
     world.fund(world.owner, QUOTE, 100 * 10**6)
@@ -39,6 +40,7 @@ def test_batch__one_of_each__does_what_they_do_alone(world: World) -> None:
         action(TRANSFER, a, other=b, asset=ETH, amount=5 * 10**18),
         action(SWAP, a, asset=ETH, asset_out=0, amount=10**17, target=world.venue),
     )
+    assert world.clearinghouse.call_state() == 0
     names = [event.name for event in world.clearinghouse.events(receipt)]
     assert [name for name in names if name != "AssetListChanged"] == [
         "Deposited",

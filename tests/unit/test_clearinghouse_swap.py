@@ -112,7 +112,7 @@ def test_swap__proceeds_above_the_debt__clear_it(world: World) -> None:
 
 
 def test_swap__price_at_the_limit__is_the_worst_accepted(world: World) -> None:
-    """One unit below the oracle's value less the limit and the swap cannot be made."""
+    """I29: one unit below the oracle's value less the limit and the swap cannot be made."""
     account = world.account()
     world.deposit(account, "ETH", 10**18)
     world.set_venue_price("ETH", to_wad(1_980), fee_ppm=0)
@@ -204,7 +204,7 @@ def test_swap__by_a_stranger__is_refused(world: World) -> None:
 
 
 def test_swap__of_a_stale_asset__is_refused_either_way(world: World) -> None:
-    """T19: a price that bounds nothing bounds no swap."""
+    """T19, I29: a price that bounds nothing bounds no swap."""
     account = world.account()
     world.deposit(account, "ETH", 10**18)
     world.deposit(account, QUOTE, 10**9)

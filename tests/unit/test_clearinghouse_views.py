@@ -86,8 +86,14 @@ def test_views__accounts_that_cannot_be__answer_nothing(world: World) -> None:
 
 
 def test_call_state__between_transactions__is_idle(world: World) -> None:
-    world.deposit(world.account(), QUOTE, 1)
+    """I42: after each kind of call, refused ones included."""
+    account = world.open_account(leverage=3)
     world.clearinghouse.batch([], sender=world.owner)
+    assert world.clearinghouse.call_state() == 0
+    world.enrol(account, trigger_bps=12_900)
+    with reverts("margin: initial margin short"):
+        world.borrow(account, 10**11)
+    world.mandates.rebalance(account, sender=world.keeper)
     assert world.clearinghouse.call_state() == 0
 
 

@@ -91,7 +91,7 @@ def test_rebalance__without_a_budget__may_lose_nothing(world: World, seller: Con
 def test_rebalance__loss_of_the_whole_budget__is_the_largest(
     world: World, seller: Contract
 ) -> None:
-    """I14."""
+    """I16."""
     arm(world, LOSS - MICRO)
     with reverts("budgets: loss above budget"):
         rebalance(world)
@@ -140,7 +140,7 @@ def test_budget__lifetime__is_used_up_for_good_until_armed_again(
 
 
 def test_budget__of_siblings__is_one(world: World, seller: Contract) -> None:
-    """A8: sub-accounts do not multiply what may be lost."""
+    """A8, I16: sub-accounts do not multiply what may be lost."""
     other = world.account(1)
     world.deposit(other, "ETH", 100 * 10**18)
     guard = (65_535, 10_000, 100, 0, 0, 0)

@@ -45,6 +45,7 @@ def sale(world: World, units: int, asset: int = ETH, out: int = 0) -> tuple[str,
 
 
 def test_rebalance__default_hook__restores_the_target_and_tells(world: World) -> None:
+    """I14, I17: at the target, and done: the plan is not ready again."""
     account = world.open_account(leverage=3)
     world.enrol(account, trigger_bps=12_000, target_bps=13_000)
     world.set_price("ETH", 1_850)
@@ -61,6 +62,7 @@ def test_rebalance__default_hook__restores_the_target_and_tells(world: World) ->
     )
     assert (args.equity_after, args.required_after) == (after[0], after[1])
     assert 0 < args.loss < 100 * WAD
+    assert world.rebalancer.plan(account).code == 2
     assert args.budget_left == world.mandates.budget_left(world.owner)
     assert world.clearinghouse.call_state() == 0
 
@@ -276,6 +278,7 @@ def test_pull__without_a_cap__is_refused(world: World, hook: Contract) -> None:
 def test_swap__slippage_of_the_guard__is_tighter_than_the_assets(
     world: World, hook: Contract
 ) -> None:
+    """I29: a tenth of a basis point beyond the guard and the sale cannot be made."""
     account = world.open_account(leverage=3)
     give(world, hook, account, (20_000, 10_000, 30, 0, 0, 0))
     script(world, hook, sale(world, 10**18))
@@ -386,7 +389,7 @@ def test_rebalance__clearing_house_busy__is_refused(world: World, hook: Contract
 
 
 def test_budget__loss_of_a_donor__counts_too(world: World, hook: Contract) -> None:
-    """A5, I14: what touched accounts lose together, the wallet's gift counted as given."""
+    """A5, I16: what touched accounts lose together, the wallet's gift counted as given."""
     account, donor = world.open_account(leverage=3), world.account(1)
     give(world, hook, account)
     world.deposit(donor, QUOTE, 10**9)
