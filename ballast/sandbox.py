@@ -338,11 +338,11 @@ class World:
         self.rebalancer.set_policy(account, policy, sender=owner)
 
     def make_donor(self, account: int, floor_bps: int = 12_000) -> None:
-        """Lets a sub-account give to its siblings as long as it keeps `floor_bps`."""
+        """Lets a sub-account give to its siblings as long as it keeps `floor_bps`, at least 10,000."""
         self.mandates.set_guard(
             account,
             self.rebalancer,
-            (13_000, 300, 100, floor_bps, 0, 0),
+            (min(13_000, floor_bps), 300, 100, floor_bps, 0, 0),
             sender=self.owner_of(account),
         )
 

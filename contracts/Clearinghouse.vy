@@ -133,9 +133,7 @@ def batch(actions: DynArray[IClearinghouse.Action, MAX_ACTIONS]):
     calls._open(calls.BATCH, True)
     for action: IClearinghouse.Action in actions:
         self._act(action)
-    for account: uint256 in calls._pending:
-        health._check_initial(account)
-    calls._pending = []
+    self._check_pending()
     calls._close()
 
 
@@ -168,11 +166,16 @@ def latch(account: uint256) -> IClearinghouse.Snapshot:
 
 @external
 def mandate_transfer(donor: uint256, receiver: uint256, asset: uint256, amount: uint256):
-    """@notice Moves cash or collateral between siblings; no borrowing."""
+    """
+    @notice Moves cash or collateral between siblings; no borrowing.
+    @dev    The donor passes the increase test like any owner who takes from an account: at the worse of two prices and
+            without what a stale asset lends, or a mandate could carry away what a withdrawal could not.
+    """
     self._check_mandate()
     if asset == collaterals.QUOTE_ASSET:
         ledger._require_balance(cash._available_wad(donor), ledger._to_wad(collaterals.QUOTE_WORD, amount))
     self._move(donor, receiver, asset, amount)
+    health._check_initial(donor)
 
 
 @external
@@ -185,7 +188,10 @@ def mandate_swap(
     min_out: uint256,
     slippage_bps: uint256,
 ) -> uint256:
-    """@notice Sells what the account has, bounded by the guard's slippage too; no borrowing."""
+    """
+    @notice Sells what the account has, bounded by the guard's slippage too; no borrowing.
+    @dev    A swap that is not by itself less or equally risky has its check when the mandate closes.
+    """
     self._check_mandate()
     amount_out: uint256 = 0
     is_safer: bool = False
@@ -201,6 +207,8 @@ def mandate_swap(
             may_borrow=False,
         )
     )
+    if not is_safer:
+        calls._defer_check(account)
     return amount_out
 
 
@@ -215,6 +223,7 @@ def mandate_pull(account: uint256, amount: uint256):
 def close_mandate():
     """@notice Ends the mandate."""
     self._check_mandate()
+    self._check_pending()
     calls._close()
 
 
@@ -358,6 +367,14 @@ def _act(action: IClearinghouse.Action):
         )
         if not is_safer:
             calls._defer_check(action.account)
+
+
+@internal
+def _check_pending():
+    """@dev The checks that were deferred, once for each account."""
+    for account: uint256 in calls._pending:
+        health._check_initial(account)
+    calls._pending = []
 
 
 @internal

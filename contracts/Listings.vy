@@ -40,6 +40,9 @@ MAX_SWAP_LIMIT_BPS: constant(uint256) = 500
 CLEARINGHOUSE: public(immutable(address))
 ORACLE: public(immutable(address))
 
+# token -> the id it is listed under; 0 if not listed
+_asset_of: HashMap[address, uint256]
+
 
 @deploy
 def __init__(clearinghouse: address, oracle: address):
@@ -63,6 +66,7 @@ def list_asset(asset: uint256, token: address, supply_cap_wad: uint256, swap_lim
     # Reverts for an asset the oracle does not know; the limit must lie below the asset's rate on gross already.
     marks: DynArray[uint256, 32] = staticcall IRiskOracle(ORACLE).marks([asset])
     self._require_below_gross(swap_limit_bps, packing._l_init_e6(marks[1]))
+    self._asset_of[token] = asset
     self._write(asset, token, 10 ** (18 - decimals), supply_cap_wad, swap_limit_bps)
 
 
@@ -100,7 +104,8 @@ def _write(asset: uint256, token: address, unit_wad: uint256, supply_cap_wad: ui
 def _require_new(asset: uint256, token: address):
     quote: address = packing._token(staticcall IClearinghouse(CLEARINGHOUSE).asset_word(0))
     word: uint256 = staticcall IClearinghouse(CLEARINGHOUSE).asset_word(asset)
-    if word != 0 or asset > MAX_ASSET_ID or token == quote:
+    is_known: bool = word != 0 or self._asset_of[token] != 0
+    if is_known or asset > MAX_ASSET_ID or token == quote:
         reasons._fail("listings: bad asset id or token")
 
 

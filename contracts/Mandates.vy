@@ -37,6 +37,8 @@ ON_MANDATE: constant(Bytes[4]) = method_id(
 )
 HOOK_GAS: constant(uint256) = 4_000_000
 MAX_DONORS: constant(uint256) = 8
+# A repayment rounds a debt up by a token unit and burns loan shares rounded down. So few units are no loss.
+ROUNDING_UNITS: constant(int256) = 4
 QUOTE_ASSET: constant(uint256) = 0
 
 
@@ -117,7 +119,7 @@ def apply_guard(account: uint256):
 def revoke(account: uint256):
     """@notice Takes hook and guard away at once."""
     self._check_owner(account)
-    self._put_guard(account, empty(address), 0)
+    self._put_guard(account, empty(address), guards.REVOKED)
 
 
 @external
@@ -159,7 +161,9 @@ def rebalance(account: uint256):
     lost: int256 = before.equity_maint + convert(self._wallet_inflow, int256) - after.equity_maint
     for donor: Donor in self._donors:
         lost += self._judge_donor(donor)
-    loss: uint256 = convert(max(lost, 0), uint256)
+    loss: uint256 = 0
+    if lost > ROUNDING_UNITS * convert(UNIT_WAD, int256):
+        loss = convert(lost, uint256)
     left: uint256 = budgets._spend(packing._owner(account), loss)
     self._reset()
     extcall IClearinghouse(CLEARINGHOUSE).close_mandate()
@@ -241,7 +245,10 @@ def guard_of(account: uint256) -> IMandates.Guard:
 @view
 def guard_word(account: uint256) -> uint256:
     """@notice The guard in force, packed."""
-    return self._guards[account]
+    word: uint256 = self._guards[account]
+    if word == guards.REVOKED:
+        return 0
+    return word
 
 
 @external

@@ -34,7 +34,12 @@ MAX_STEPS: constant(uint256) = 8
 MAX_SALE_STEPS: constant(uint256) = 16  # each asset on sale, above its quota and within
 # The plan, and what is planned anew after a sale was refused.
 MAX_PLANS: constant(uint256) = 3
-SALE_GAS: constant(uint256) = 500_000
+# A refused sale is tried at half and at a quarter of its size.
+MAX_HALVINGS: constant(uint256) = 2
+STEP_GAS: constant(uint256) = 500_000
+SWAP: constant(Bytes[4]) = method_id("swap(address,uint256,uint256,uint256,uint256)")
+PULL: constant(Bytes[4]) = method_id("pull(uint256)")
+MOVE: constant(Bytes[4]) = method_id("move(uint256,uint256,uint256)")
 QUOTE_ASSET: constant(uint256) = 0
 
 MOVE_CASH: constant(uint256) = 1
@@ -48,6 +53,12 @@ ABOVE_TRIGGER: constant(uint256) = 2
 COOLING_DOWN: constant(uint256) = 3
 BELOW_MINIMUM: constant(uint256) = 4
 NO_MEANS: constant(uint256) = 5
+
+
+# What failed in this call and is planned around.
+struct Refused:
+    assets: uint256  # bit i: sales of asset i; bit 0: the wallet
+    donors: uint256  # bit i: sub-account i
 
 
 # A sale that is possible. Kept in the order of a selection: no array of them is ever in memory.
@@ -117,7 +128,7 @@ def on_mandate(account: uint256, guard_word: uint256, picture: IClearinghouse.Sn
     """@notice Plans and executes; each reason not to act is its own revert."""
     self._check_mandates()
     taken: uint256 = 0
-    refused: uint256 = 0
+    refused: Refused = empty(Refused)
     now: IClearinghouse.Snapshot = picture
     for attempt: uint256 in range(MAX_PLANS):
         if attempt != 0:
@@ -127,15 +138,16 @@ def on_mandate(account: uint256, guard_word: uint256, picture: IClearinghouse.Sn
             self._require_ready(plan.code)
         if plan.code != READY:
             break
-        newly_taken: uint256 = 0
-        newly_refused: uint256 = 0
-        newly_taken, newly_refused = self._execute(account, plan)
-        taken += newly_taken
-        refused = refused | newly_refused
-        if newly_refused == 0:
+        before: Refused = refused
+        count: uint256 = 0
+        refused, count = self._execute(account, plan, refused)
+        taken += count
+        if refused.assets == before.assets and refused.donors == before.donors:
             break
     self._require_progress(taken)
-    self._policies[account] = policies._with_last_at(self._policies[account], block.timestamp)
+    # The cooldown starts with a rebalance that got all it planned, so that nobody can start it with a crumb.
+    if refused.assets | refused.donors == 0:
+        self._policies[account] = policies._with_last_at(self._policies[account], block.timestamp)
 
 
 ################################################################
@@ -149,7 +161,7 @@ def plan(account: uint256) -> IRebalancer.Plan:
     """@notice The plan under the guard in force."""
     guard_word: uint256 = staticcall IMandates(MANDATES).guard_word(account)
     picture: IClearinghouse.Snapshot = staticcall IClearinghouse(CLEARINGHOUSE).snapshot(account)
-    return self._plan(account, guard_word, picture, 0)
+    return self._plan(account, guard_word, picture, empty(Refused))
 
 
 @external
@@ -172,56 +184,59 @@ def last_at(account: uint256) -> uint256:
 
 
 @internal
-def _execute(account: uint256, plan: IRebalancer.Plan) -> (uint256, uint256):
+def _execute(account: uint256, plan: IRebalancer.Plan, refused_: Refused) -> (Refused, uint256):
     """
-    @dev Returns how many steps were taken and the mask of assets whose sale was refused. A sale is a captured call,
-         so that one venue that is down or off its price cannot keep the others from helping.
+    @dev Returns what was refused so far and how many steps were taken, whole or in part. Every step is a captured call, so that
+         one venue, donor or wallet that fails cannot keep the others from helping. A sale that is too large for its
+         venue is tried at half and at a quarter of its size; what is left of it is another asset's or the next call's.
     """
-    taken: uint256 = 0
-    refused: uint256 = 0
+    refused: Refused = refused_
+    count: uint256 = 0
     adapter: address = self._adapters[account]
     for step: IRebalancer.Step in plan.steps:
-        is_taken: bool = True
-        if step.kind == SELL:
-            is_taken = self._sell(adapter, step)
-        elif step.kind == PULL_CASH:
-            extcall IMandates(MANDATES).pull(step.amount)
-        else:
-            extcall IMandates(MANDATES).move(step.source, step.asset, step.amount)
+        amount: uint256 = step.amount
+        is_taken: bool = self._take(adapter, step, amount)
+        if not is_taken and step.kind == SELL:
+            for halving: uint256 in range(MAX_HALVINGS):
+                amount = step.amount >> (halving + 1)
+                is_taken = amount != 0 and self._take(adapter, step, amount)
+                if is_taken:
+                    break
         if is_taken:
-            taken += 1
+            count += 1
             log IRebalancer.StepTaken(
                 account=account,
                 kind=step.kind,
                 source=step.source,
                 asset=step.asset,
-                amount=step.amount,
-                value=step.value,
-                expected_cost=step.cost,
+                amount=amount,
+                value=step.value * amount // step.amount,
+                expected_cost=step.cost * amount // step.amount,
             )
+        if is_taken and amount == step.amount:
+            continue
+        log IRebalancer.StepRefused(
+            account=account, kind=step.kind, source=step.source, asset=step.asset, amount=step.amount
+        )
+        if step.kind == SELL or step.kind == PULL_CASH:
+            refused.assets = refused.assets | (1 << step.asset)
         else:
-            refused = refused | (1 << step.asset)
-            log IRebalancer.SaleRefused(account=account, asset=step.asset, amount=step.amount)
-    return taken, refused
+            refused.donors = refused.donors | (1 << (step.source & 255))
+    return refused, count
 
 
 @internal
-def _sell(adapter: address, step: IRebalancer.Step) -> bool:
-    """@dev With gas for any venue left in hand, so that a caller cannot starve a sale into looking refused."""
+def _take(adapter: address, step: IRebalancer.Step, amount: uint256) -> bool:
+    """@dev With gas for any step left in hand, so that a caller cannot starve one into looking refused."""
     self._require_gas(msg.gas)
-    success: bool = raw_call(
-        MANDATES,
-        abi_encode(
-            adapter,
-            step.asset,
-            QUOTE_ASSET,
-            step.amount,
-            empty(uint256),
-            method_id=method_id("swap(address,uint256,uint256,uint256,uint256)"),
-        ),
-        gas=SALE_GAS,
-        revert_on_failure=False,
-    )
+    data: Bytes[164] = b""
+    if step.kind == SELL:
+        data = abi_encode(adapter, step.asset, QUOTE_ASSET, amount, empty(uint256), method_id=SWAP)
+    elif step.kind == PULL_CASH:
+        data = abi_encode(amount, method_id=PULL)
+    else:
+        data = abi_encode(step.source, step.asset, amount, method_id=MOVE)
+    success: bool = raw_call(MANDATES, data, gas=STEP_GAS, revert_on_failure=False)
     return success
 
 
@@ -233,7 +248,7 @@ def _sell(adapter: address, step: IRebalancer.Step) -> bool:
 @internal
 @view
 def _plan(
-    account: uint256, guard_word: uint256, picture: IClearinghouse.Snapshot, refused: uint256
+    account: uint256, guard_word: uint256, picture: IClearinghouse.Snapshot, refused: Refused
 ) -> IRebalancer.Plan:
     """
     @dev Cheapest first: cash of siblings, the wallet, collateral of siblings, surplus over quotas, sales. A plan that
@@ -255,17 +270,21 @@ def _plan(
     for i: uint256 in range(policies._donor_count(word), bound=policies.MAX_DONORS):
         if plan.uncured == 0:
             break
+        if refused.donors & (1 << policies._donor(word, i)) != 0:
+            continue
         donor: uint256 = packing._account(packing._owner(account), policies._donor(word, i))
         units: uint256 = self._cash_of_donor(donor, account, plan.uncured)
         if units != 0:
             plan.steps.append(self._cash_step(MOVE_CASH, donor, units))
             plan.uncured -= min(plan.uncured, units * UNIT_WAD)
-    if policies._uses_wallet(word) and plan.uncured != 0:
+    if policies._uses_wallet(word) and plan.uncured != 0 and refused.assets & 1 == 0:
         units: uint256 = self._cash_of_wallet(account, plan.uncured)
         if units != 0:
             plan.steps.append(self._cash_step(PULL_CASH, account, units))
             plan.uncured -= min(plan.uncured, units * UNIT_WAD)
     for i: uint256 in range(policies._donor_count(word), bound=policies.MAX_DONORS):
+        if refused.donors & (1 << policies._donor(word, i)) != 0:
+            continue
         donor: uint256 = packing._account(packing._owner(account), policies._donor(word, i))
         for free: uint256 in range(len(plan.steps), MAX_STEPS, bound=MAX_STEPS):
             if plan.uncured == 0:
@@ -283,7 +302,7 @@ def _plan(
     for i: uint256 in range(MAX_SALE_STEPS):
         if plan.uncured == 0 or len(plan.steps) == MAX_STEPS:
             break
-        best: Sale = self._best_sale(sales, refused, used, picture, target_bps)
+        best: Sale = self._best_sale(sales, refused.assets, used, picture, target_bps)
         if best.available_wad == 0:
             break
         used = used | (1 << best.index)
@@ -366,8 +385,8 @@ def _collateral_step(
     target_bps: uint256,
 ) -> (IRebalancer.Step, uint256):
     """
-    @dev The donor's first asset that cures all, else the one that cures most, and what it cures: within the quota and the places in the list that earlier
-         steps leave. Every unit that goes counts against the donor's slack in full, which errs to the donor's side.
+    @dev The donor's first asset that cures all, else the one that cures most, and what it cures: within the quota and
+         the places in the list that earlier steps leave, and what the donor can give above its floor.
     """
     best: IRebalancer.Step = empty(IRebalancer.Step)
     best_cured: uint256 = 0
@@ -375,13 +394,15 @@ def _collateral_step(
     if floor_bps == 0 or donor == account:
         return best, 0
     other: IClearinghouse.Snapshot = staticcall IClearinghouse(CLEARINGHOUSE).snapshot(donor)
+    if not self._is_sound(other):
+        return best, 0
     slack: uint256 = self._slack_down(other, floor_bps)
     moves: uint256 = 0
     for step: IRebalancer.Step in plan.steps:
         if step.kind == MOVE_COLLATERAL:
             moves += 1
         if step.source == donor:
-            slack -= min(slack, step.value)
+            slack -= min(slack, self._slack_used_up(step, other, floor_bps))
     for leg: IClearinghouse.Leg in other.legs:
         cure_e10: int256 = sizing._cure_of_inflow_e10(target_bps, packing._rate_init_e6(leg.risk_word))
         if cure_e10 <= 0 or packing._flags(leg.price_word) & packing.IS_STALE != 0:
@@ -410,7 +431,8 @@ def _collateral_step(
             sizing._value_up(plan.uncured + sizing.ROUNDING_WAD, convert(cure_e10, uint256)), price, unit
         )
         movable: uint256 = min(packing._collateral_wad(leg.position), quota - held)
-        units: uint256 = min(wanted, min(movable, slack * fixed_point.WAD // price) // unit)
+        given: uint256 = sizing._givable_down(slack, floor_bps, packing._rate_init_e6(leg.risk_word))
+        units: uint256 = min(wanted, min(movable, given * fixed_point.WAD // price) // unit)
         value_wad: uint256 = units * unit * price // fixed_point.WAD
         cured: uint256 = sizing._cured_down(value_wad, convert(cure_e10, uint256))
         if units != 0 and cured > best_cured:
@@ -421,6 +443,32 @@ def _collateral_step(
             if cured >= plan.uncured:
                 break
     return best, best_cured
+
+
+@internal
+@pure
+def _is_sound(other: IClearinghouse.Snapshot) -> bool:
+    """
+    @dev A donor that owes can give collateral only while all its marks may back an increase at one price: the ledger
+         would refuse the move otherwise.
+    """
+    if other.cash >= 0:
+        return True
+    for leg: IClearinghouse.Leg in other.legs:
+        is_settled: bool = packing._newest_wad(leg.price_word) == packing._previous_wad(leg.price_word)
+        if not is_settled or packing._flags(leg.price_word) & packing.NO_INCREASE != 0:
+            return False
+    return True
+
+
+@internal
+@pure
+def _slack_used_up(step: IRebalancer.Step, other: IClearinghouse.Snapshot, floor_bps: uint256) -> uint256:
+    """@dev What an earlier step takes of its donor's slack: cash in full, collateral less the requirement it frees."""
+    for leg: IClearinghouse.Leg in other.legs:
+        if step.kind == MOVE_COLLATERAL and leg.asset == step.asset:
+            return sizing._slack_of_outflow_up(step.value, floor_bps, packing._rate_init_e6(leg.risk_word))
+    return step.value
 
 
 @internal
@@ -572,7 +620,7 @@ def _require_trigger(trigger_bps: uint256, target_bps: uint256):
 @pure
 def _require_gas(gas_left: uint256):
     """@dev A call passes on at most 63/64 of what is left."""
-    if gas_left * 63 // 64 <= SALE_GAS:
+    if gas_left * 63 // 64 <= STEP_GAS:
         reasons._fail("rebalancer: gas too low")
 
 

@@ -221,12 +221,14 @@ def _with_wallet(plan: Plan, scene: Scene) -> Plan:
 def _with_collateral(plan: Plan, scene: Scene, donor: int, slack: int) -> tuple[Plan, int]:
     """The collateral of a sibling that cures all, else the one that cures most.
 
-    Never beyond the quota that the account has left. Every unit that leaves counts against the
-    donor's slack in full: exact where there is no requirement, and on the donor's side otherwise.
+    Never beyond the quota that the account has left, nor what the donor can give above its floor.
     """
     assert scene.target_bps is not None
     best, most_cured = None, 0
-    for leg in scene.accounts[donor].legs(scene.marks) if slack and plan.uncured else ():
+    if not (slack and plan.uncured and _is_sound(scene, donor)):
+        return plan, slack
+    floor_bps = scene.floors[donor]
+    for leg in scene.accounts[donor].legs(scene.marks):
         mark, unit = leg.mark, scene.unit_wad[leg.asset]
         held, has_room = _held_so_far(plan, scene, leg.asset)
         cure_e10 = sizing.cure_of_inflow_e10(scene.target_bps, mark.rate_init_e6)
@@ -237,7 +239,9 @@ def _with_collateral(plan: Plan, scene: Scene, donor: int, slack: int) -> tuple[
         needed = plan.uncured + sizing.ROUNDING_WAD
         wanted = sizing.units_up(sizing.value_up(needed, cure_e10), mark.price_wad, unit)
         movable_wad = min(
-            leg.position.collateral_wad, mark.quota_wad - held, slack * WAD // mark.price_wad
+            leg.position.collateral_wad,
+            mark.quota_wad - held,
+            sizing.givable_down(slack, floor_bps, mark.rate_init_e6) * WAD // mark.price_wad,
         )
         units = min(wanted, movable_wad // unit)
         value = units * unit * mark.price_wad // WAD
@@ -249,7 +253,18 @@ def _with_collateral(plan: Plan, scene: Scene, donor: int, slack: int) -> tuple[
                 break
     if best is None:
         return plan, slack
-    return plan.with_step(best, most_cured), max(0, slack - best.value)
+    rate_e6 = scene.marks[best.asset].rate_init_e6
+    used = sizing.slack_of_outflow_up(best.value, floor_bps, rate_e6)
+    return plan.with_step(best, most_cured), max(0, slack - used)
+
+
+def _is_sound(scene: Scene, donor: int) -> bool:
+    """Whether the ledger would let it give collateral: a debtor needs marks that back an increase."""
+    account = scene.accounts[donor]
+    marks = [leg.mark for leg in account.legs(scene.marks)]
+    return account.net_wad(scene.loans) >= 0 or all(
+        mark.backs_increase and mark.price.newest_wad == mark.price.previous_wad for mark in marks
+    )
 
 
 def _held_so_far(plan: Plan, scene: Scene, asset: int) -> tuple[int, bool]:

@@ -14,6 +14,7 @@ from ballast.model.margin import WAD, div_up
 
 CURE = 10**10
 BPS_E6 = 10**6  # a basis point of cost as a part of CURE
+MAX_VALUE_WAD = 2**128
 # Requirement, equity and value are each rounded by a wei per action, times a target below 6.6.
 ROUNDING_WAD = 10
 
@@ -46,6 +47,21 @@ def value_up(shortfall_wad: int, cure_e10: int) -> int:
 def cured_down(value_wad: int, cure_e10: int) -> int:
     """What a value cures."""
     return value_wad * cure_e10 // CURE
+
+
+def slack_of_outflow_up(value_wad: int, floor_bps: int, rate_e6: int) -> int:
+    """What collateral that leaves a donor takes of its slack above its floor, and wei of rounding."""
+    return div_up(value_wad * (CURE - min(floor_bps * rate_e6, CURE)), CURE) + ROUNDING_WAD
+
+
+def givable_down(slack_wad: int, floor_bps: int, rate_e6: int) -> int:
+    """The largest value whose `slack_of_outflow_up` is within the slack."""
+    if slack_wad <= ROUNDING_WAD:
+        return 0
+    kept_e10 = floor_bps * rate_e6
+    if kept_e10 >= CURE:
+        return MAX_VALUE_WAD
+    return (slack_wad - ROUNDING_WAD) * CURE // (CURE - kept_e10)
 
 
 def units_up(value_wad: int, price_wad: int, unit_wad: int) -> int:

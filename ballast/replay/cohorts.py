@@ -39,7 +39,7 @@ TRIGGER_BPS, TARGET_BPS, BAND_BPS = 10_500, 13_000, 400
 SLIPPAGE_BPS, SALE_COST_BPS = 100, 35
 COOLDOWN_S = 600
 _MIN_STEP = 50 * WAD
-_DONOR_FLOOR_BPS = 10_000
+_DONOR_FLOOR_BPS = TARGET_BPS
 # Budgets, in basis points of the equity in the account: most at once, refilled in a day, and for
 # good.
 _BUDGET_BPS, _BUDGET_PERIOD_S, _LIFETIME_BPS = 300, 86_400, 1_000

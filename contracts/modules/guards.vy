@@ -6,7 +6,8 @@
 @author  Ballast contributors
 @notice  An owner's guard in one word, and which of two guards is the looser.
 @dev     target_bps u16 | band_bps u16 | slippage_bps u16 | floor_bps u16 | wallet_period_s u32 | wallet_cap u96
-         from the lowest bit. A word of 0 is no guard.
+         from the lowest bit. A word of 0 is no guard yet; REVOKED alone is none any more, so that the next one waits
+         like any other loosening.
 """
 
 from contracts.interfaces import IMandates
@@ -16,6 +17,7 @@ MASK_16: constant(uint256) = 2**16 - 1
 MASK_32: constant(uint256) = 2**32 - 1
 MASK_96: constant(uint256) = 2**96 - 1
 BPS: constant(uint256) = 10**4
+REVOKED: constant(uint256) = 1 << 192
 MAX_SLIPPAGE_BPS: constant(uint256) = 1_000
 
 
@@ -109,7 +111,8 @@ def _is_no_looser(new: uint256, old: uint256) -> bool:
 def _require_guard(guard: IMandates.Guard):
     is_target: bool = guard.target_bps >= BPS and guard.target_bps <= MASK_16
     is_band: bool = guard.band_bps != 0 and guard.band_bps <= BPS and guard.slippage_bps <= MAX_SLIPPAGE_BPS
-    is_floor: bool = guard.floor_bps == 0 or (guard.floor_bps >= BPS and guard.floor_bps <= MASK_16)
+    # A donor keeps its own target, or what it gave would have to be given back (T61).
+    is_floor: bool = guard.floor_bps == 0 or (guard.floor_bps >= guard.target_bps and guard.floor_bps <= MASK_16)
     is_wallet: bool = guard.wallet_cap <= MASK_96 and guard.wallet_period_s <= MASK_32
     if guard.wallet_cap != 0 and guard.wallet_period_s == 0:
         is_wallet = False

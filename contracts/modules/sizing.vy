@@ -16,6 +16,7 @@
 from contracts.modules import fixed_point
 
 CURE: constant(uint256) = 10**10  # a cure of 1
+MAX_VALUE_WAD: constant(uint256) = 2**128
 # Requirement, equity and value are each rounded once per action, by a wei, times a target below 6.6.
 ROUNDING_WAD: constant(uint256) = 10
 
@@ -52,6 +53,26 @@ def _value_up(shortfall: uint256, cure_e10: uint256) -> uint256:
 @pure
 def _cured_down(value_wad: uint256, cure_e10: uint256) -> uint256:
     return value_wad * cure_e10 // CURE
+
+
+@internal
+@pure
+def _slack_of_outflow_up(value_wad: uint256, floor_bps: uint256, rate_e6: uint256) -> uint256:
+    """@dev Collateral that leaves a donor takes 1 - f (r + l) of its slack above the floor f, and wei of rounding."""
+    kept_e10: uint256 = min(floor_bps * rate_e6, CURE)
+    return fixed_point._mul_div_up(value_wad, CURE - kept_e10, CURE) + ROUNDING_WAD
+
+
+@internal
+@pure
+def _givable_down(slack: uint256, floor_bps: uint256, rate_e6: uint256) -> uint256:
+    """@dev The largest value with `_slack_of_outflow_up` within the slack; a floor above 1 / (r + l) gives freely."""
+    if slack <= ROUNDING_WAD:
+        return 0
+    kept_e10: uint256 = floor_bps * rate_e6
+    if kept_e10 >= CURE:
+        return MAX_VALUE_WAD
+    return (slack - ROUNDING_WAD) * CURE // (CURE - kept_e10)
 
 
 @internal

@@ -609,7 +609,7 @@ class Actions:
         kind = rng.randrange(4)
         if kind == 0:
             name = rng.choice(self.cast.names)
-            cap = int(to_wad(20_000 if name == "SOL" else 100_000) * rng.choice((0.3, 1, 1, 1.5)))
+            cap = to_wad(8_000 if name == "SOL" else 100_000) * rng.choice((6, 10, 10, 12)) // 10
             args: tuple[Any, ...] = (self._id(name), cap, rng.choice((50, 100, 100)))
             return (Call("Listings", "set_asset_limits", args, "governor"),)
         if kind == 1:

@@ -310,7 +310,10 @@ class Invariants:
             if call.contract in ("Clearinghouse", "Mandates", "Rebalancer"):
                 collect(call.args)
             for event in self.cast.world.clearinghouse.events(receipt, "Transferred"):
-                found |= {event.args.donor, event.args.receiver}
+                pair = {event.args.donor, event.args.receiver}
+                owners = {account >> 8 for account in pair}
+                self.must("I24", len(owners) == 1, "a transfer between two owners")
+                found |= pair
         return found
 
     def _of_others(self, step: Step, outcome: Outcome, before: State, after: State) -> None:
@@ -329,7 +332,12 @@ class Invariants:
                 self.must("I24", same, f"margin of {label} changed")
         if len(outcome.receipts) != 1 or step.kind in ENVIRONMENT:
             return
-        call = outcome.receipts[0][0]
+        call, receipt = outcome.receipts[0]
+        sender = cast.roles[call.sender]
+        for event in cast.world.clearinghouse.events(receipt, "Withdrawn"):
+            owner = cast.owner_address(event.args.account)
+            fine = owner in (sender, event.args.receiver)
+            self.must("I25", fine, f"{call.sender} sent the tokens of another elsewhere")
         if (call.contract, call.function) in OPEN_TO_ALL:
             return
         self._of_strangers(call, before, after)
@@ -537,6 +545,8 @@ class Invariants:
         self.must("I16", pulled == planned, f"pulled {pulled}, planned {planned}")
         fine = pulled_wad <= before.wallets[account]
         self.must("I16", fine, f"pulled {pulled_wad} of {before.wallets[account]}")
+        left = before.wallets[account] - pulled_wad
+        self.must("I16", after.wallets[account] == left, "the wallet cap miscounts")
         for token in (*cast.names, QUOTE):
             gained = after.balances[token, call.sender] > before.balances[token, call.sender]
             self.must("I16", not gained, f"the caller gained {token}")

@@ -27,7 +27,7 @@ ASSETS: Mapping[str, AssetSpec] = {
     "ETH": AssetSpec(18, 2_000),
     "BTC": AssetSpec(8, 30_000),
     # A small asset whose quota and supply cap are within reach.
-    "SOL": AssetSpec(6, 50, {"quota": 4_000, "supply_cap": 20_000, "prior_sigma_e6": 900_000}),
+    "SOL": AssetSpec(6, 50, {"quota": 4_000, "supply_cap": 8_000, "prior_sigma_e6": 900_000}),
 }
 LENT = 1_500_000  # whole quote tokens in the vault, little enough for its limits to be met
 WEALTH = 3_000_000  # dollars of each token in every wallet

@@ -143,34 +143,13 @@ def test_rebalance__three_siblings_donate_in_a_ring__ends(world: World) -> None:
     assert 0 <= lost < total // 50
 
 
-def test_rebalance__ring_with_floors_below_triggers__no_loss_from_passing_around(
-    world: World,
-) -> None:
-    """T61: where one's gift is the other's trigger, what goes round and round costs nothing."""
-    accounts = [world.open_account(leverage="2.4", sub=sub) for sub in range(2)]
-    for sub, account in enumerate(accounts):
-        world.enrol(
-            account,
-            trigger_bps=12_900,
-            target_bps=13_000,
-            floor_bps=10_000,
-            donors=[1 - sub],
-            sales={},
-            budget_wad=WAD // 100,
-        )
-    world.set_price("ETH", 1_850)
-    total = sum(equity(world, account) for account in accounts)
-    before = [excess_init(world, account) for account in accounts]
-    for _ in range(12):
-        for account in accounts:
-            try:
-                world.mandates.rebalance(account, sender=world.attacker)
-            except Reverted as error:
-                assert error.reason.startswith("rebalancer: ")
-        world.chain.mine()
-    assert total - sum(equity(world, account) for account in accounts) < WAD
-    for account, was in zip(accounts, before, strict=True):
-        assert excess_init(world, account) >= min(0, was - WAD)
+def test_set_guard__donor_below_its_own_target__refused(world: World) -> None:
+    """T61: where one's gift would be the other's trigger, the guard is not accepted at all."""
+    account = world.open_account(leverage="2.4")
+    with reverts("guards: field out of range"):
+        world.enrol(account, target_bps=13_000, floor_bps=12_999)
+    world.enrol(account, target_bps=13_000, floor_bps=13_000)
+    assert world.mandates.guard_of(account).floor_bps == 13_000
 
 
 # ---- T63: orders of transactions

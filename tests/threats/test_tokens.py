@@ -184,7 +184,7 @@ def test_rebalance__paused_token_beside__other_sales_help(
     before = world.clearinghouse.assess(account)
     receipt = world.mandates.rebalance(account, sender=world.keeper)
     after = world.clearinghouse.assess(account)
-    assert world.rebalancer.events(receipt, "SaleRefused")[0].args.asset == EXTRA_ID
+    assert world.rebalancer.events(receipt, "StepRefused")[0].args.asset == EXTRA_ID
     assert after[0] - after[1] > before[0] - before[1]
     assert _held(world, account) == 50 * WAD
 

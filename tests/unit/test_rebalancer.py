@@ -274,7 +274,7 @@ def test_rebalance__venue_that_refuses_one_sale__uses_the_other(world: World) ->
     world.set_venue_price("ETH", 1_900 * WAD)
     assert world.rebalancer.plan(account).steps[0].asset == ETH
     receipt = rebalance(world, account)
-    refused = args_of(world.rebalancer, receipt, "SaleRefused")
+    refused = args_of(world.rebalancer, receipt, "StepRefused")
     assert (refused.account, refused.asset) == (account, ETH)
     taken = world.rebalancer.events(receipt, "StepTaken")
     assert {event.args.asset for event in taken} == {BTC}
