@@ -35,10 +35,10 @@ DELAY_S: constant(uint256) = 3_600
 ON_MANDATE: constant(Bytes[4]) = method_id(
     "on_mandate(uint256,uint256,(int256,uint256,int256,uint256,int256,(uint256,uint256,uint256,uint256)[]))"
 )
-HOOK_GAS: constant(uint256) = 4_000_000
+HOOK_GAS: constant(uint256) = 6_000_000
 MAX_DONORS: constant(uint256) = 8
-# A repayment rounds a debt up by a token unit and burns loan shares rounded down. So few units are no loss.
-ROUNDING_UNITS: constant(int256) = 4
+# A repayment rounds a debt up by a token unit and burns loan shares rounded down. So few units of each are no loss.
+ROUNDING_UNITS: constant(int256) = 2
 QUOTE_ASSET: constant(uint256) = 0
 
 
@@ -69,6 +69,7 @@ _guard: transient(uint256)
 _shortfall: transient(uint256)
 _has_traded: transient(bool)
 _wallet_inflow: transient(uint256)
+_cash_steps: transient(uint256)
 _donors: transient(DynArray[Donor, MAX_DONORS])
 # asset -> units brought in from siblings, reset with the mandate through the ids below
 _inflow: transient(HashMap[uint256, uint256])
@@ -162,7 +163,7 @@ def rebalance(account: uint256):
     for donor: Donor in self._donors:
         lost += self._judge_donor(donor)
     loss: uint256 = 0
-    if lost > ROUNDING_UNITS * convert(UNIT_WAD, int256):
+    if lost > ROUNDING_UNITS * convert(self._cash_steps * UNIT_WAD, int256):
         loss = convert(lost, uint256)
     left: uint256 = budgets._spend(packing._owner(account), loss)
     self._reset()
@@ -193,7 +194,9 @@ def move(donor: uint256, asset: uint256, amount: uint256):
     self._require_donor(donor, account)
     self._remember(donor)
     extcall IClearinghouse(CLEARINGHOUSE).mandate_transfer(donor, account, asset, amount)
-    if asset != QUOTE_ASSET:
+    if asset == QUOTE_ASSET:
+        self._cash_steps += 1
+    else:
         unit: uint256 = packing._unit_wad(staticcall IClearinghouse(CLEARINGHOUSE).asset_word(asset))
         if self._inflow[asset] == 0:
             self._inflow_assets.append(asset)
@@ -205,6 +208,7 @@ def swap(adapter: address, asset_in: uint256, asset_out: uint256, amount_in: uin
     """@notice Sells within the guard's slippage."""
     self._check_hook()
     self._has_traded = True
+    self._cash_steps += 1
     return extcall IClearinghouse(CLEARINGHOUSE).mandate_swap(
         self._account, adapter, asset_in, asset_out, amount_in, min_out, guards._slippage_bps(self._guard)
     )
@@ -218,6 +222,7 @@ def pull(amount: uint256):
     pulled: uint256 = self._wallet_inflow + amount * UNIT_WAD
     self._require_within_shortfall(pulled, self._shortfall)
     self._wallet_inflow = pulled
+    self._cash_steps += 1
     budgets._count_pull(account, self._guard, amount * UNIT_WAD)
     extcall IClearinghouse(CLEARINGHOUSE).mandate_pull(account, amount)
 
@@ -316,7 +321,11 @@ def _judge_donor(donor: Donor) -> int256:
 
 @internal
 def _call_hook(hook: address, account: uint256, guard_word: uint256, before: IClearinghouse.Snapshot):
-    """@dev A bounded call with a bounded answer; a revert comes back with the hook's own reason."""
+    """
+    @dev A bounded call with a bounded answer; a revert comes back with the hook's own reason. The hook gets all of its
+         gas or is not called, so that a caller cannot starve it half-way.
+    """
+    self._require_gas(msg.gas)
     success: bool = False
     response: Bytes[128] = b""
     success, response = raw_call(
@@ -357,6 +366,7 @@ def _reset():
     self._shortfall = 0
     self._has_traded = False
     self._wallet_inflow = 0
+    self._cash_steps = 0
     self._donors = []
     for asset: uint256 in self._inflow_assets:
         self._inflow[asset] = 0
@@ -472,6 +482,14 @@ def _require_no_overshoot(equity: int256, most: uint256):
 def _require_floor(equity: int256, least: uint256):
     if equity < convert(least, int256):
         reasons._fail("mandates: donor below its floor")
+
+
+@internal
+@pure
+def _require_gas(gas_left: uint256):
+    """@dev A call passes on at most 63/64 of what is left, less what the call itself costs."""
+    if gas_left * 63 // 64 <= HOOK_GAS + 10_000:
+        reasons._fail("mandates: gas too low")
 
 
 @internal

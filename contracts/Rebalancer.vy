@@ -36,7 +36,9 @@ MAX_SALE_STEPS: constant(uint256) = 16  # each asset on sale, above its quota an
 MAX_PLANS: constant(uint256) = 3
 # A refused sale is tried at half and at a quarter of its size.
 MAX_HALVINGS: constant(uint256) = 2
-STEP_GAS: constant(uint256) = 500_000
+STEP_GAS: constant(uint256) = 800_000
+# To plan again, to record and to return.
+RESERVED_GAS: constant(uint256) = 400_000
 SWAP: constant(Bytes[4]) = method_id("swap(address,uint256,uint256,uint256,uint256)")
 PULL: constant(Bytes[4]) = method_id("pull(uint256)")
 MOVE: constant(Bytes[4]) = method_id("move(uint256,uint256,uint256)")
@@ -145,9 +147,15 @@ def on_mandate(account: uint256, guard_word: uint256, picture: IClearinghouse.Sn
         if refused.assets == before.assets and refused.donors == before.donors:
             break
     self._require_progress(taken)
-    # The cooldown starts with a rebalance that got all it planned, so that nobody can start it with a crumb.
-    if refused.assets | refused.donors == 0:
-        self._policies[account] = policies._with_last_at(self._policies[account], block.timestamp)
+    word: uint256 = self._policies[account]
+    is_settled: bool = refused.assets | refused.donors == 0
+    if not is_settled:
+        now = staticcall IClearinghouse(CLEARINGHOUSE).snapshot(account)
+        shortfall: uint256 = self._shortfall_up(now, guards._target_bps(guard_word))
+        is_settled = self._readiness(word, now, shortfall) == ABOVE_TRIGGER
+    # The cooldown starts once what was wanted was done, so that nobody can start it with a crumb.
+    if is_settled:
+        self._policies[account] = policies._with_last_at(word, block.timestamp)
 
 
 ################################################################
@@ -227,8 +235,9 @@ def _execute(account: uint256, plan: IRebalancer.Plan, refused_: Refused) -> (Re
 
 @internal
 def _take(adapter: address, step: IRebalancer.Step, amount: uint256) -> bool:
-    """@dev With gas for any step left in hand, so that a caller cannot starve one into looking refused."""
-    self._require_gas(msg.gas)
+    """@dev Without gas for any step left in hand none is tried: what helped so far must not be undone."""
+    if msg.gas * 63 // 64 <= STEP_GAS + RESERVED_GAS:
+        return False
     data: Bytes[164] = b""
     if step.kind == SELL:
         data = abi_encode(adapter, step.asset, QUOTE_ASSET, amount, empty(uint256), method_id=SWAP)
@@ -260,8 +269,7 @@ def _plan(
         plan.code = NO_POLICY
         return plan
     target_bps: uint256 = guards._target_bps(guard_word)
-    wanted: uint256 = fixed_point._mul_div_up(picture.required_init, target_bps, fixed_point.BPS)
-    plan.shortfall = convert(max(convert(wanted, int256) - picture.equity_init, 0), uint256)
+    plan.shortfall = self._shortfall_up(picture, target_bps)
     plan.uncured = plan.shortfall
     plan.code = self._readiness(word, picture, plan.shortfall)
     if plan.code == ABOVE_TRIGGER:
@@ -575,6 +583,14 @@ def _cash_units(needed: uint256, available: uint256) -> uint256:
 
 @internal
 @pure
+def _shortfall_up(picture: IClearinghouse.Snapshot, target_bps: uint256) -> uint256:
+    """@dev S = max(0, t R_init - E_init), the wanted equity rounded up."""
+    wanted: uint256 = fixed_point._mul_div_up(picture.required_init, target_bps, fixed_point.BPS)
+    return convert(max(convert(wanted, int256) - picture.equity_init, 0), uint256)
+
+
+@internal
+@pure
 def _slack_down(other: IClearinghouse.Snapshot, floor_bps: uint256) -> uint256:
     """@dev What a donor can give above its floor."""
     kept: uint256 = fixed_point._mul_div_up(other.required_init, floor_bps, fixed_point.BPS)
@@ -614,14 +630,6 @@ def _require_trigger(trigger_bps: uint256, target_bps: uint256):
     """@dev A target of 0 is no guard yet."""
     if target_bps != 0 and trigger_bps >= target_bps:
         reasons._fail("rebalancer: trigger above target")
-
-
-@internal
-@pure
-def _require_gas(gas_left: uint256):
-    """@dev A call passes on at most 63/64 of what is left."""
-    if gas_left * 63 // 64 <= STEP_GAS:
-        reasons._fail("rebalancer: gas too low")
 
 
 @internal

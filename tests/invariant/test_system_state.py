@@ -22,7 +22,17 @@ PROFILE = os.environ.get("BALLAST_PROFILE", "quick")
 ACCEPTED = {"quick": 3_000, "deep": 100_000}[PROFILE]
 SHARDS = 2  # so that two workers share the time
 PER_EPISODE = 500
-CONDITIONAL = {"borrow", "withdraw", "transfer", "buy", "sell", "batch", "rebalance", "hostile"}
+CONDITIONAL = {
+    "hostile",
+    "hook_acts",
+    "borrow",
+    "withdraw",
+    "transfer",
+    "buy",
+    "sell",
+    "batch",
+    "rebalance",
+}
 
 
 def _assert_no_premise_is_vacuous(tally: Tally) -> None:

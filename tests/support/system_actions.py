@@ -18,6 +18,7 @@ from tests.support.world import FEED_DECIMALS, QUOTE, UNLIMITED, VENUE_FEE_PPM, 
 
 HEARTBEAT_S = 3_900
 MOST_MOVE = 0.15
+SCRIPTED = (3, 4)  # accounts that begin with a hook that does what it is told
 ANSWER_UNIT = 10**FEED_DECIMALS
 ENVIRONMENT = frozenset(
     {"price", "refresh", "poke", "wait", "feed_dies", "quote_price", "governor"}
@@ -95,11 +96,12 @@ class Actions:
             (4, "set_policy", self._set_policy),
             (0.3, "clear_policy", self._clear_policy),
             (10, "rebalance", self._rebalance),
+            (6, "hook_acts", self._hook_acts),
             (2, "poke", self._poke),
             (8, "price", self._price),
-            (0.4, "quote_price", self._quote_price),
+            (0.6, "quote_price", self._quote_price),
             (1.5, "wait", self._nothing),
-            (0.25, "feed_dies", self._feed_dies),
+            (1.2, "feed_dies", self._feed_dies),
             (3, "vault_deposit", self._vault_deposit),
             (3, "vault_withdraw", self._vault_withdraw),
             (0.7, "vault_service", self._vault_service),
@@ -126,7 +128,11 @@ class Actions:
                 (self._set_guard_of, "set_guard"),
                 (self._set_policy_of, "set_policy"),
             ):
-                steps.append(Step(kind, (draw(account),)))
+                call = draw(account)
+                if kind == "set_guard" and cast.accounts.index(account) in SCRIPTED:
+                    args = (account, cast.hook.address, call.args[2])
+                    call = Call(call.contract, call.function, args, call.sender)
+                steps.append(Step(kind, (call,)))
             if account & 255 == 0:
                 budget = (50_000 * WAD, 86_400, 10**6 * WAD)
                 steps.append(Step("arm_budget", (Call("Mandates", "arm_budget", (budget,), role),)))
@@ -137,7 +143,7 @@ class Actions:
         rng = self.rng
         wait_s = rng.choices((0, 12, rng.randrange(13, 900)), (62, 34, 4))[0]
         is_overdue = any(state.time - at > HEARTBEAT_S - 600 for _, at in state.rounds.values())
-        if (is_overdue or state.is_any_price_unusable) and rng.random() < 0.3:
+        if (is_overdue or state.is_any_price_unusable) and rng.random() < 0.2:
             return Step("refresh", self._refresh(state), wait_s)
         _, kind, draw = rng.choices(self._table, self._weights)[0]
         if kind == "wait":
@@ -400,13 +406,14 @@ class Actions:
             target,
             rng.choice((100, 300, 500)),
             rng.choice((50, 100, 1_000)),
-            rng.choice((0, 10_500, 10_500, 12_000)),
+            rng.choice((0, target, target, target + 1_000, target - 100)),
             cap,
             rng.choice((3_600, 86_400)) if cap else 0,
         )
         hook = cast.world.rebalancer.address
-        if rng.random() < 0.1:
-            hook = rng.choice((ZERO_ADDRESS, cast.roles["attacker"]))
+        if rng.random() < 0.3:
+            scripted = cast.hook.address
+            hook = rng.choice((ZERO_ADDRESS, cast.roles["attacker"], scripted, scripted, scripted))
         return Call("Mandates", "set_guard", (account, hook, guard), cast.owner_role(account))
 
     def _set_guard(self, state: State) -> tuple[Call, ...]:
@@ -419,7 +426,11 @@ class Actions:
         return (call,)
 
     def _apply_guard(self, state: State) -> tuple[Call, ...]:
-        return (Call("Mandates", "apply_guard", (self._account(),), "keeper"),)
+        account, announced = self._account(), self.cast.world.mandates.announced_guard
+        waiting = [other for other in self.cast.accounts if announced(other)[2]]
+        if waiting and self.rng.random() < 0.7:
+            account = self.rng.choice(waiting)
+        return (Call("Mandates", "apply_guard", (account,), "keeper"),)
 
     def _revoke(self, state: State) -> tuple[Call, ...]:
         account = self._account()
@@ -472,6 +483,36 @@ class Actions:
             account = self.rng.choice(ready) if ready else account
         caller = self.rng.choice(("keeper", "keeper", "attacker", "stranger", "owner_a"))
         return (Call("Mandates", "rebalance", (account,), caller),)
+
+    def _hook_acts(self, state: State) -> tuple[Call, ...]:
+        """A hook that is not the default one, and acts as it likes; sometimes with restraint."""
+        rng, cast = self.rng, self.cast
+        hook_of, scripted = cast.world.mandates.hook_of, cast.hook.address
+        ready = [account for account in cast.accounts if hook_of(account) == scripted]
+        account = rng.choice(ready) if ready else self._account()
+        script = [self._hook_call(state, account) for _ in range(rng.randrange(1, 4))]
+        return (
+            Call("ScriptedHook", "set_script", (script,), "attacker"),
+            Call("Mandates", "rebalance", (account,), "attacker"),
+        )
+
+    def _hook_call(self, state: State, account: int) -> tuple[str, bytes]:
+        rng, cast, mandates = self.rng, self.cast, self.cast.world.mandates
+        kind = rng.choices(("move", "sell", "buy", "pull"), (5, 5, 0.5, 2))[0]
+        if kind == "move":
+            donor = cast.siblings(account)[0] if rng.random() < 0.95 else self._account()
+            name = rng.choice((*self._held_names(state, donor), QUOTE))
+            units = self._modest(self._held(state, donor, name) * rng.choice((1, 3)))
+            data = mandates.move.encode(donor, self._id(name), units)
+        elif kind == "pull":
+            data = mandates.pull.encode(self._modest(5_000 * 10**6))
+        else:
+            draw = self._sale if kind == "sell" else self._purchase
+            sold, bought, units = draw(state, account)
+            units = self._modest(units) if units < 2**90 else units
+            order = (cast.world.venue.address, self._id(sold), self._id(bought), units, 0)
+            data = mandates.swap.encode(*order)
+        return mandates.address, data
 
     # ---- prices and time
 

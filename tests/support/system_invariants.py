@@ -27,8 +27,9 @@ MAX_USE_BPS = 9_200
 MAX_RESERVE_FACTOR_BPS = 5_000
 VIRTUAL_SHARES = 10**6
 MICRO_WAD = 10**12
+ROUNDING_UNITS = 4  # token units of the quote token that are no loss of a mandate
+REVOKED = 1 << 192  # the guard word that a revocation leaves in the event
 READY = 0
-SELL, PULL_CASH = 4, 2
 PERPETUALS_SHIFT = 136
 # What a rebalance and an announced guard may do to others is judged by I14 to I16.
 OPEN_TO_ALL = frozenset({("Mandates", "rebalance"), ("Mandates", "apply_guard")})
@@ -475,17 +476,19 @@ class Invariants:
         account = call.args[0]
         label = cast.labels[account]
         (event,) = cast.world.mandates.events(receipt, "Rebalanced")
-        steps = cast.world.rebalancer.events(receipt, "StepTaken")
+        moves = cast.world.clearinghouse.events(receipt, "Transferred")
+        has_traded = bool(cast.world.clearinghouse.events(receipt, "Swapped"))
         guard = cast.world.mandates.guard_of(account)
         old, new = before.terms[account], after.terms[account]
 
         self.held("I14")
         shortfalls = [terms.shortfall_up(guard.target_bps) for terms in (old, new)]
         self.must("I14", shortfalls[1] <= shortfalls[0], f"{label}: shortfall {shortfalls}")
-        donors = {s.args.source for s in steps if s.args.source != account}
+        donors = {move.args.donor for move in moves}
+        self.must("I15", all(m.args.receiver == account for m in moves), "moved elsewhere")
         for who in {account, *donors}:
             self._no_weaker(before.terms[who], after.terms[who], cast.labels[who])
-        if any(step.args.kind == SELL for step in steps):
+        if has_traded:
             most = -(-new.required_init * (guard.target_bps + guard.band_bps) // BPS)
             self.must("I14", new.equity_init <= most, f"{label} traded beyond its target")
         for name in cast.names:
@@ -504,8 +507,11 @@ class Invariants:
             self.must("I15", donor >> 8 == account >> 8, "a donor of somebody else")
             fine = after.debt_shares(donor) <= before.debt_shares(donor)
             self.must("I15", fine, f"{cast.labels[donor]} borrowed to give")
+            if self.held("I11", after.debt_shares(donor) != 0):
+                fine = after.terms[donor].excess_init >= 0
+                self.must("I11", fine, f"{cast.labels[donor]} gave below its initial margin")
 
-        self._of_losses(call, event, steps, donors, before, after)
+        self._of_losses(call, receipt, event, donors, before, after)
         self.held("I17")
         code = cast.world.rebalancer.plan(account).code
         is_default_hook = event.args.hook == cast.world.rebalancer.address
@@ -518,8 +524,8 @@ class Invariants:
     def _of_losses(
         self,
         call: Call,
+        receipt: Receipt,
         event: Event,
-        steps: list[Event],
         donors: set[int],
         before: State,
         after: State,
@@ -533,16 +539,17 @@ class Invariants:
             before.terms[who].equity_maint - after.terms[who].equity_maint
             for who in {account, *donors}
         )
-        self.held("I16", lost > 0)
-        loss = max(lost, 0)
+        self.held("I16", lost > ROUNDING_UNITS * cast.unit(QUOTE))
+        loss = lost if lost > ROUNDING_UNITS * cast.unit(QUOTE) else 0
         self.must("I16", event.args.loss == loss, f"loss {loss}, event says {event.args.loss}")
         spent = -(-loss // MICRO_WAD) * MICRO_WAD
         left = before.budgets[owner]
         self.must("I16", spent <= left, f"lost {spent} of a budget of {left}")
         self.must("I16", after.budgets[owner] == left - spent, "the budget miscounts")
         self.must("I16", self.lifetimes.get(owner, 0) >= 0, "lost more than the lifetime")
-        planned = sum(s.args.amount for s in steps if s.args.kind == PULL_CASH)
-        self.must("I16", pulled == planned, f"pulled {pulled}, planned {planned}")
+        pulls = cast.world.mandates.events(receipt, "WalletPulled")
+        told = sum(pull.args.amount for pull in pulls)
+        self.must("I16", pulled_wad == told, f"pulled {pulled_wad}, events say {told}")
         fine = pulled_wad <= before.wallets[account]
         self.must("I16", fine, f"pulled {pulled_wad} of {before.wallets[account]}")
         left = before.wallets[account] - pulled_wad
@@ -707,7 +714,8 @@ class Invariants:
         for event in cast.world.chain.events(mandates, "GuardChanged"):
             guards[event.args.account] = (event.args.hook, event.args.guard_word)
         for account, (hook, word) in guards.items():
-            fine = word == now.guards[account] and hook == mandates.hook_of(account)
+            stored = 0 if word == REVOKED else word
+            fine = stored == now.guards[account] and hook == mandates.hook_of(account)
             self.must("I46", fine, f"guard of {cast.labels[account]}")
 
     def _vault_from_events(self, now: State) -> None:

@@ -152,8 +152,11 @@ class Cast:
             "operator": people[8],
         }
         self.owners = ("owner_a", "owner_b", "owner_c")
+        # A hook that does what it is told, in place of a hostile one.
+        self.hook = chain.deploy("ScriptedHook", sender=people[0])
         self.contracts: dict[str, Contract] = {
             **world.system.contracts,
+            "ScriptedHook": self.hook,
             "MockVenue": world.venue,
             **{f"token {name}": token for name, token in world.tokens.items()},
             **{f"feed {name}": feed for name, feed in world.feeds.items()},

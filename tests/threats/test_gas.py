@@ -13,9 +13,12 @@ import pytest
 
 from ballast.chain import Receipt, Reverted
 from tests.support.hooks import deploy_hook, hand_over
-from tests.support.world import QUOTE, World
+from tests.support.world import QUOTE, WAD, ZERO_ADDRESS, World, build_world, many_assets
 
-PLENTY = 8_000_000
+PLENTY = 16_000_000
+HOOK_GAS = 6_000_000  # what a hook is given, all of it or nothing
+HOOK_GAS = 5_000_000
+MAX_STEPS = 8
 ETH = 10**18
 
 Send = Callable[[int], Receipt]
@@ -95,7 +98,7 @@ def test_rebalance__any_gas_limit__reverts_or_is_the_same(world: World, has_dono
     def send(gas: int) -> Receipt:
         return world.mandates.rebalance(account, sender=world.keeper, gas=gas)
 
-    reverted, same = _outcomes(world, send, [account, donor], range(60_000, 1_560_000, 7_500))
+    reverted, same = _outcomes(world, send, [account, donor], range(HOOK_GAS - 100_000, HOOK_GAS + 1_400_000, 7_500))
     assert reverted > 20
     assert same > 20
 
@@ -117,6 +120,53 @@ def test_rebalance__hook_that_captures_calls__cannot_be_starved(world: World) ->
     def send(gas: int) -> Receipt:
         return world.mandates.rebalance(account, sender=world.keeper, gas=gas)
 
-    reverted, same = _outcomes(world, send, [account], range(60_000, 5_000_000, 12_000))
+    reverted, same = _outcomes(world, send, [account], range(HOOK_GAS - 300_000, HOOK_GAS + 2_000_000, 12_000))
     assert reverted > 20
     assert same > 20
+
+
+def test_rebalance__largest_account_and_dear_feeds__fits_a_mandate() -> None:
+    """T48, I47: full lists, four donors and feeds as dear as those in production.
+
+    Three donors are at their floors with a little cash, the fourth gives eight times. None of the
+    donors' lists is the account's, so their marks are not fixed yet and each look reads 16 feeds. A
+    hook that needs more than its gas leaves such an account without any help.
+    """
+    world = build_world(many_assets(17))
+    own, others = world.names[:15], world.names[1:]
+    account, donors = world.account(), [world.account(sub) for sub in (1, 2, 3, 4)]
+    for name in own:
+        _deposit_value(world, account, name, 10_000)
+    world.borrow(account, world.units(QUOTE, 104_000))
+    for donor in donors:
+        for name in others:
+            _deposit_value(world, donor, name, 1_000)
+        world.deposit(donor, QUOTE, world.units(QUOTE, 1))
+    for name in world.names:
+        _make_dear(world, name)
+    for donor, floor_bps in zip(donors, (60_000, 60_000, 60_000, 13_000), strict=True):
+        guard = (13_000, 300, 100, floor_bps, 0, 0)
+        world.mandates.set_guard(donor, ZERO_ADDRESS, guard, sender=world.owner)
+    world.enrol(account, donors=[1, 2, 3, 4], trigger_bps=19_000, target_bps=20_000)
+    world.refresh()
+    assert len(world.rebalancer.plan(account).steps) == MAX_STEPS
+    world.chain.cool()
+    receipt = world.mandates.rebalance(account, sender=world.keeper)
+    assert len(world.rebalancer.events(receipt, "StepTaken")) == MAX_STEPS
+    assert receipt.gas_used < HOOK_GAS
+
+
+def _deposit_value(world: World, account: int, name: str, value: int) -> None:
+    units = value * WAD * WAD // (world.price_wad(name) * world.unit_wad(name))
+    world.deposit(account, name, units)
+
+
+def _make_dear(world: World, name: str) -> None:
+    """The asset's feed costs 6,000 gas a reading from now on."""
+    oracle, asset = world.system.oracle, world.asset(name)
+    _, _, heartbeat_s, low_log2, high_log2 = oracle.feed_of(asset)
+    dear = world.chain.deploy("DearFeed", world.feeds[name], sender=world.governor)
+    oracle.set_feed(
+        *(asset, dear, heartbeat_s, low_log2, high_log2, world.price_wad(name)),
+        sender=world.governor,
+    )

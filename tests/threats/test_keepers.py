@@ -36,7 +36,7 @@ def test_rebalance__every_gas_limit__reverts_or_same_result(world: World) -> Non
         full = receipt.gas_used
         expected = world.clearinghouse.position_word(account, 1)
     succeeded = 0
-    for gas in [*range(30_000, 1_400_000, 15_000), 2_000_000, 5_000_000, 16_000_000]:
+    for gas in [*range(30_000, 7_500_000, 75_000), 16_000_000]:
         with world.isolated():
             try:
                 world.mandates.rebalance(account, sender=world.keeper, gas=gas)

@@ -12,8 +12,9 @@ from functools import cache
 
 import pytest
 
-from ballast.chain import BLOCK_INTERVAL_S, Reverted, RevmChain
+from ballast.chain import BLOCK_INTERVAL_S, Contract, Reverted, RevmChain
 from ballast.deploy import WAD, Market, deploy, load_parameters
+from ballast.venue import deploy_venue, deploy_weth
 from tests.conftest import reverts
 from tests.support.fixtures import shared_world
 from tests.support.world import QUOTE, UNLIMITED, World
@@ -97,9 +98,35 @@ def test_rebalance__cash_of_a_sibling_and_no_budget__is_no_loss(world: World, wa
     account = world.open_account(leverage=3)
     donor = world.account(1)
     world.deposit(donor, QUOTE, world.units(QUOTE, 5_000))
-    world.make_donor(donor, floor_bps=10_000)
+    world.make_donor(donor, floor_bps=13_000)
     world.wait(wait_s)
     world.enrol(account, donors=[1], sales={}, budget_wad=0)
+    world.set_price("ETH", 1_750)
+    before = _excess(world, account)
+    world.mandates.rebalance(account, sender=world.keeper)
+    assert _excess(world, account) > before
+
+
+@pytest.mark.parametrize("wait_s", range(500, 6_500, 500))
+def test_rebalance__cash_of_four_siblings_and_the_wallet__is_no_loss(
+    world: World, wait_s: int
+) -> None:
+    """K16, A8: five repayments round five times."""
+    account = world.open_account(leverage=3)
+    for sub in (1, 2, 3, 4):
+        donor = world.account(sub)
+        world.deposit(donor, QUOTE, world.units(QUOTE, 10) + 7 * sub + wait_s)
+        world.make_donor(donor, floor_bps=13_000)
+    world.fund(world.owner, QUOTE, world.units(QUOTE, 30) + 3)
+    world.wait(wait_s)
+    world.enrol(
+        account,
+        donors=[1, 2, 3, 4],
+        sales={},
+        uses_wallet=True,
+        wallet_cap_wad=1_000 * WAD,
+        budget_wad=0,
+    )
     world.set_price("ETH", 1_750)
     before = _excess(world, account)
     world.mandates.rebalance(account, sender=world.keeper)
@@ -111,7 +138,7 @@ def test_rebalance__donor_named_twice__gives_once(world: World) -> None:
     account = world.open_account(leverage=3)
     donor = world.account(1)
     world.deposit(donor, QUOTE, world.units(QUOTE, 500))
-    world.make_donor(donor, floor_bps=10_000)
+    world.make_donor(donor, floor_bps=13_000)
     world.enrol(account, donors=[1])
     policy = world.rebalancer.policy_of(account)
     twice = policy._replace(donors=[1, 1])
@@ -137,7 +164,7 @@ def test_rebalance__two_donors_and_room_for_one_asset__takes_what_fits(
     world.borrow(account, world.units(QUOTE, 102_000))
     for sub, name in ((1, world.names[15]), (2, world.names[16])):
         _deposit_value(world, world.account(sub), name, 3_000)
-        world.make_donor(world.account(sub), floor_bps=10_000)
+        world.make_donor(world.account(sub), floor_bps=13_000)
     world.enrol(account, donors=[1, 2], sales={}, trigger_bps=12_500)
     for name in world.names[:3]:
         world.set_price(name, Decimal(world.price_wad(name)).scaleb(-18) * 9 / 10)
@@ -157,6 +184,76 @@ def test_rebalance__wallet_cannot_pay__sales_go_on(blocklist_world: World) -> No
     before = _excess(world, account)
     world.mandates.rebalance(account, sender=world.keeper)
     assert _excess(world, account) > before
+
+
+def test_rebalance__means_that_is_always_refused__cooldown_holds(blocklist_world: World) -> None:
+    """T60: a means that is refused each time must not switch the owner's cooldown off.
+
+    The cooldown is what keeps a choppy market from selling again and again. Above initial margin it
+    holds after every rebalance that cured what it could.
+    """
+    world = blocklist_world
+    account = world.open_account(leverage=3)
+    world.fund(world.owner, QUOTE, world.units(QUOTE, 100))
+    world.enrol(
+        account,
+        trigger_bps=12_900,
+        cooldown_s=86_400,
+        uses_wallet=True,
+        wallet_cap_wad=1_000 * WAD,
+    )
+    world.quote.set_blocked(world.owner, True, sender=world.governor)
+    world.set_price("ETH", 1_990)
+    world.mandates.rebalance(account, sender=world.keeper)
+    equity, required, _, _ = world.clearinghouse.assess(account)
+    assert equity * 1_000 >= required * 1_299
+    world.set_price("ETH", 1_975)
+    assert _excess(world, account) > 0
+    with reverts("rebalancer: cooling down"):
+        world.mandates.rebalance(account, sender=world.keeper)
+
+
+def test_rebalance__every_pool_too_thin__help_of_siblings_stays(wide_world: World) -> None:
+    """T60, T48: sales that are refused may not use up the gas of what already helped.
+
+    Eight pools, each too thin for any part of a sale: a refused swap of Uniswap costs more than one
+    that works. The cash of four siblings has to arrive all the same.
+    """
+    world = wide_world
+    names = world.names[:8]
+    account, donors = world.account(), [world.account(sub) for sub in (1, 2, 3, 4)]
+    for name in world.names:
+        _deposit_value(world, account, name, 10_000)
+    world.borrow(account, world.units(QUOTE, 108_000))
+    for donor in donors:
+        world.deposit(donor, QUOTE, world.units(QUOTE, 50))
+        world.make_donor(donor, floor_bps=13_000)
+    for name in world.names:
+        world.set_price(name, Decimal(world.price_wad(name)).scaleb(-18) * 98 / 100)
+    adapter = _thin_pools(world, names)
+    world.enrol(account, trigger_bps=12_500, target_bps=20_000)
+    sales = [(world.asset(name), 30) for name in names]
+    policy = (12_500, 0, 0, False, [1, 2, 3, 4], sales, adapter)
+    world.rebalancer.set_policy(account, policy, sender=world.owner)
+    before = _excess(world, account)
+    world.mandates.rebalance(account, sender=world.keeper)
+    assert _excess(world, account) >= before + 199 * WAD
+
+
+def _thin_pools(world: World, names: list[str]) -> Contract:
+    """An adapter of pools that lose more than a percent on a sale of a thousand dollars."""
+    chain, governor = world.chain, world.governor
+    tokens = {name: world.tokens[name] for name in names}
+    answers = {name: world.price_wad(name) // 10**10 for name in names}
+    weth = deploy_weth(chain, governor)
+    venue = deploy_venue(chain, weth, world.quote, tokens, answers, sender=governor, depth=100_000)
+    adapter = chain.deploy(
+        "UniswapV3Adapter", world.clearinghouse, venue.router, governor, sender=governor
+    )
+    for token in tokens.values():
+        adapter.set_fee_tier(token, world.quote, 3_000, sender=governor)
+    world.system.allow_adapter(adapter)
+    return adapter
 
 
 # ---- blocked holders

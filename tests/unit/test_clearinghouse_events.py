@@ -135,7 +135,7 @@ def test_events__of_any_life__rebuild_every_word(steps: list[Step]) -> None:
         fund_all(world, world.owner, 10**24)
         for sub in range(SUBS):
             world.open_account(leverage=1 + sub, sub=sub, equity=10**6)
-            world.enrol(world.account(sub), donors=[(sub + 1) % SUBS], floor_bps=12_000)
+            world.enrol(world.account(sub), donors=[(sub + 1) % SUBS], floor_bps=13_000)
         for step in steps:
             try:
                 attempt(world, step)

@@ -21,7 +21,7 @@ class Guard:
     target_bps: int = 13_000
     band_bps: int = 300
     slippage_bps: int = 100
-    floor_bps: int = 12_000
+    floor_bps: int = 13_500
     wallet_cap: int = 1_000 * WAD
     wallet_period_s: int = 86_400
 
@@ -45,7 +45,7 @@ TIGHTER = {
     "band": replace(GUARD, band_bps=299),
     "lower target, wider band, same end": replace(GUARD, target_bps=12_900, band_bps=400),
     "slippage": replace(GUARD, slippage_bps=99),
-    "floor": replace(GUARD, floor_bps=12_001),
+    "floor": replace(GUARD, floor_bps=13_501),
     "no donor": replace(GUARD, floor_bps=0),
     "cap": replace(GUARD, wallet_cap=1_000 * WAD - 1),
     "period": replace(GUARD, wallet_period_s=86_401),
@@ -57,7 +57,7 @@ LOOSER = {
     "band": replace(GUARD, band_bps=301),
     "end of the band": replace(GUARD, target_bps=12_900, band_bps=401),
     "slippage": replace(GUARD, slippage_bps=101),
-    "floor": replace(GUARD, floor_bps=11_999),
+    "floor": replace(GUARD, floor_bps=13_499),
     "cap": replace(GUARD, wallet_cap=1_000 * WAD + 1),
     "period": replace(GUARD, wallet_period_s=86_399),
     "one looser among tighter": replace(GUARD, target_bps=11_000, slippage_bps=101),
@@ -188,7 +188,7 @@ def test_revoke__guard_in_force__is_gone_at_once(world: World) -> None:
     assert world.mandates.guard_word(world.account()) == 0
     assert world.mandates.hook_of(world.account()) == ZERO_ADDRESS
     args = args_of(world.mandates, receipt, "GuardChanged")
-    assert tuple(args) == (world.account(), ZERO_ADDRESS, 0)
+    assert tuple(args) == (world.account(), ZERO_ADDRESS, 1 << 192)
 
 
 def test_guard_entries__anyone_but_the_owner__are_refused(world: World) -> None:
