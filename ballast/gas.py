@@ -95,7 +95,7 @@ VIEW_GAS = 500_000_000
 # Ratios in basis points. A guard: target, band, slippage, floor, wallet cap and its period.
 GUARD = (13_000, 300, 100, 0, 0, 0)
 TRIGGER_BPS = 12_000
-DONOR_GUARD = (13_000, 300, 100, 10_000, 0, 0)
+DONOR_GUARD = (10_000, 300, 100, 10_000, 0, 0)
 
 
 @dataclass

@@ -457,14 +457,14 @@ def _collateral_step(
 @pure
 def _is_sound(other: IClearinghouse.Snapshot) -> bool:
     """
-    @dev A donor that owes can give collateral only while all its marks may back an increase at one price: the ledger
-         would refuse the move otherwise.
+    @dev A donor that owes can give collateral only while all its marks may back an increase, and no price rose in this
+         very block: the ledger counts the lower one before.
     """
     if other.cash >= 0:
         return True
     for leg: IClearinghouse.Leg in other.legs:
-        is_settled: bool = packing._newest_wad(leg.price_word) == packing._previous_wad(leg.price_word)
-        if not is_settled or packing._flags(leg.price_word) & packing.NO_INCREASE != 0:
+        has_risen: bool = packing._newest_wad(leg.price_word) > packing._previous_wad(leg.price_word)
+        if has_risen or packing._flags(leg.price_word) & packing.NO_INCREASE != 0:
             return False
     return True
 

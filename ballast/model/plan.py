@@ -259,11 +259,11 @@ def _with_collateral(plan: Plan, scene: Scene, donor: int, slack: int) -> tuple[
 
 
 def _is_sound(scene: Scene, donor: int) -> bool:
-    """Whether the ledger would let it give collateral: a debtor needs marks that back an increase."""
+    """Whether the ledger would let it give collateral: marks of a debtor must back an increase."""
     account = scene.accounts[donor]
     marks = [leg.mark for leg in account.legs(scene.marks)]
     return account.net_wad(scene.loans) >= 0 or all(
-        mark.backs_increase and mark.price.newest_wad == mark.price.previous_wad for mark in marks
+        mark.backs_increase and mark.price.newest_wad <= mark.price.previous_wad for mark in marks
     )
 
 

@@ -96,7 +96,7 @@ class Actions:
             (4, "set_policy", self._set_policy),
             (0.3, "clear_policy", self._clear_policy),
             (10, "rebalance", self._rebalance),
-            (6, "hook_acts", self._hook_acts),
+            (4, "hook_acts", self._hook_acts),
             (2, "poke", self._poke),
             (8, "price", self._price),
             (0.6, "quote_price", self._quote_price),

@@ -27,7 +27,7 @@ MAX_USE_BPS = 9_200
 MAX_RESERVE_FACTOR_BPS = 5_000
 VIRTUAL_SHARES = 10**6
 MICRO_WAD = 10**12
-ROUNDING_UNITS = 4  # token units of the quote token that are no loss of a mandate
+ROUNDING_UNITS = 2  # of the quote token, that each step with cash may cost without being a loss
 REVOKED = 1 << 192  # the guard word that a revocation leaves in the event
 READY = 0
 PERPETUALS_SHIFT = 136
@@ -510,12 +510,20 @@ class Invariants:
             if self.held("I11", after.debt_shares(donor) != 0):
                 fine = after.terms[donor].excess_init >= 0
                 self.must("I11", fine, f"{cast.labels[donor]} gave below its initial margin")
+                refusal = increase_refusal(
+                    self._net_wad(after, donor), self._legs(after, donor), True
+                )
+                self.must("I29", refusal == "", f"{cast.labels[donor]} gave on bad prices")
 
         self._of_losses(call, receipt, event, donors, before, after)
         self.held("I17")
         code = cast.world.rebalancer.plan(account).code
         is_default_hook = event.args.hook == cast.world.rebalancer.address
-        self.must("I17", code != READY or not is_default_hook, f"{label} is ready at once again")
+        if code == READY and is_default_hook:
+            refused = [e for e in cast.world.rebalancer.events(receipt) if "Refused" in e.name]
+            self.held("I17 in part")
+            fine = bool(refused) and shortfalls[1] < shortfalls[0]
+            self.must("I17", fine, f"{label} is ready at once again: {shortfalls}")
 
     def _no_weaker(self, old: Terms, new: Terms, label: str) -> None:
         kept = new.excess_init >= old.excess_init and new.excess_maint >= old.excess_maint
@@ -539,15 +547,19 @@ class Invariants:
             before.terms[who].equity_maint - after.terms[who].equity_maint
             for who in {account, *donors}
         )
-        self.held("I16", lost > ROUNDING_UNITS * cast.unit(QUOTE))
-        loss = lost if lost > ROUNDING_UNITS * cast.unit(QUOTE) else 0
+        ledger = cast.world.clearinghouse
+        pulls = cast.world.mandates.events(receipt, "WalletPulled")
+        moves = [m for m in ledger.events(receipt, "Transferred") if m.args.asset == 0]
+        cash_steps = len(pulls) + len(moves) + len(ledger.events(receipt, "Swapped"))
+        rounding = ROUNDING_UNITS * cash_steps * cast.unit(QUOTE)
+        loss = lost if lost > rounding else 0
+        self.held("I16", loss != 0)
         self.must("I16", event.args.loss == loss, f"loss {loss}, event says {event.args.loss}")
         spent = -(-loss // MICRO_WAD) * MICRO_WAD
         left = before.budgets[owner]
         self.must("I16", spent <= left, f"lost {spent} of a budget of {left}")
         self.must("I16", after.budgets[owner] == left - spent, "the budget miscounts")
         self.must("I16", self.lifetimes.get(owner, 0) >= 0, "lost more than the lifetime")
-        pulls = cast.world.mandates.events(receipt, "WalletPulled")
         told = sum(pull.args.amount for pull in pulls)
         self.must("I16", pulled_wad == told, f"pulled {pulled_wad}, events say {told}")
         fine = pulled_wad <= before.wallets[account]

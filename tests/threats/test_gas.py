@@ -98,7 +98,9 @@ def test_rebalance__any_gas_limit__reverts_or_is_the_same(world: World, has_dono
     def send(gas: int) -> Receipt:
         return world.mandates.rebalance(account, sender=world.keeper, gas=gas)
 
-    reverted, same = _outcomes(world, send, [account, donor], range(HOOK_GAS - 100_000, HOOK_GAS + 1_400_000, 7_500))
+    reverted, same = _outcomes(
+        world, send, [account, donor], range(HOOK_GAS - 100_000, HOOK_GAS + 1_400_000, 7_500)
+    )
     assert reverted > 20
     assert same > 20
 
@@ -120,7 +122,9 @@ def test_rebalance__hook_that_captures_calls__cannot_be_starved(world: World) ->
     def send(gas: int) -> Receipt:
         return world.mandates.rebalance(account, sender=world.keeper, gas=gas)
 
-    reverted, same = _outcomes(world, send, [account], range(HOOK_GAS - 300_000, HOOK_GAS + 2_000_000, 12_000))
+    reverted, same = _outcomes(
+        world, send, [account], range(HOOK_GAS - 300_000, HOOK_GAS + 2_000_000, 12_000)
+    )
     assert reverted > 20
     assert same > 20
 

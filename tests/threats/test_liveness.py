@@ -186,6 +186,24 @@ def test_rebalance__wallet_cannot_pay__sales_go_on(blocklist_world: World) -> No
     assert _excess(world, account) > before
 
 
+def test_rebalance__budget_used_up__free_help_goes_on(world: World) -> None:
+    """A8, T60: what costs nothing must not wait for a budget that only sales need.
+
+    Whoever makes sales dear until an owner's budget is spent would otherwise switch off the cash of
+    his siblings and of his wallet as well.
+    """
+    account = world.open_account(leverage=3)
+    donor = world.account(1)
+    world.deposit(donor, QUOTE, world.units(QUOTE, 500))
+    world.make_donor(donor, floor_bps=13_000)
+    world.enrol(account, donors=[1], budget_wad=WAD)
+    world.set_price("ETH", 1_750)
+    assert {step.kind for step in world.rebalancer.plan(account).steps} == {1, 4}
+    before = _excess(world, account)
+    world.mandates.rebalance(account, sender=world.keeper)
+    assert _excess(world, account) >= before + 499 * WAD
+
+
 def test_rebalance__means_that_is_always_refused__cooldown_holds(blocklist_world: World) -> None:
     """T60: a means that is refused each time must not switch the owner's cooldown off.
 

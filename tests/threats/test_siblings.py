@@ -21,6 +21,7 @@ TARGET_BPS = 13_000
 FLOORS = (13_000, 14_000, 20_000)
 LEVERAGE = "3.1"  # close to initial margin
 UNIT = 10**12  # WAD of a unit of the quote token
+MOVE_COLLATERAL = 3
 
 
 def _family(
@@ -176,3 +177,32 @@ def test_rebalance__donor_gives__sum_of_holdings_is_unchanged(world: World, kind
     late = cash - sum(world.clearinghouse.cash_of(a) for a in (needy, donor))
     assert -UNIT <= late <= WAD // 100  # interest of a block
     assert world.clearinghouse.words_of(other) == others
+
+
+def test_rebalance__in_the_rounds_own_block__donor_in_debt_gives_as_in_the_next(
+    world: World,
+) -> None:
+    """T55: whoever calls first must not decide between a free move and a sale that costs.
+
+    A fall is the common case, and at the lower of the two prices the donor has slack enough, so the
+    ledger would let it give in the very block of the round as well.
+    """
+    needy = world.open_account(leverage=LEVERAGE, sub=0, equity=10_000)
+    donor = world.open_account(leverage="1.2", sub=1, equity=50_000)
+    world.enrol(needy, trigger_bps=12_500, donors=[1])
+    world.make_donor(donor, floor_bps=13_000)
+    kinds = []
+    for is_same_block in (False, True):
+        with world.isolated():
+            with world.chain.one_block():
+                world.feeds["ETH"].set_answer(1_990 * 10**8, sender=world.governor)
+                world.set_venue_price("ETH")
+                world.system.poke(world.keeper)
+                if is_same_block:
+                    receipt = world.mandates.rebalance(needy, sender=world.keeper)
+            if not is_same_block:
+                receipt = world.mandates.rebalance(needy, sender=world.keeper)
+            steps = world.rebalancer.events(receipt, "StepTaken")
+            kinds.append([step.args.kind for step in steps])
+    assert kinds[0] == [MOVE_COLLATERAL]
+    assert kinds[1] == kinds[0]

@@ -79,8 +79,6 @@ def test_picture__stale_asset__is_marked_so(world: World) -> None:
 
 def test_picture__another_hook__has_an_empty_plan(world: World) -> None:
     account = world.open_account(leverage=3)
-    world.enrol(account, trigger_bps=12_900)
-    world.mandates.revoke(account, sender=world.owner)
     guard = (13_000, 300, 100, 0, 0, 0)
     world.mandates.set_guard(account, world.attacker, guard, sender=world.owner)
     told = world.system.lens.picture(account)

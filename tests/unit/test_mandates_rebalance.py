@@ -137,7 +137,7 @@ def test_move__sibling_without_floor_itself_or_a_stranger__is_refused(
     """I15: no account gives that was not made a donor."""
     account, sibling = world.open_account(leverage=3), world.account(1)
     foreign = world.account(0, world.other_owner)
-    give(world, hook, account, (20_000, 10_000, 1_000, 12_000, 0, 0))
+    give(world, hook, account, (20_000, 10_000, 1_000, 20_000, 0, 0))
     world.deposit(sibling, QUOTE, 100)
     world.deposit(foreign, QUOTE, 100)
     world.make_donor(foreign)
