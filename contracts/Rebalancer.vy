@@ -37,6 +37,8 @@ MAX_PLANS: constant(uint256) = 3
 # A refused sale is tried at half and at a quarter of its size.
 MAX_HALVINGS: constant(uint256) = 2
 STEP_GAS: constant(uint256) = 800_000
+# Kept back from a budget: units of the quote token that the roundings of a full plan may lose.
+ROUNDING_UNITS: constant(uint256) = 32
 # To plan again, to record and to return.
 RESERVED_GAS: constant(uint256) = 400_000
 SWAP: constant(Bytes[4]) = method_id("swap(address,uint256,uint256,uint256,uint256)")
@@ -307,6 +309,10 @@ def _plan(
 
     sales: uint256 = self._sales[account]
     used: uint256 = 0
+    budget: uint256 = 0
+    if plan.uncured != 0 and sales != 0:
+        budget = staticcall IMandates(MANDATES).budget_left(packing._owner(account))
+        budget -= min(budget, ROUNDING_UNITS * UNIT_WAD)
     for i: uint256 in range(MAX_SALE_STEPS):
         if plan.uncured == 0 or len(plan.steps) == MAX_STEPS:
             break
@@ -316,8 +322,9 @@ def _plan(
         used = used | (1 << best.index)
         cured: uint256 = 0
         step: IRebalancer.Step = empty(IRebalancer.Step)
-        step, cured = self._sale_step(account, best, plan.uncured)
+        step, cured = self._sale_step(account, best, plan.uncured, budget)
         if step.amount != 0:
+            budget -= step.cost
             plan.steps.append(step)
             plan.uncured -= min(plan.uncured, cured)
     if len(plan.steps) == 0:
@@ -556,12 +563,18 @@ def _is_cheaper(a: Sale, b: Sale) -> bool:
 
 @internal
 @view
-def _sale_step(account: uint256, sale: Sale, uncured: uint256) -> (IRebalancer.Step, uint256):
-    """@dev The sale at its size, and what it cures. The proceeds will be floored to a unit of the quote token."""
+def _sale_step(account: uint256, sale: Sale, uncured: uint256, budget: uint256) -> (IRebalancer.Step, uint256):
+    """
+    @dev The sale at its size, and what it cures. The proceeds will be floored to a unit of the quote token. A sale that
+         is expected to lose more than the budget has left is not planned: it would undo what else helps.
+    """
     unit: uint256 = packing._unit_wad(staticcall IClearinghouse(CLEARINGHOUSE).asset_word(sale.asset))
     needed: uint256 = uncured + UNIT_WAD + sizing.ROUNDING_WAD
     wanted: uint256 = sizing._units_up(sizing._value_up(needed, sale.cure_e10), sale.price_wad, unit)
     units: uint256 = min(wanted, sale.available_wad // unit)
+    if sale.cost_bps != 0:
+        affordable: uint256 = budget * fixed_point.BPS // sale.cost_bps
+        units = min(units, affordable * fixed_point.WAD // sale.price_wad // unit)
     value_wad: uint256 = units * unit * sale.price_wad // fixed_point.WAD
     step: IRebalancer.Step = IRebalancer.Step(
         kind=SELL,

@@ -22,6 +22,8 @@ MAX_STEPS = 8
 MAX_PLANS = 3  # the plan, and what is planned anew after a sale was refused
 MAX_ASSETS = 16
 UNLIMITED = 2**256 - 1
+# Kept back from a budget: quote units that the roundings of a full plan may lose.
+ROUNDING_UNITS = 32
 
 # Quote units paid for the units of an asset, None for a sale that is refused.
 Venue = Callable[[int, int], int | None]
@@ -122,6 +124,7 @@ class Scene:
     floors: Mapping[int, int] = field(default_factory=dict)
     wallet: Wallet = Wallet()
     now: int = 0
+    budget_wad: int = UNLIMITED
     refused: frozenset[int] = frozenset()
 
     @property
@@ -331,9 +334,16 @@ def _with_sale(plan: Plan, scene: Scene, lot: _Lot) -> Plan:
     needed = plan.uncured + scene.loans.unit_wad + sizing.ROUNDING_WAD
     wanted = sizing.units_up(sizing.value_up(needed, lot.cure_e10), price, unit)
     units = min(wanted, lot.available)
+    if lot.cost_bps:
+        # More than the budget has left would undo what else helps.
+        kept_back = ROUNDING_UNITS * scene.loans.unit_wad
+        left = max(0, scene.budget_wad - kept_back) - sum(s.cost for s in plan.steps)
+        units = min(units, left * BPS // lot.cost_bps * WAD // price // unit)
     value = units * unit * price // WAD
     cost = div_up(value * lot.cost_bps, BPS)
     step = Step(Kind.SELL, scene.account, lot.leg.asset, units, value, cost)
+    if units == 0:
+        return plan
     return plan.with_step(step, sizing.cured_down(value, lot.cure_e10))
 
 

@@ -90,4 +90,5 @@ def read_scene(world: World, account: int, donors: Sequence[int] = ()) -> plans.
             world.quote.allowance(owner, world.clearinghouse),
         ),
         now=world.chain.time,
+        budget_wad=world.mandates.budget_left(owner),
     )

@@ -187,6 +187,3 @@ def _story(seed: int, per_episode: int, episode: Episode, broken: Broken) -> str
     if len(steps) <= MOST_PRINTED:
         lines += ["for system_campaign.replay:", *(f"  {step!r}," for step in steps)]
     return "\n".join(lines)
-
-
-__all__ = ["ENVIRONMENT", "Episode", "Tally", "campaign", "replay", "shrink"]

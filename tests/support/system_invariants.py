@@ -15,7 +15,7 @@ from typing import Any
 
 from ballast.chain import Event, Receipt, Reverted
 from ballast.model.ledger import Loans
-from ballast.model.margin import BPS, GWEI, Leg, Terms, assess, increase_refusal
+from ballast.model.margin import BPS, Leg, Terms, increase_refusal
 from tests.support.system_actions import ENVIRONMENT, Call, Step
 from tests.support.system_state import LOW_128, WAD, Cast, State, held_position
 from tests.support.world import QUOTE, UNLIMITED
@@ -552,7 +552,7 @@ class Invariants:
         moves = [m for m in ledger.events(receipt, "Transferred") if m.args.asset == 0]
         cash_steps = len(pulls) + len(moves) + len(ledger.events(receipt, "Swapped"))
         rounding = ROUNDING_UNITS * cash_steps * cast.unit(QUOTE)
-        loss = lost if lost > rounding else 0
+        loss = max(lost - rounding, 0)
         self.held("I16", loss != 0)
         self.must("I16", event.args.loss == loss, f"loss {loss}, event says {event.args.loss}")
         spent = -(-loss // MICRO_WAD) * MICRO_WAD
@@ -748,6 +748,3 @@ class Invariants:
 def _moves_marks(outcome: Outcome) -> bool:
     """Whether a transaction may move prices or rates: a poke does."""
     return any(call.contract == "RiskOracle" for call, _ in outcome.receipts)
-
-
-__all__ = ["GWEI", "IDS", "Broken", "Invariants", "Outcome", "assess"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import pytest
 
 from ballast.chain import Reverted
-from ballast.deploy import WAD
 from tests.clearing_kit import excess_init
 from tests.conftest import reverts
 from tests.support.world import QUOTE, World
