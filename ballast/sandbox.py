@@ -338,7 +338,7 @@ class World:
         self.rebalancer.set_policy(account, policy, sender=owner)
 
     def make_donor(self, account: int, floor_bps: int = 12_000) -> None:
-        """Lets a sub-account give to its siblings as long as it keeps `floor_bps`, at least 10,000."""
+        """Lets a sub-account give to siblings while it keeps `floor_bps`, at least 10,000."""
         self.mandates.set_guard(
             account,
             self.rebalancer,

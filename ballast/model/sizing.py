@@ -50,7 +50,7 @@ def cured_down(value_wad: int, cure_e10: int) -> int:
 
 
 def slack_of_outflow_up(value_wad: int, floor_bps: int, rate_e6: int) -> int:
-    """What collateral that leaves a donor takes of its slack above its floor, and wei of rounding."""
+    """What collateral that leaves takes of the donor's slack above its floor, with rounding."""
     return div_up(value_wad * (CURE - min(floor_bps * rate_e6, CURE)), CURE) + ROUNDING_WAD
 
 

@@ -1,4 +1,4 @@
-"""A rebalance through a real Uniswap V3 pool ends where its plan said, but for the cost of the swap."""
+"""A rebalance through a real Uniswap V3 pool misses its target by the cost misjudged, no more."""
 
 from __future__ import annotations
 
