@@ -296,16 +296,15 @@ def _plan(
         if refused.donors & (1 << policies._donor(word, i)) != 0:
             continue
         donor: uint256 = packing._account(packing._owner(account), policies._donor(word, i))
-        for free: uint256 in range(len(plan.steps), MAX_STEPS, bound=MAX_STEPS):
-            if plan.uncured == 0:
+        for count: uint256 in range(len(plan.steps), MAX_STEPS, bound=MAX_STEPS):
+            if plan.uncured == 0 or len(plan.steps) != count:
                 break
             cured: uint256 = 0
             step: IRebalancer.Step = empty(IRebalancer.Step)
             step, cured = self._collateral_step(donor, account, plan, picture, target_bps)
-            if step.amount == 0:
-                break
-            plan.steps.append(step)
-            plan.uncured -= min(plan.uncured, cured)
+            if step.amount != 0:
+                plan.steps.append(step)
+                plan.uncured -= min(plan.uncured, cured)
 
     sales: uint256 = self._sales[account]
     used: uint256 = 0
