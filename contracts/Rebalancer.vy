@@ -196,9 +196,10 @@ def last_at(account: uint256) -> uint256:
 @internal
 def _execute(account: uint256, plan: IRebalancer.Plan, refused_: Refused) -> (Refused, uint256):
     """
-    @dev Returns what was refused so far and how many steps were taken, whole or in part. Every step is a captured call, so that
-         one venue, donor or wallet that fails cannot keep the others from helping. A sale that is too large for its
-         venue is tried at half and at a quarter of its size; what is left of it is another asset's or the next call's.
+    @dev Returns what was refused so far and how many steps were taken, whole or in part. Every step is a captured
+         call, so that one venue, donor or wallet that fails cannot keep the others from helping. A sale that is too
+         large for its venue is tried at half and at a quarter of its size; what is left of it is another asset's or
+         the next call's.
     """
     refused: Refused = refused_
     count: uint256 = 0
