@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ballast.chain import Chain, Contract
+from ballast.chain import Chain, Contract, Receipt
 
 LOCAL = Path(__file__).parent / "parameters" / "local.toml"
 WAD = 10**18
@@ -80,10 +80,10 @@ class System:
         """Lets accounts swap through ``adapter``."""
         self.listings.set_adapter(adapter, True, sender=self.governor)
 
-    def poke(self, sender: str, names: Iterable[str] | None = None) -> None:
+    def poke(self, sender: str, names: Iterable[str] | None = None) -> Receipt:
         """Samples volatility of the named assets, of all by default."""
         ids = [self.assets[name] for name in (names if names is not None else self.assets)]
-        self.oracle.poke(ids, sender=sender)
+        return self.oracle.poke(ids, sender=sender)
 
 
 def account_id(owner: str, sub: int = 0) -> int:

@@ -45,6 +45,7 @@ class Keeper:
     world: World
     members: Sequence[Member] = ()
     refused: Counter[str] = field(default_factory=Counter)  # by reason; see Recording.refused
+    poke: Receipt | None = None  # of the last block, if it held one
     _unpoked: set[str] = field(default_factory=set)
     _ready: list[Member] = field(default_factory=list)
     _permitted: dict[int, int] = field(default_factory=dict)  # account -> time of the block
@@ -104,8 +105,7 @@ class Keeper:
         """Send what was decided; to be called inside a block."""
         world, work = self.world, self._ready
         unpoked, self._unpoked, self._ready = self._unpoked, set(), []
-        if unpoked:
-            world.system.poke(world.keeper, sorted(unpoked))
+        self.poke = world.system.poke(world.keeper, sorted(unpoked)) if unpoked else None
         sent = []
         for member in work:
             receipt = world.system.mandates.rebalance(member.account, sender=world.keeper)

@@ -150,7 +150,9 @@ class Player:
                 self.world.publish(rounds, self._time_s)
         except Reverted:
             # A rebalance with nothing left to do, or an arbitrageur with nothing to buy back.
-            if not sent:
+            poke = self.keeper.poke
+            is_poked = poke is None or self.world.system.oracle.events(poke, "Poked")
+            if not sent or not is_poked:
                 raise
         if rounds:
             self.keeper.see_rounds(sorted({r.asset for r in rounds}), self._time_s)
