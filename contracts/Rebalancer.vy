@@ -337,7 +337,7 @@ def _plan(
 def _readiness(word: uint256, picture: IClearinghouse.Snapshot, shortfall: uint256) -> uint256:
     """
     @dev Below initial margin neither the cooldown nor the minimum holds a rebalance back, except in one block. An
-         account that owes nothing cannot be liquidated, so there is nothing to rebalance.
+         account that owes nothing cannot be liquidated, and less than a unit of the quote token cannot be cured.
     """
     is_exposed: bool = picture.cash < 0
     for leg: IClearinghouse.Leg in picture.legs:
@@ -345,7 +345,7 @@ def _readiness(word: uint256, picture: IClearinghouse.Snapshot, shortfall: uint2
     trigger: uint256 = fixed_point._mul_div_up(
         picture.required_init, policies._trigger_bps(word), fixed_point.BPS
     )
-    if not is_exposed or shortfall == 0 or picture.equity_init >= convert(trigger, int256):
+    if not is_exposed or shortfall < UNIT_WAD or picture.equity_init >= convert(trigger, int256):
         return ABOVE_TRIGGER
     is_emergency: bool = picture.equity_init < convert(picture.required_init, int256)
     ready_at: uint256 = policies._last_at(word) + 1

@@ -167,7 +167,7 @@ def _readiness(scene: Scene, policy: Policy, terms: Terms, shortfall: int) -> Co
         held.size_wad for held in scene.own.positions.values()
     )
     trigger = div_up(terms.required_init * policy.trigger_bps, BPS)
-    if not is_exposed or shortfall == 0 or terms.equity_init >= trigger:
+    if not is_exposed or shortfall < scene.loans.unit_wad or terms.equity_init >= trigger:
         return Code.ABOVE_TRIGGER
     is_emergency = terms.excess_init < 0
     wait_s = 1 if is_emergency else 1 + policy.cooldown_s
