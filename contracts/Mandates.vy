@@ -531,7 +531,7 @@ def _require_no_growth(before: IClearinghouse.Snapshot, leg: IClearinghouse.Leg)
     required: uint256 = terms_before.required_init + 1
     inflow: uint256 = self._inflow[leg.asset]
     if inflow != 0:
-        rate_e6: uint256 = packing._r_init_e6(leg.risk_word) + packing._l_init_e6(leg.risk_word)
+        rate_e6: uint256 = packing._rate_init_e6(leg.risk_word)
         required += fixed_point._mul_div_up(
             inflow * price, rate_e6, fixed_point.WAD * fixed_point.RATE
         )
