@@ -32,6 +32,15 @@ _RATE_FIELDS = (
     "floor_l_bps",
     "cap_l_bps",
 )
+_MARKET_SIZES = ("depth", "open_interest_cap", "skew_cap", "round_cap", "min_size")
+_MARKET_FIELDS = (
+    *_MARKET_SIZES,
+    "base_fee_e6",
+    "band_e6",
+    "lag_s",
+    "max_funding_e6",
+    "weight_bps",
+)
 
 
 class DeployError(Exception):
@@ -59,6 +68,10 @@ class System:
     mandates: Contract
     listings: Contract
     clearinghouse: Contract
+    exchange: Contract
+    perps: Contract
+    liquidity_vault: Contract
+    liquidator: Contract
     rebalancer: Contract
     lens: Contract
     assets: Mapping[str, int]  # name -> asset id
@@ -72,9 +85,18 @@ class System:
             "Mandates": self.mandates,
             "Listings": self.listings,
             "Clearinghouse": self.clearinghouse,
+            "Exchange": self.exchange,
+            "Perps": self.perps,
+            "LiquidityVault": self.liquidity_vault,
+            "Liquidator": self.liquidator,
             "Rebalancer": self.rebalancer,
             "Lens": self.lens,
         }
+
+    @property
+    def house(self) -> int:
+        """The account on the other side of every perpetual."""
+        return account_id(self.liquidity_vault.address)
 
     def allow_adapter(self, adapter: Contract) -> None:
         """Lets accounts swap through ``adapter``."""
@@ -99,7 +121,7 @@ def load_parameters(path: Path | str = LOCAL) -> dict[str, Any]:
         parameters = tomllib.loads(Path(path).read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise DeployError(f"cannot read parameters from {path}: {error}") from error
-    for section in ("quote", "vault", "assets"):
+    for section in ("quote", "vault", "house", "assets"):
         if section not in parameters:
             raise DeployError(f"{path} has no [{section}] section")
     return parameters
@@ -126,39 +148,69 @@ def deploy(
         raise DeployError(f"no [assets.{unknown[0]}] section for market {unknown[0]}")
     zero = "0x" + "00" * 20
     decimals = int(quote.decimals())
-    vault_terms = parameters["vault"]
-    predicted = chain.next_address(governor, 4)
+    vault_terms, house_terms = parameters["vault"], parameters["house"]
+    # Contracts name each other, so addresses of those that come later are computed.
+    later = {
+        name: chain.next_address(governor, 4 + number)
+        for number, name in enumerate(
+            ("Clearinghouse", "Exchange", "Perps", "LiquidityVault", "Liquidator")
+        )
+    }
 
-    oracle = chain.deploy(
+    def put(name: str, *arguments: Any) -> Contract:
+        contract = chain.deploy(name, *arguments, sender=governor)
+        if later.get(name, contract.address) != contract.address:
+            raise DeployError("another transaction of the governor came between; deploy again")
+        return contract
+
+    ledger, house_owner = later["Clearinghouse"], later["LiquidityVault"]
+    oracle = put(
         "RiskOracle",
-        predicted,
+        ledger,
         quote_feed or zero,
         parameters["quote"]["heartbeat_s"] if quote_feed else 0,
         zero,
-        sender=governor,
     )
-    vault = chain.deploy(
+    vault = put(
         "LendingVault",
         quote,
         vault_terms["name"],
         vault_terms["symbol"],
-        predicted,
+        ledger,
         insurance_receiver or governor,
         governor,
         tuple(vault_terms[key] for key in ("base_bps", "slope_bps", "steep_slope_bps", "kink_bps")),
         vault_terms["reserve_factor_bps"],
         vault_terms["deposit_cap"] * 10**decimals,
-        sender=governor,
     )
-    mandates = chain.deploy("Mandates", predicted, 10 ** (18 - decimals), sender=governor)
-    listings = chain.deploy("Listings", predicted, oracle, sender=governor)
-    clearinghouse = chain.deploy(
-        "Clearinghouse", quote, oracle, vault, mandates, listings, sender=governor
+    mandates = put("Mandates", ledger, 10 ** (18 - decimals), house_owner)
+    listings = put("Listings", ledger, oracle, later["Exchange"])
+    clearinghouse = put(
+        "Clearinghouse",
+        quote,
+        oracle,
+        vault,
+        mandates,
+        listings,
+        later["Perps"],
+        later["Exchange"],
+        house_owner,
     )
-    if clearinghouse.address != predicted:
-        raise DeployError("another transaction of the governor came between; deploy again")
-    rebalancer = chain.deploy("Rebalancer", clearinghouse, mandates, sender=governor)
-    lens = chain.deploy("Lens", clearinghouse, mandates, rebalancer, oracle, vault, sender=governor)
+    exchange = put("Exchange", clearinghouse, listings)
+    perps = put("Perps", clearinghouse, oracle, later["Liquidator"], house_owner)
+    liquidity_vault = put(
+        "LiquidityVault",
+        quote,
+        house_terms["name"],
+        house_terms["symbol"],
+        clearinghouse,
+        perps,
+        governor,
+        house_terms["deposit_cap"] * 10**decimals,
+    )
+    liquidator = put("Liquidator", clearinghouse, perps, mandates, oracle, liquidity_vault)
+    rebalancer = put("Rebalancer", clearinghouse, mandates)
+    lens = put("Lens", clearinghouse, mandates, rebalancer, oracle, vault, perps, liquidity_vault)
     system = System(
         chain=chain,
         governor=governor,
@@ -168,6 +220,10 @@ def deploy(
         mandates=mandates,
         listings=listings,
         clearinghouse=clearinghouse,
+        exchange=exchange,
+        perps=perps,
+        liquidity_vault=liquidity_vault,
+        liquidator=liquidator,
         rebalancer=rebalancer,
         lens=lens,
         assets={name: parameters["assets"][name]["id"] for name in markets},
@@ -196,4 +252,16 @@ def _list(system: System, terms: Mapping[str, Any], market: Market) -> None:
         int(terms["supply_cap"] * WAD),
         terms["swap_limit_bps"],
         sender=system.governor,
+    )
+    if "perpetual" in terms:
+        system.perps.list_market(
+            terms["id"], market_terms(terms["perpetual"]), sender=system.governor
+        )
+
+
+def market_terms(terms: Mapping[str, Any]) -> tuple[int, ...]:
+    """A market's section as the contract wants it: sizes in whole units become 1e-9 units."""
+    return tuple(
+        int(terms[field] * GWEI) if field in _MARKET_SIZES else terms[field]
+        for field in _MARKET_FIELDS
     )

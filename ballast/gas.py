@@ -168,7 +168,7 @@ class Bench:
         self.clearinghouse = self.system.clearinghouse
         self.adapter = chain.deploy(
             "UniswapV3Adapter",
-            self.clearinghouse,
+            self.system.exchange,
             self.venue.router,
             self.governor,
             sender=self.governor,
@@ -195,9 +195,10 @@ class Bench:
         )
 
     def _system(self, names: Sequence[str]) -> System:
-        """The local parameters, with the terms of ether for every collateral."""
+        """The local parameters, with the terms of ether for every collateral and its perpetual."""
         parameters = load_parameters()
         ether = parameters["assets"]["ETH"]
+        ether["perpetual"]["weight_bps"] = 10_000 // MAX_COLLATERALS
         parameters["assets"] = {name: {**ether, "id": i} for i, name in enumerate(names, 1)}
         markets = {
             name: Market(token, feed, PRICE * WAD)

@@ -356,8 +356,8 @@ def build_world(
 ) -> World:
     """Deploys a world with `lent` whole quote tokens in the vault and plenty of all at the venue.
 
-    An asset without a section in the bundled parameters gets ETH's terms, the next free id and a
-    price band from 2**10 to 2**93.
+    An asset without a section in the bundled parameters gets ETH's terms without its perpetual, the
+    next free id and a price band from 2**10 to 2**93.
     """
     assets = TWO_ASSETS if assets is None else assets
     chain = RevmChain(block_interval_s=BLOCK_INTERVAL_S, is_cold=is_cold)
@@ -371,7 +371,9 @@ def build_world(
         known = parameters["assets"].get(name)
         if known is None:
             taken = {section["id"] for section in parameters["assets"].values()}
-            known = dict(parameters["assets"]["ETH"]) | {
+            ether = dict(parameters["assets"]["ETH"])
+            del ether["perpetual"]
+            known = ether | {
                 "id": min(set(range(1, 256)) - taken),
                 "band_low_log2": 10,
                 "band_high_log2": 93,

@@ -1,6 +1,6 @@
 # pragma version 0.4.3
 # pragma nonreentrancy on
-# pragma optimize gas
+# pragma optimize codesize
 # pragma evm-version cancun
 """
 @title   Clearinghouse
@@ -11,12 +11,14 @@
 @dev     Holds all collateral and all positive cash. Trusts the oracle for prices and rates, the lending vault
          for the debt index, the mandates contract to run the owner's tests; trusts no caller, no token, no
          venue. Rooms: `collaterals` what may be held, `ledger` who holds what, `cash` loans, `health` the margin
-         test, `swaps` one asset for another, `operators` who may act, `calls` what is under way.
-@custom:invariant I01 I11 I23 I24 I25
+         test, `perpetuals` what `Perps` has priced, `swaps` one asset for another, `operators` who may act, `calls`
+         what is under way.
+@custom:invariant I01 I11 I18 I19 I23 I24 I25
 @custom:kill  Set supply caps to zero and forbid the adapters: nothing new enters, repayment and withdrawal go on.
 """
 
 from contracts.interfaces import IClearinghouse
+from contracts.interfaces import IPerps
 from contracts.modules import asset_list
 from contracts.modules import calls
 from contracts.modules import cash
@@ -26,6 +28,7 @@ from contracts.modules import ledger
 from contracts.modules import margin
 from contracts.modules import operators
 from contracts.modules import packing
+from contracts.modules import perpetuals
 from contracts.modules import reasons
 from contracts.modules import safe_token
 from contracts.modules import swaps
@@ -38,8 +41,8 @@ initializes: collaterals
 initializes: ledger
 initializes: cash[ledger := ledger, collaterals := collaterals]
 initializes: health[calls := calls, cash := cash, ledger := ledger]
+initializes: perpetuals[calls := calls, cash := cash, health := health, ledger := ledger]
 initializes: swaps[calls := calls, cash := cash, ledger := ledger, collaterals := collaterals]
-initializes: operators
 
 MAX_ACTIONS: constant(uint256) = 16
 DEPOSIT: constant(uint256) = 1
@@ -47,23 +50,42 @@ WITHDRAW: constant(uint256) = 2
 REPAY: constant(uint256) = 3
 TRANSFER: constant(uint256) = 4
 SWAP: constant(uint256) = 5
+TRADE: constant(uint256) = 6
+# Bits of a trade action's `asset_out`.
+IS_SALE: constant(uint256) = 1
+IS_REDUCTION: constant(uint256) = 2
 
 MANDATES: immutable(address)
 LISTINGS: immutable(address)
 
 
 @deploy
-def __init__(quote: address, oracle: address, vault: address, mandates: address, listings: address):
+def __init__(
+    quote: address,
+    oracle: address,
+    vault: address,
+    mandates: address,
+    listings: address,
+    perps: address,
+    exchange: address,
+    house_owner: address,
+):
     """
-    @param quote     Token of cash, loans and prices.
-    @param oracle    Risk oracle.
-    @param vault     Lending vault of the quote token.
-    @param mandates  The only contract that may open a mandate.
-    @param listings  The only contract that may write listings.
+    @param quote        Token of cash, loans and prices.
+    @param oracle       Risk oracle.
+    @param vault        Lending vault of the quote token.
+    @param mandates     The only contract that may open a mandate.
+    @param listings     The only contract that may write listings.
+    @param perps        The only contract that may price trades; may be deployed later.
+    @param exchange     The only contract that bounds and sends swaps.
+    @param house_owner  Owner of the house account, the liquidity vault; may be deployed later.
     """
     calls.__init__(oracle)
     collaterals.__init__(quote)
     cash.__init__(vault)
+    ledger.__init__(packing._account(house_owner, 0))
+    perpetuals.__init__(perps)
+    swaps.__init__(exchange)
     MANDATES = mandates
     LISTINGS = listings
 
@@ -137,10 +159,45 @@ def batch(actions: DynArray[IClearinghouse.Action, MAX_ACTIONS]):
     calls._close()
 
 
+################################################################
+#                          For perps                           #
+################################################################
+
+
+# Perps prices the trade while this call is under way: it holds no lock of its own, and this ledger's state word is busy.
 @external
-def set_operator(account: uint256, operator: address, permissions: uint256, expires_at: uint256):
-    """@notice Appoints or dismisses an operator of one account."""
-    operators._set_operator(account, operator, permissions, expires_at)
+def trade(actor: address, order: IPerps.Order, is_forced: bool) -> uint256:
+    """@notice Has a trade priced and books it."""
+    self._check_perps()
+    calls._open(calls.ACTING, True)
+    price: uint256 = 0
+    is_safer: bool = False
+    if not is_forced:
+        operators._check_permission(MANDATES, actor, order.account, operators.MAY_TRADE)
+    price, is_safer = perpetuals._trade(order)
+    if not is_safer and not is_forced:
+        health._check_initial(order.account)
+    calls._close()
+    return price
+
+
+@external
+def settle(account: uint256, asset: uint256, most_wad: uint256, is_unasked: bool) -> int256:
+    """@notice Turns the result of a perpetual into cash."""
+    self._check_perps()
+    calls._open(calls.ACTING, False)
+    moved: int256 = perpetuals._settle(account, asset, most_wad, is_unasked)
+    calls._close()
+    return moved
+
+
+@external
+def set_market(asset: uint256, market_word: uint256):
+    """@notice Writes the funding of a market."""
+    self._check_perps()
+    calls._check_state(calls.IDLE)
+    ledger._markets[asset] = market_word
+    log IClearinghouse.MarketTouched(asset=asset, market_word=market_word)
 
 
 ################################################################
@@ -149,19 +206,19 @@ def set_operator(account: uint256, operator: address, permissions: uint256, expi
 
 
 @external
-def open_mandate(account: uint256) -> IClearinghouse.Snapshot:
+def open_mandate(account: uint256):
     """@notice Opens a mandate for an account and fixes its marks."""
     self._check_mandates()
     calls._open(calls.MANDATE, True)
     cash._accrue()
-    return self._latched_snapshot(account)
+    calls._latched_marks(asset_list._ids(ledger._lists[account]))
 
 
 @external
-def latch(account: uint256) -> IClearinghouse.Snapshot:
+def latch(account: uint256):
     """@notice Fixes the marks of a sibling before it is touched."""
     self._check_mandate()
-    return self._latched_snapshot(account)
+    calls._latched_marks(asset_list._ids(ledger._lists[account]))
 
 
 @external
@@ -213,6 +270,20 @@ def mandate_swap(
 
 
 @external
+def mandate_trade(order: IPerps.Order) -> uint256:
+    """@notice A trade inside a mandate."""
+    self._check_mandate()
+    return self._trade(order)
+
+
+@external
+def mandate_settle(account: uint256, asset: uint256):
+    """@notice Pays out a gain."""
+    self._check_mandate()
+    perpetuals._settle(account, asset, max_value(uint256), True)
+
+
+@external
 def mandate_pull(account: uint256, amount: uint256):
     """@notice Tops an account up from its owner's wallet."""
     self._check_mandate()
@@ -236,18 +307,17 @@ def close_mandate():
 @view
 def assess(account: uint256) -> (int256, uint256, int256, uint256):
     """@notice Equity and requirement at initial, then at maintenance."""
-    assets: DynArray[uint256, asset_list.MAX_ASSETS] = asset_list._ids(ledger._lists[account])
-    net_wad: int256 = cash._net_wad(ledger._account_words[account])
-    total: margin.Terms = health._assess(account, net_wad, assets, calls._marks(assets))
+    total: margin.Terms = health._assess_now(account)
     return total.equity_init, total.required_init, total.equity_maint, total.required_maint
 
 
 @external
 @view
-def snapshot(account: uint256) -> IClearinghouse.Snapshot:
-    """@notice The four integers with their legs; inside a mandate at its fixed marks."""
-    assets: DynArray[uint256, asset_list.MAX_ASSETS] = asset_list._ids(ledger._lists[account])
-    return health._snapshot(account, assets, calls._marks(assets))
+def picture_of(account: uint256) -> (int256, DynArray[uint256, 50], DynArray[uint256, 32]):
+    """@notice Cash, words and marks of an account; inside a mandate its fixed marks."""
+    listed: uint256 = ledger._lists[account]
+    marks: DynArray[uint256, 32] = calls._marks(asset_list._ids(listed))
+    return cash._net_wad(ledger._account_words[account]), self._words(account, listed), marks
 
 
 # The vaults and the oracle must learn that a call is under way while it is: a locked getter would only revert.
@@ -282,13 +352,23 @@ def position_word(account: uint256, asset: uint256) -> uint256:
 
 @external
 @view
-def words_of(account: uint256) -> DynArray[uint256, 18]:
-    """@notice Account word, asset list, then the position of each listed asset."""
-    listed: uint256 = ledger._lists[account]
-    words: DynArray[uint256, 18] = [ledger._account_words[account], listed]
-    for i: uint256 in range(asset_list._count(listed), bound=asset_list.MAX_ASSETS):
-        words.append(ledger._position(account, asset_list._at(listed, i)))
-    return words
+def words_of(account: uint256) -> DynArray[uint256, 50]:
+    """@notice Account word, asset list, positions, then cost and market of each perpetual."""
+    return self._words(account, ledger._lists[account])
+
+
+@external
+@view
+def cost_word(account: uint256, asset: uint256) -> uint256:
+    """@notice cost_wad | entry_wad."""
+    return ledger._costs[(account << 8) | asset]
+
+
+@external
+@view
+def market_word(asset: uint256) -> uint256:
+    """@notice funding_wad | rate_wad | touched_at."""
+    return ledger._markets[asset]
 
 
 @external
@@ -314,13 +394,6 @@ def supply_word(asset: uint256) -> uint256:
     return collaterals._supplies[asset]
 
 
-@external
-@view
-def permissions_of(account: uint256, operator: address) -> uint256:
-    """@notice What an operator may do now."""
-    return operators._permissions_of(account, operator)
-
-
 ################################################################
 #                         For listings                         #
 ################################################################
@@ -331,13 +404,6 @@ def set_asset(asset: uint256, asset_word: uint256, supply_cap_wad: uint256):
     """@notice Writes a listing."""
     self._check_listings()
     collaterals._set_asset(asset, asset_word, supply_cap_wad)
-
-
-@external
-def set_adapter(adapter: address, is_allowed: bool):
-    """@notice Allows or forbids a swap adapter."""
-    self._check_listings()
-    collaterals._set_adapter(adapter, is_allowed)
 
 
 ################################################################
@@ -358,6 +424,23 @@ def _act(action: IClearinghouse.Action):
     elif action.kind == TRANSFER:
         self._transfer(action.account, action.other, action.asset, action.amount)
         calls._defer_check(action.account)
+    elif action.kind == TRADE:
+        operators._check_permission(MANDATES, msg.sender, action.account, operators.MAY_TRADE)
+        ledger._require_amount(action.amount)
+        size_change: int256 = convert(action.amount, int256)
+        if action.asset_out & IS_SALE != 0:
+            size_change = -size_change
+        self._trade(
+            IPerps.Order(
+                account=action.account,
+                asset=action.asset,
+                size_change=size_change,
+                acceptable_price=action.min_out,
+                slippage_bps=max_value(uint256),
+                deadline=action.other,
+                reduce_only=action.asset_out & IS_REDUCTION != 0,
+            )
+        )
     else:
         self._require_kind(action.kind)
         amount_out: uint256 = 0
@@ -370,6 +453,17 @@ def _act(action: IClearinghouse.Action):
 
 
 @internal
+def _trade(order: IPerps.Order) -> uint256:
+    """@dev With its check deferred."""
+    price: uint256 = 0
+    is_safer: bool = False
+    price, is_safer = perpetuals._trade(order)
+    if not is_safer:
+        calls._defer_check(order.account)
+    return price
+
+
+@internal
 def _check_pending():
     """@dev The checks that were deferred, once for each account."""
     for account: uint256 in calls._pending:
@@ -379,9 +473,9 @@ def _check_pending():
 
 @internal
 def _deposit(account: uint256, asset: uint256, amount: uint256):
-    """@dev A stranger cannot fill someone's list: only cash and assets already there."""
-    if asset != collaterals.QUOTE_ASSET and ledger._position(account, asset) == 0:
-        operators._check_permission(account, operators.MAY_DEPOSIT)
+    """@dev A stranger cannot fill someone's list, nor unbalance a hedge: only cash and collateral already there."""
+    if asset != collaterals.QUOTE_ASSET and packing._collateral_wad(ledger._position(account, asset)) == 0:
+        operators._check_permission(MANDATES, msg.sender, account, operators.MAY_DEPOSIT)
     self._deposit_from(msg.sender, account, asset, amount)
 
 
@@ -403,12 +497,14 @@ def _deposit_from(payer: address, account: uint256, asset: uint256, amount: uint
 @internal
 def _withdraw(account: uint256, asset: uint256, amount: uint256, receiver: address):
     """@dev The margin check is the caller's, after this. Tokens never go to the zero address or to this ledger."""
-    operators._check_permission(account, operators.MAY_WITHDRAW)
+    operators._check_permission(MANDATES, msg.sender, account, operators.MAY_WITHDRAW)
     self._require_receiver(account, receiver)
     asset_word: uint256 = collaterals._word(asset)
     amount_wad: uint256 = ledger._to_wad(asset_word, amount)
     word: uint256 = 0
     if asset == collaterals.QUOTE_ASSET:
+        if account == ledger.HOUSE:
+            ledger._require_balance(cash._available_wad(account), amount_wad)
         word = cash._debit(account, amount, receiver)
     else:
         word = ledger._remove_collateral(account, asset, amount_wad)
@@ -434,7 +530,7 @@ def _repay(account: uint256, max_amount: uint256) -> uint256:
 
 @internal
 def _transfer(donor: uint256, receiver: uint256, asset: uint256, amount: uint256):
-    operators._check_permission(donor, operators.MAY_TRANSFER)
+    operators._check_permission(MANDATES, msg.sender, donor, operators.MAY_TRANSFER)
     self._require_siblings(donor, receiver)
     self._move(donor, receiver, asset, amount)
 
@@ -465,7 +561,7 @@ def _move(donor: uint256, receiver: uint256, asset: uint256, amount: uint256):
 def _swap(
     account: uint256, adapter: address, asset_in: uint256, asset_out: uint256, amount_in: uint256, min_out: uint256
 ) -> (uint256, bool):
-    operators._check_permission(account, operators.MAY_SWAP)
+    operators._check_permission(MANDATES, msg.sender, account, operators.MAY_SWAP)
     return swaps._swap(
         swaps.Order(
             account=account,
@@ -481,9 +577,18 @@ def _swap(
 
 
 @internal
-def _latched_snapshot(account: uint256) -> IClearinghouse.Snapshot:
-    assets: DynArray[uint256, asset_list.MAX_ASSETS] = asset_list._ids(ledger._lists[account])
-    return health._snapshot(account, assets, calls._latched_marks(assets))
+@view
+def _words(account: uint256, listed: uint256) -> DynArray[uint256, 50]:
+    words: DynArray[uint256, 50] = [ledger._account_words[account], listed]
+    count: uint256 = asset_list._count(listed)
+    for i: uint256 in range(count, bound=asset_list.MAX_ASSETS):
+        words.append(ledger._position(account, asset_list._at(listed, i)))
+    for i: uint256 in range(count, bound=asset_list.MAX_ASSETS):
+        if asset_list._carries_perpetual(listed, i):
+            asset: uint256 = asset_list._at(listed, i)
+            words.append(ledger._costs[(account << 8) | asset])
+            words.append(ledger._markets[asset])
+    return words
 
 
 ################################################################
@@ -496,6 +601,13 @@ def _latched_snapshot(account: uint256) -> IClearinghouse.Snapshot:
 def _check_mandates():
     if msg.sender != MANDATES:
         reasons._fail("clearinghouse: only mandates")
+
+
+@internal
+@view
+def _check_perps():
+    if msg.sender != perpetuals.PERPS:
+        reasons._fail("clearinghouse: only perps")
 
 
 @internal

@@ -8,12 +8,13 @@
 @author  Ballast contributors
 @notice  The governor's room: checks every listing and writes it to the clearing house.
 @dev     A room of its own so that the ledger carries no governance. Holds nothing; the clearing house accepts
-         listings from this contract alone.
+         listings, and the exchange adapters, from this contract alone.
 @custom:invariant I28 I40
 @custom:kill  Set every supply cap to zero and forbid the adapters: nothing new enters, exits go on.
 """
 
 from contracts.interfaces import IClearinghouse
+from contracts.interfaces import IExchange
 from contracts.interfaces import IListings
 from contracts.interfaces import IRiskOracle
 from contracts.modules import packing
@@ -39,21 +40,24 @@ MAX_SWAP_LIMIT_BPS: constant(uint256) = 500
 
 CLEARINGHOUSE: public(immutable(address))
 ORACLE: public(immutable(address))
+EXCHANGE: public(immutable(address))
 
 # token -> the id it is listed under; 0 if not listed
 _asset_of: HashMap[address, uint256]
 
 
 @deploy
-def __init__(clearinghouse: address, oracle: address):
+def __init__(clearinghouse: address, oracle: address, exchange: address):
     """
     @param clearinghouse  May be an address that is yet to be deployed to.
     @param oracle         Must know an asset before it is listed.
+    @param exchange       Where adapters are allowed; may be deployed later.
     """
     ownable.__init__()
     ownable_2step.__init__()
     CLEARINGHOUSE = clearinghouse
     ORACLE = oracle
+    EXCHANGE = exchange
 
 
 @external
@@ -84,7 +88,7 @@ def set_adapter(adapter: address, is_allowed: bool):
     """@notice Allows or forbids a swap adapter."""
     ownable._check_owner()
     self._require_contract(adapter)
-    extcall IClearinghouse(CLEARINGHOUSE).set_adapter(adapter, is_allowed)
+    extcall IExchange(EXCHANGE).set_adapter(adapter, is_allowed)
 
 
 @internal

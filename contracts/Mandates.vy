@@ -6,7 +6,8 @@
 @title   Mandates
 @license MIT
 @author  Ballast contributors
-@notice  Hooks, guards and budgets: opens a mandate for an account's hook, lets it act, and judges the result.
+@notice  Who may act for an account and how far: operators with their permissions, and hooks with guards and budgets.
+         Opens a mandate for an account's hook, lets it act, and judges the result.
 @dev     Holds no money. The clearing house accepts mandate calls from this contract alone and keeps every mark
          fixed from opening to closing, so what is compared was measured at one set of prices.
          Assumptions:
@@ -19,21 +20,25 @@
 from contracts.interfaces import IClearinghouse
 from contracts.interfaces import IMandateHook
 from contracts.interfaces import IMandates
+from contracts.interfaces import IPerps
 from contracts.modules import budgets
 from contracts.modules import fixed_point
 from contracts.modules import guards
 from contracts.modules import margin
+from contracts.modules import operators
 from contracts.modules import packing
+from contracts.modules import pictures
 from contracts.modules import reasons
 
 implements: IMandates
 
 initializes: budgets
+initializes: operators
 
 DELAY_S: constant(uint256) = 3_600
 # on_mandate(account, guard_word, picture), the picture as the struct it is.
 ON_MANDATE: constant(Bytes[4]) = method_id(
-    "on_mandate(uint256,uint256,(int256,uint256,int256,uint256,int256,(uint256,uint256,uint256,uint256)[]))"
+    "on_mandate(uint256,uint256,(int256,uint256,int256,uint256,int256,(uint256,uint256,int256,int256,uint256,uint256)[]))"
 )
 HOOK_GAS: constant(uint256) = 6_000_000
 MAX_DONORS: constant(uint256) = 8
@@ -53,6 +58,8 @@ struct Donor:
 CLEARINGHOUSE: public(immutable(address))
 # The quote token's unit in WAD.
 UNIT_WAD: immutable(uint256)
+# The account on the other side of every perpetual.
+HOUSE: immutable(uint256)
 
 # account -> the hook in force
 _hooks: HashMap[uint256, address]
@@ -77,13 +84,15 @@ _inflow_assets: transient(DynArray[uint256, 16])
 
 
 @deploy
-def __init__(clearinghouse: address, quote_unit_wad: uint256):
+def __init__(clearinghouse: address, quote_unit_wad: uint256, house_owner: address):
     """
     @param clearinghouse   May be an address that is yet to be deployed to.
     @param quote_unit_wad  WAD value of one unit of the quote token.
+    @param house_owner     Owner of the house account; may be deployed later.
     """
     CLEARINGHOUSE = clearinghouse
     UNIT_WAD = quote_unit_wad
+    HOUSE = packing._account(house_owner, 0)
 
 
 ################################################################
@@ -129,6 +138,12 @@ def arm_budget(budget: IMandates.Budget):
     budgets._arm(msg.sender, budget)
 
 
+@external
+def set_operator(account: uint256, operator: address, permissions: uint256, expires_at: uint256):
+    """@notice Appoints or dismisses an operator of one account."""
+    operators._set_operator(account, operator, permissions, expires_at)
+
+
 ################################################################
 #                         For keepers                          #
 ################################################################
@@ -143,7 +158,8 @@ def rebalance(account: uint256):
     hook: address = self._hooks[account]
     self._require_hook(hook)
     guard_word: uint256 = self._guards[account]
-    before: IClearinghouse.Snapshot = extcall IClearinghouse(CLEARINGHOUSE).open_mandate(account)
+    extcall IClearinghouse(CLEARINGHOUSE).open_mandate(account)
+    before: IMandates.Snapshot = self._snapshot(account)
     self._account = account
     self._hook = hook
     self._guard = guard_word
@@ -152,7 +168,7 @@ def rebalance(account: uint256):
     self._call_hook(hook, account, guard_word, before)
     self._hook = empty(address)
 
-    after: IClearinghouse.Snapshot = staticcall IClearinghouse(CLEARINGHOUSE).snapshot(account)
+    after: IMandates.Snapshot = self._snapshot(account)
     self._require_no_weaker(
         before.equity_init - convert(before.required_init, int256),
         before.equity_maint - convert(before.required_maint, int256),
@@ -215,6 +231,35 @@ def swap(adapter: address, asset_in: uint256, asset_out: uint256, amount_in: uin
 
 
 @external
+def trade(asset: uint256, size_change: int256) -> uint256:
+    """@notice Trades within the guard's slippage, fee included."""
+    self._check_hook()
+    self._has_traded = True
+    acceptable_price: uint256 = 0
+    if size_change > 0:
+        acceptable_price = max_value(uint256)
+    return extcall IClearinghouse(CLEARINGHOUSE).mandate_trade(
+        IPerps.Order(
+            account=self._account,
+            asset=asset,
+            size_change=size_change,
+            acceptable_price=acceptable_price,
+            slippage_bps=guards._slippage_bps(self._guard),
+            deadline=block.timestamp,
+            reduce_only=False,
+        )
+    )
+
+
+@external
+def settle(asset: uint256):
+    """@notice Pays out a gain of the mandated account."""
+    self._check_hook()
+    self._cash_steps += 1
+    extcall IClearinghouse(CLEARINGHOUSE).mandate_settle(self._account, asset)
+
+
+@external
 def pull(amount: uint256):
     """@notice Tops up from the wallet: never more than the shortfall, rounded up to a token unit."""
     self._check_hook()
@@ -230,6 +275,20 @@ def pull(amount: uint256):
 ################################################################
 #                            Views                             #
 ################################################################
+
+
+@external
+@view
+def snapshot(account: uint256) -> IMandates.Snapshot:
+    """@notice The four integers of an account with their legs."""
+    return self._snapshot(account)
+
+
+@external
+@view
+def permissions_of(account: uint256, operator: address) -> uint256:
+    """@notice What an operator may do now."""
+    return operators._permissions_of(account, operator)
 
 
 @external
@@ -292,10 +351,10 @@ def wallet_left(account: uint256) -> uint256:
 
 @internal
 @view
-def _judge_account(before: IClearinghouse.Snapshot, after: IClearinghouse.Snapshot, guard_word: uint256):
+def _judge_account(before: IMandates.Snapshot, after: IMandates.Snapshot, guard_word: uint256):
     """@dev Test 2 for the mandated account: shortfall, exposures, overshoot."""
     self._require_shortfall(self._shortfall_up(after, guard_word), self._shortfall)
-    for leg: IClearinghouse.Leg in after.legs:
+    for leg: IMandates.Leg in after.legs:
         self._require_no_growth(before, leg)
     if self._has_traded:
         most_bps: uint256 = guards._target_bps(guard_word) + guards._band_bps(guard_word)
@@ -306,7 +365,7 @@ def _judge_account(before: IClearinghouse.Snapshot, after: IClearinghouse.Snapsh
 @internal
 def _judge_donor(donor: Donor) -> int256:
     """@dev Both tests for a donor; returns the equity it gave."""
-    after: IClearinghouse.Snapshot = staticcall IClearinghouse(CLEARINGHOUSE).snapshot(donor.account)
+    after: IMandates.Snapshot = self._snapshot(donor.account)
     self._require_no_weaker(donor.excess_init, donor.excess_maint, after)
     floor_bps: uint256 = guards._floor_bps(self._guards[donor.account])
     least: uint256 = fixed_point._mul_div_up(after.required_init, floor_bps, fixed_point.BPS)
@@ -320,7 +379,7 @@ def _judge_donor(donor: Donor) -> int256:
 
 
 @internal
-def _call_hook(hook: address, account: uint256, guard_word: uint256, before: IClearinghouse.Snapshot):
+def _call_hook(hook: address, account: uint256, guard_word: uint256, before: IMandates.Snapshot):
     """
     @dev A bounded call with a bounded answer; a revert comes back with the hook's own reason. The hook gets all of its
          gas or is not called, so that a caller cannot starve it half-way.
@@ -341,12 +400,19 @@ def _call_hook(hook: address, account: uint256, guard_word: uint256, before: ICl
 
 
 @internal
+@view
+def _snapshot(account: uint256) -> IMandates.Snapshot:
+    return pictures._snapshot(CLEARINGHOUSE, HOUSE, account)
+
+
+@internal
 def _remember(account: uint256):
     """@dev The donor as it was before its first move, at marks that stay."""
     for known: Donor in self._donors:
         if known.account == account:
             return
-    before: IClearinghouse.Snapshot = extcall IClearinghouse(CLEARINGHOUSE).latch(account)
+    extcall IClearinghouse(CLEARINGHOUSE).latch(account)
+    before: IMandates.Snapshot = self._snapshot(account)
     self._require_few_donors(len(self._donors))
     self._donors.append(
         Donor(
@@ -385,7 +451,7 @@ def _put_guard(account: uint256, hook: address, guard_word: uint256):
 
 @internal
 @pure
-def _shortfall_up(picture: IClearinghouse.Snapshot, guard_word: uint256) -> uint256:
+def _shortfall_up(picture: IMandates.Snapshot, guard_word: uint256) -> uint256:
     """@dev S = max(0, t R_init - E_init), the wanted equity rounded up."""
     wanted: uint256 = fixed_point._mul_div_up(
         picture.required_init, guards._target_bps(guard_word), fixed_point.BPS
@@ -501,7 +567,7 @@ def _require_reason(length: uint256):
 
 @internal
 @pure
-def _require_no_weaker(excess_init: int256, excess_maint: int256, after: IClearinghouse.Snapshot):
+def _require_no_weaker(excess_init: int256, excess_maint: int256, after: IMandates.Snapshot):
     """@dev Test 1: at initial margin afterwards, or neither excess fell."""
     after_init: int256 = after.equity_init - convert(after.required_init, int256)
     after_maint: int256 = after.equity_maint - convert(after.required_maint, int256)
@@ -511,13 +577,13 @@ def _require_no_weaker(excess_init: int256, excess_maint: int256, after: ICleari
 
 @internal
 @view
-def _require_no_growth(before: IClearinghouse.Snapshot, leg: IClearinghouse.Leg):
+def _require_no_growth(before: IMandates.Snapshot, leg: IMandates.Leg):
     """
     @dev |D'| <= |D| + inflow with the same sign or zero, and R' <= R + inflow p (r + l) plus a wei of rounding.
          What was not there before had no exposure; what did not move did not grow, for marks stay.
     """
     position_before: uint256 = 0
-    for old: IClearinghouse.Leg in before.legs:
+    for old: IMandates.Leg in before.legs:
         if old.asset == leg.asset:
             position_before = old.position
             break

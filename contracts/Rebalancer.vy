@@ -128,15 +128,15 @@ def clear_policy(account: uint256):
 
 
 @external
-def on_mandate(account: uint256, guard_word: uint256, picture: IClearinghouse.Snapshot):
+def on_mandate(account: uint256, guard_word: uint256, picture: IMandates.Snapshot):
     """@notice Plans and executes; each reason not to act is its own revert."""
     self._check_mandates()
     taken: uint256 = 0
     refused: Refused = empty(Refused)
-    now: IClearinghouse.Snapshot = picture
+    now: IMandates.Snapshot = picture
     for attempt: uint256 in range(MAX_PLANS):
         if attempt != 0:
-            now = staticcall IClearinghouse(CLEARINGHOUSE).snapshot(account)
+            now = staticcall IMandates(MANDATES).snapshot(account)
         plan: IRebalancer.Plan = self._plan(account, guard_word, now, refused)
         if attempt == 0:
             self._require_ready(plan.code)
@@ -152,7 +152,7 @@ def on_mandate(account: uint256, guard_word: uint256, picture: IClearinghouse.Sn
     word: uint256 = self._policies[account]
     is_settled: bool = refused.assets | refused.donors == 0
     if not is_settled:
-        now = staticcall IClearinghouse(CLEARINGHOUSE).snapshot(account)
+        now = staticcall IMandates(MANDATES).snapshot(account)
         shortfall: uint256 = self._shortfall_up(now, guards._target_bps(guard_word))
         is_settled = self._readiness(word, now, shortfall) == ABOVE_TRIGGER
     # The cooldown starts once what was wanted was done, so that nobody can start it with a crumb.
@@ -170,7 +170,7 @@ def on_mandate(account: uint256, guard_word: uint256, picture: IClearinghouse.Sn
 def plan(account: uint256) -> IRebalancer.Plan:
     """@notice The plan under the guard in force."""
     guard_word: uint256 = staticcall IMandates(MANDATES).guard_word(account)
-    picture: IClearinghouse.Snapshot = staticcall IClearinghouse(CLEARINGHOUSE).snapshot(account)
+    picture: IMandates.Snapshot = staticcall IMandates(MANDATES).snapshot(account)
     return self._plan(account, guard_word, picture, empty(Refused))
 
 
@@ -260,7 +260,7 @@ def _take(adapter: address, step: IRebalancer.Step, amount: uint256) -> bool:
 @internal
 @view
 def _plan(
-    account: uint256, guard_word: uint256, picture: IClearinghouse.Snapshot, refused: Refused
+    account: uint256, guard_word: uint256, picture: IMandates.Snapshot, refused: Refused
 ) -> IRebalancer.Plan:
     """
     @dev Cheapest first: cash of siblings, the wallet, collateral of siblings, surplus over quotas, sales. A plan that
@@ -334,13 +334,13 @@ def _plan(
 
 @internal
 @view
-def _readiness(word: uint256, picture: IClearinghouse.Snapshot, shortfall: uint256) -> uint256:
+def _readiness(word: uint256, picture: IMandates.Snapshot, shortfall: uint256) -> uint256:
     """
     @dev Below initial margin neither the cooldown nor the minimum holds a rebalance back, except in one block. An
          account that owes nothing cannot be liquidated, and less than a unit of the quote token cannot be cured.
     """
     is_exposed: bool = picture.cash < 0
-    for leg: IClearinghouse.Leg in picture.legs:
+    for leg: IMandates.Leg in picture.legs:
         is_exposed = is_exposed or packing._size_wad(leg.position) != 0
     trigger: uint256 = fixed_point._mul_div_up(
         picture.required_init, policies._trigger_bps(word), fixed_point.BPS
@@ -372,7 +372,7 @@ def _cash_of_donor(donor: uint256, account: uint256, needed: uint256) -> uint256
         staticcall IClearinghouse(CLEARINGHOUSE).account_word(donor)
     ) < UNIT_WAD:
         return 0
-    other: IClearinghouse.Snapshot = staticcall IClearinghouse(CLEARINGHOUSE).snapshot(donor)
+    other: IMandates.Snapshot = staticcall IMandates(MANDATES).snapshot(donor)
     slack: uint256 = self._slack_down(other, floor_bps)
     return self._cash_units(needed, min(convert(max(other.cash, 0), uint256), slack))
 
@@ -396,7 +396,7 @@ def _collateral_step(
     donor: uint256,
     account: uint256,
     plan: IRebalancer.Plan,
-    picture: IClearinghouse.Snapshot,
+    picture: IMandates.Snapshot,
     target_bps: uint256,
 ) -> (IRebalancer.Step, uint256):
     """
@@ -408,7 +408,7 @@ def _collateral_step(
     floor_bps: uint256 = guards._floor_bps(staticcall IMandates(MANDATES).guard_word(donor))
     if floor_bps == 0 or donor == account:
         return best, 0
-    other: IClearinghouse.Snapshot = staticcall IClearinghouse(CLEARINGHOUSE).snapshot(donor)
+    other: IMandates.Snapshot = staticcall IMandates(MANDATES).snapshot(donor)
     if not self._is_sound(other):
         return best, 0
     slack: uint256 = self._slack_down(other, floor_bps)
@@ -418,13 +418,13 @@ def _collateral_step(
             moves += 1
         if step.source == donor:
             slack -= min(slack, self._slack_used_up(step, other, floor_bps))
-    for leg: IClearinghouse.Leg in other.legs:
+    for leg: IMandates.Leg in other.legs:
         cure_e10: int256 = sizing._cure_of_inflow_e10(target_bps, packing._rate_init_e6(leg.risk_word))
         if cure_e10 <= 0 or packing._flags(leg.price_word) & packing.IS_STALE != 0:
             continue
         held: uint256 = 0
         is_listed: bool = len(picture.legs) + moves < asset_list.MAX_ASSETS
-        for own: IClearinghouse.Leg in picture.legs:
+        for own: IMandates.Leg in picture.legs:
             if own.asset == leg.asset:
                 held = packing._collateral_wad(own.position)
                 is_listed = True
@@ -462,14 +462,14 @@ def _collateral_step(
 
 @internal
 @pure
-def _is_sound(other: IClearinghouse.Snapshot) -> bool:
+def _is_sound(other: IMandates.Snapshot) -> bool:
     """
     @dev A donor that owes can give collateral only while all its marks may back an increase, and no price rose in this
          very block: the ledger counts the lower one before.
     """
     if other.cash >= 0:
         return True
-    for leg: IClearinghouse.Leg in other.legs:
+    for leg: IMandates.Leg in other.legs:
         has_risen: bool = packing._newest_wad(leg.price_word) > packing._previous_wad(leg.price_word)
         if has_risen or packing._flags(leg.price_word) & packing.NO_INCREASE != 0:
             return False
@@ -478,9 +478,9 @@ def _is_sound(other: IClearinghouse.Snapshot) -> bool:
 
 @internal
 @pure
-def _slack_used_up(step: IRebalancer.Step, other: IClearinghouse.Snapshot, floor_bps: uint256) -> uint256:
+def _slack_used_up(step: IRebalancer.Step, other: IMandates.Snapshot, floor_bps: uint256) -> uint256:
     """@dev What an earlier step takes of its donor's slack: cash in full, collateral less the requirement it frees."""
-    for leg: IClearinghouse.Leg in other.legs:
+    for leg: IMandates.Leg in other.legs:
         if step.kind == MOVE_COLLATERAL and leg.asset == step.asset:
             return sizing._slack_of_outflow_up(step.value, floor_bps, packing._rate_init_e6(leg.risk_word))
     return step.value
@@ -502,7 +502,7 @@ def _cash_step(kind: uint256, source: uint256, units: uint256) -> IRebalancer.St
 @internal
 @view
 def _best_sale(
-    sales: uint256, refused: uint256, used: uint256, picture: IClearinghouse.Snapshot, target_bps: uint256
+    sales: uint256, refused: uint256, used: uint256, picture: IMandates.Snapshot, target_bps: uint256
 ) -> Sale:
     """
     @dev The unused sale with the lowest price of health, s / (t rho - s). An asset above its quota is two sales, and
@@ -515,7 +515,7 @@ def _best_sale(
             break
         if refused & (1 << sale.asset) != 0:
             continue
-        for leg: IClearinghouse.Leg in picture.legs:
+        for leg: IMandates.Leg in picture.legs:
             if leg.asset != sale.asset:
                 continue
             if packing._flags(leg.price_word) & packing.NO_SWAP != 0:
@@ -596,7 +596,7 @@ def _cash_units(needed: uint256, available: uint256) -> uint256:
 
 @internal
 @pure
-def _shortfall_up(picture: IClearinghouse.Snapshot, target_bps: uint256) -> uint256:
+def _shortfall_up(picture: IMandates.Snapshot, target_bps: uint256) -> uint256:
     """@dev S = max(0, t R_init - E_init), the wanted equity rounded up."""
     wanted: uint256 = fixed_point._mul_div_up(picture.required_init, target_bps, fixed_point.BPS)
     return convert(max(convert(wanted, int256) - picture.equity_init, 0), uint256)
@@ -604,7 +604,7 @@ def _shortfall_up(picture: IClearinghouse.Snapshot, target_bps: uint256) -> uint
 
 @internal
 @pure
-def _slack_down(other: IClearinghouse.Snapshot, floor_bps: uint256) -> uint256:
+def _slack_down(other: IMandates.Snapshot, floor_bps: uint256) -> uint256:
     """@dev What a donor can give above its floor."""
     kept: uint256 = fixed_point._mul_div_up(other.required_init, floor_bps, fixed_point.BPS)
     return convert(max(other.equity_init - convert(kept, int256), 0), uint256)

@@ -8,12 +8,13 @@
 At initial margin G counts min(b, quota) and D is the value nearest zero between min(b, quota) + q
 and b + q. Values round down, requirements up, and both once per asset. Amounts are WAD of the quote
 token or of the asset, rates are millionths (`_e6`), funding is cumulative quote per unit in WAD.
+The house, the account on the other side of every trade, has directional rates of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ballast.model.oracle import IS_STALE, NO_INCREASE, NO_SWAP, Price, Risk
 
@@ -22,12 +23,23 @@ BPS = 10**4
 RATE = 10**6
 GWEI = 10**9
 
+# Directional rates of the house: fully funded where it is long, else at least these.
+HOUSE_LONG_E6 = RATE
+HOUSE_SHORT_INIT_E6 = RATE // 2
+HOUSE_SHORT_MAINT_E6 = RATE // 4
+
 MARGIN_SHORT = "margin: initial margin short"
 PRICE_NOT_USABLE = "margin: price not usable"
 
 
+def signed(word: int, bits: int) -> int:
+    """The two's complement of the lowest `bits` of a word."""
+    low = word & (2**bits - 1)
+    return low - (low >> (bits - 1) << bits)
+
+
 def div_up(numerator: int, denominator: int) -> int:
-    """Quotient of a non-negative and a positive integer, rounded up."""
+    """Quotient by a positive integer, rounded up."""
     return -(-numerator // denominator)
 
 
@@ -39,22 +51,36 @@ def nearest_zero(one_end: int, other_end: int) -> int:
 
 @dataclass(frozen=True)
 class Position:
-    """What an account holds of one asset: collateral, and a perpetual with its cost."""
+    """What an account holds of one asset: collateral, and a perpetual with its cost.
+
+    `entry_wad` is the value at which the present size was opened, fees included, funding not.
+    """
 
     collateral_wad: int = 0
     size_wad: int = 0
     cost_wad: int = 0
+    entry_wad: int = 0
 
     @classmethod
-    def from_word(cls, word: int) -> Position:
-        """Unpack a position word; the cost lies elsewhere."""
-        size_wad = word >> 128
-        return cls(word & (2**128 - 1), size_wad - (size_wad >> 127 << 128))
+    def from_word(cls, word: int, cost_word: int = 0) -> Position:
+        """Unpack a position word, and the cost word that lies elsewhere."""
+        costs = signed(cost_word, 128), signed(cost_word >> 128, 128)
+        return cls(word & (2**128 - 1), signed(word >> 128, 128), *costs)
 
     @property
     def word(self) -> int:
         """The packed position word."""
         return self.collateral_wad | (self.size_wad % 2**128) << 128
+
+    @property
+    def cost_word(self) -> int:
+        """The packed cost word."""
+        return self.cost_wad % 2**128 | (self.entry_wad % 2**128) << 128
+
+    @property
+    def has_perpetual(self) -> bool:
+        """Whether there is a perpetual, or an unpaid rest of a closed one."""
+        return self.size_wad != 0 or self.cost_wad != 0
 
     @property
     def delta_wad(self) -> int:
@@ -71,14 +97,28 @@ class Mark:
     funding_wad: int = 0
 
     @classmethod
-    def from_words(cls, price_word: int, risk_word: int) -> Mark:
-        """Unpack the two words that the oracle hands out."""
-        return cls(Price.from_word(price_word), Risk.from_word(risk_word))
+    def from_words(cls, price_word: int, risk_word: int, funding_wad: int = 0) -> Mark:
+        """Unpack the two words that the oracle hands out; funding is the market's."""
+        return cls(Price.from_word(price_word), Risk.from_word(risk_word), funding_wad)
+
+    def for_house(self, delta_wad: int) -> Mark:
+        """The mark at the house's own directional rates, for its net exposure."""
+        risk = self.risk
+        r_init_e6 = r_maint_e6 = HOUSE_LONG_E6
+        if delta_wad < 0:
+            r_init_e6 = max(risk.r_init_e6, HOUSE_SHORT_INIT_E6)
+            r_maint_e6 = max(risk.r_maint_e6, HOUSE_SHORT_MAINT_E6)
+        return replace(self, risk=replace(risk, r_init_e6=r_init_e6, r_maint_e6=r_maint_e6))
 
     @property
     def price_wad(self) -> int:
         """Newest price, or the last good one."""
         return self.price.newest_wad
+
+    @property
+    def made_at(self) -> int:
+        """When the newest sound round was made, 0 without one."""
+        return self.price.made_at
 
     @property
     def quota_wad(self) -> int:
@@ -151,13 +191,19 @@ class Leg:
         object.__setattr__(self, "terms", terms_of(self.position, self.mark))
 
 
+def result_wad(position: Position, mark: Mark, price_wad: int | None = None) -> int:
+    """u, the unsettled result of a perpetual at its mark, or at another price."""
+    price = mark.price_wad if price_wad is None else price_wad
+    return position.size_wad * (price - mark.funding_wad) // WAD - position.cost_wad
+
+
 def terms_of(position: Position, mark: Mark, price_wad: int | None = None) -> Terms:
     """What one position contributes at its mark, or at another price."""
     price = mark.price_wad if price_wad is None else price_wad
     risk = mark.risk
     collateral, size = position.collateral_wad, position.size_wad
     counted = min(collateral, mark.quota_wad)
-    result = size * (price - mark.funding_wad) // WAD - position.cost_wad
+    result = result_wad(position, mark, price)
 
     def required_up(r_e6: int, delta: int, l_e6: int, gross: int) -> int:
         return div_up(price * (r_e6 * abs(delta) + l_e6 * gross), WAD * RATE)
@@ -190,7 +236,7 @@ def increase_refusal(cash_wad: int, legs: Iterable[Leg], has_debt: bool) -> str:
     be covered and no price matters.
     """
     known = list(legs)
-    if not has_debt and not any(leg.position.size_wad for leg in known):
+    if not has_debt and not any(leg.position.has_perpetual for leg in known):
         return ""
     excess = cash_wad
     is_weakened = False

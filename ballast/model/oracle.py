@@ -552,21 +552,27 @@ class Risk:
 
 @dataclass(frozen=True)
 class Price:
-    """The decoded price word: quote tokens per unit in WAD, and what it must not be used for."""
+    """The decoded price word: quote tokens per unit in WAD, what it must not be used for, its time.
+
+    `made_at` is when the asset's newest sound round was made, 0 without one.
+    """
 
     newest_wad: int
     previous_wad: int
     flags: int = 0
+    made_at: int = 0
 
     @classmethod
     def from_word(cls, word: int) -> Price:
         """Unpack a price word of `marks`."""
-        return cls(word & (2**96 - 1), (word >> 96) & (2**96 - 1), word >> 192)
+        mask = 2**96 - 1
+        return cls(word & mask, (word >> 96) & mask, (word >> 192) & 255, word >> 200)
 
     @property
     def word(self) -> int:
         """The packed price word."""
-        return self.newest_wad | (self.previous_wad << 96) | (self.flags << 192)
+        prices = self.newest_wad | (self.previous_wad << 96)
+        return prices | (self.flags << 192) | (self.made_at << 200)
 
 
 # ---- the oracle
@@ -728,7 +734,7 @@ class OracleModel:
             return Price(entry.last_price_wad, entry.last_price_wad, STALE_FLAGS)
         price_wad = newest.price_wad * WAD // quote_wad
         if not entry.feed.is_live(newest, now):
-            return Price(price_wad, price_wad, STALE_FLAGS)
+            return Price(price_wad, price_wad, STALE_FLAGS, newest.updated_at)
         if newest.updated_at > entry.risk.poked_at + MAX_POKE_LAG_S:
             flags |= NO_INCREASE
         previous_wad = newest.price_wad
@@ -738,4 +744,5 @@ class OracleModel:
                 flags |= NO_INCREASE
             else:
                 previous_wad = before_wad
-        return Price(price_wad, previous_wad * WAD // quote_before_wad, flags)
+        previous_wad = previous_wad * WAD // quote_before_wad
+        return Price(price_wad, previous_wad, flags, newest.updated_at)

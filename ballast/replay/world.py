@@ -128,7 +128,7 @@ def build_world(node: Anvil, start_s: int, opening: Mapping[str, int]) -> World:
     )
     adapter = chain.deploy(
         "UniswapV3Adapter",
-        system.clearinghouse,
+        system.exchange,
         venue.router.address,
         governor,
         sender=governor,

@@ -47,7 +47,7 @@ exports: (
 )
 
 
-CLEARINGHOUSE: public(immutable(address))
+EXCHANGE: public(immutable(address))
 ROUTER: public(immutable(address))
 
 # Fee tier in parts per million by lower and higher token address; zero means that the pair is not listed.
@@ -55,17 +55,17 @@ _fee_tiers: HashMap[address, HashMap[address, uint24]]
 
 
 @deploy
-def __init__(clearinghouse: address, router: address, governor: address):
+def __init__(exchange: address, router: address, governor: address):
     """
     @notice An adapter without any pair; the governor lists pairs with `set_fee_tier`.
     """
-    self._require_address(clearinghouse)
+    self._require_address(exchange)
     self._require_address(router)
     self._require_address(governor)
     ownable.__init__()
     ownable_2step.__init__()
     ownable_2step._transfer_ownership(governor)
-    CLEARINGHOUSE = clearinghouse
+    EXCHANGE = exchange
     ROUTER = router
 
 
@@ -80,7 +80,7 @@ def swap(token_in: address, token_out: address, amount_in: uint256, min_out: uin
     @dev    Approves the exact input, so that a router that took less shows as an approval left over, and one that
             took nothing of its own shows as a balance left over.
     """
-    self._check_clearinghouse()
+    self._check_exchange()
     fee: uint24 = self._listed_fee(token_in, token_out)
 
     balance_before: uint256 = staticcall IERC20(token_in).balanceOf(self)
@@ -176,8 +176,8 @@ def _fee_of(token_a: address, token_b: address) -> uint24:
 
 @internal
 @view
-def _check_clearinghouse():
-    assert msg.sender == CLEARINGHOUSE, "adapter: only clearinghouse"
+def _check_exchange():
+    assert msg.sender == EXCHANGE, "adapter: only exchange"
 
 
 @internal

@@ -4,10 +4,11 @@
 @title   Asset list
 @license MIT
 @author  Ballast contributors
-@notice  The assets of an account in one word: sixteen ids of eight bits, how many are used, and how many of
-         those carry a perpetual.
-@dev     ids u8 x 16, lowest first, dense | count u8 at bit 128 | perpetuals u8 at bit 136. Cheaper to walk
-         than a bitmap when sparse. A full list refuses a new asset and never stands in the way of an exit.
+@notice  The assets of an account in one word: sixteen ids of eight bits, how many are used, and which of them
+         carry a perpetual.
+@dev     ids u8 x 16, lowest first, dense | count u8 at bit 128 | perpetuals u16 at bit 136, a bit for each place whose
+         asset has a perpetual or an unpaid result of one: only there is a cost to read. Cheaper to walk than a
+         bitmap when sparse. A full list refuses a new asset and never stands in the way of an exit.
 """
 
 MAX_ASSETS: constant(uint256) = 16
@@ -26,6 +27,22 @@ def _count(listed: uint256) -> uint256:
 @pure
 def _has_perpetual(listed: uint256) -> bool:
     return (listed >> PERPETUALS_SHIFT) != 0
+
+
+@internal
+@pure
+def _carries_perpetual(listed: uint256, index: uint256) -> bool:
+    return (listed >> (PERPETUALS_SHIFT + index)) & 1 != 0
+
+
+@internal
+@pure
+def _marked(listed: uint256, index: uint256, carries_perpetual: bool) -> uint256:
+    """@dev The list with the perpetual's bit of a place set or cleared."""
+    bit: uint256 = 1 << (PERPETUALS_SHIFT + index)
+    if carries_perpetual:
+        return listed | bit
+    return listed & ~bit
 
 
 @internal
@@ -67,11 +84,18 @@ def _with(listed: uint256, asset: uint256) -> uint256:
 @internal
 @pure
 def _without(listed: uint256, index: uint256) -> uint256:
-    """@dev The last id moves into the freed slot; `index` is below the count."""
+    """@dev The last asset moves into the freed place; `index` is below the count."""
     last: uint256 = self._count(listed) - 1
-    moved: uint256 = self._at(listed, last)
-    freed: uint256 = self._at(listed, index)
-    shorter: uint256 = listed - (freed << (8 * index)) - (1 << COUNT_SHIFT)
-    if index == last:
-        return shorter
-    return shorter - (moved << (8 * last)) + (moved << (8 * index))
+    shorter: uint256 = listed - self._entry(listed, last, last) - (1 << COUNT_SHIFT)
+    if index != last:
+        shorter = shorter - self._entry(listed, index, index) + self._entry(listed, last, index)
+    return shorter
+
+
+@internal
+@pure
+def _entry(listed: uint256, index: uint256, place: uint256) -> uint256:
+    """@dev Id and perpetual's bit of the asset at `index`, shifted to `place`."""
+    return (((listed >> (8 * index)) & 255) << (8 * place)) | (
+        ((listed >> (PERPETUALS_SHIFT + index)) & 1) << (PERPETUALS_SHIFT + place)
+    )

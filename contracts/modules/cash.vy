@@ -92,34 +92,55 @@ def _repay_from(account: uint256, payer: address, max_amount: uint256) -> uint25
 @internal
 def _credit(account: uint256, amount: uint256) -> uint256:
     """@dev `amount` token units that already lie here become the account's: its debt first."""
-    paid: uint256 = min(amount, self._debt(account))
+    return self._credit_wad(account, amount * packing._unit_wad(collaterals.QUOTE_WORD))
+
+
+@internal
+def _credit_wad(account: uint256, amount_wad: uint256) -> uint256:
+    """@dev The same for what another account paid, to the wei; a debt is paid in whole token units."""
+    word: uint256 = ledger._account_words[account]
+    unit: uint256 = packing._unit_wad(collaterals.QUOTE_WORD)
+    cash: uint256 = packing._cash_wad(word) + amount_wad
+    ledger._require_amount(cash)
+    paid: uint256 = min(cash // unit, self._debt(account))
     if paid != 0:
         safe_token._push(IERC20(packing._token(collaterals.QUOTE_WORD)), VAULT, paid)
-        self._burn_debt(account, paid)
-    word: uint256 = ledger._account_words[account]
-    if amount > paid:
-        word = self._with_cash(word, amount - paid)
-        ledger._account_words[account] = word
+        word = self._burn_debt(account, paid)
+    word = packing._cash_word(cash - paid * unit, packing._debt_shares(word))
+    ledger._account_words[account] = word
     return word
+
+
+@internal
+@view
+def _lendable_wad() -> uint256:
+    """@dev What the vault would lend now."""
+    return staticcall ILendingVault(VAULT).max_loan() * packing._unit_wad(collaterals.QUOTE_WORD)
 
 
 @internal
 def _debit(account: uint256, amount: uint256, receiver: address) -> uint256:
     """@dev `amount` token units leave the account for `receiver`: cash first, the rest borrowed."""
+    unit: uint256 = packing._unit_wad(collaterals.QUOTE_WORD)
+    return self._debit_wad(account, amount * unit, receiver)
+
+
+@internal
+def _debit_wad(account: uint256, amount_wad: uint256, receiver: address) -> uint256:
+    """@dev To another account (`receiver` is this ledger) to the wei; what is borrowed comes in whole token units."""
     word: uint256 = ledger._account_words[account]
     unit: uint256 = packing._unit_wad(collaterals.QUOTE_WORD)
     cash: uint256 = packing._cash_wad(word)
     shares: uint256 = packing._debt_shares(word)
-    from_cash: uint256 = min(amount, cash // unit)
-    if from_cash != 0:
-        word = packing._cash_word(cash - from_cash * unit, shares)
-        ledger._account_words[account] = word
-        if receiver != self:
-            safe_token._push(IERC20(packing._token(collaterals.QUOTE_WORD)), receiver, from_cash)
-    if amount > from_cash:
-        minted: uint256 = extcall ILendingVault(VAULT).lend(amount - from_cash, receiver)
-        word = packing._cash_word(packing._cash_wad(word), shares + minted)
-        ledger._account_words[account] = word
+    borrowed: uint256 = 0
+    if amount_wad > cash:
+        borrowed = fixed_point._div_up(amount_wad - cash, unit)
+        shares += extcall ILendingVault(VAULT).lend(borrowed, receiver)
+    word = packing._cash_word(cash + borrowed * unit - amount_wad, shares)
+    ledger._account_words[account] = word
+    from_cash: uint256 = amount_wad // unit - borrowed
+    if receiver != self and from_cash != 0:
+        safe_token._push(IERC20(packing._token(collaterals.QUOTE_WORD)), receiver, from_cash)
     return word
 
 
@@ -132,11 +153,3 @@ def _burn_debt(account: uint256, paid: uint256) -> uint256:
     after: uint256 = packing._cash_word(packing._cash_wad(word), shares - burnt)
     ledger._account_words[account] = after
     return after
-
-
-@internal
-@view
-def _with_cash(word: uint256, amount: uint256) -> uint256:
-    cash: uint256 = packing._cash_wad(word) + amount * packing._unit_wad(collaterals.QUOTE_WORD)
-    ledger._require_amount(cash)
-    return packing._cash_word(cash, packing._debt_shares(word))

@@ -4,7 +4,7 @@
 @title   Collaterals
 @license MIT
 @author  Ballast contributors
-@notice  What may be held, how much of it in all, and through which adapters it may be swapped.
+@notice  What may be held, and how much of it in all.
 @dev     Written by the listings contract alone, which checks what it writes.
 @custom:invariant I28
 """
@@ -22,7 +22,6 @@ QUOTE_WORD: immutable(uint256)
 _words: HashMap[uint256, uint256]
 # total_wad | supply_cap_wad of each collateral.
 _supplies: HashMap[uint256, uint256]
-_is_adapter: HashMap[address, bool]
 
 
 @deploy
@@ -36,12 +35,6 @@ def _set_asset(asset: uint256, asset_word: uint256, supply_cap_wad: uint256):
     self._words[asset] = asset_word
     self._supplies[asset] = packing._supply_word(packing._total_wad(self._supplies[asset]), supply_cap_wad)
     log IClearinghouse.AssetChanged(asset=asset, asset_word=asset_word, supply_cap_wad=supply_cap_wad)
-
-
-@internal
-def _set_adapter(adapter: address, is_allowed: bool):
-    self._is_adapter[adapter] = is_allowed
-    log IClearinghouse.AdapterChanged(adapter=adapter, is_allowed=is_allowed)
 
 
 @internal
@@ -91,10 +84,3 @@ def _require_listed(word: uint256):
 def _require_below_cap(supply: uint256):
     if packing._total_wad(supply) > packing._cap_wad(supply):
         reasons._fail("collaterals: supply cap reached")
-
-
-@internal
-@view
-def _require_adapter(adapter: address):
-    if not self._is_adapter[adapter]:
-        reasons._fail("collaterals: adapter not allowed")

@@ -36,11 +36,7 @@ def _div_up(x: uint256, d: uint256) -> uint256:
 @pure
 def _mul_wad_floor_signed(x: int256, y: int256) -> int256:
     """@dev floor(x y / 1e18), toward minus infinity also for a negative product."""
-    product: int256 = x * y
-    quotient: int256 = product // 10**18
-    if product < 0 and quotient * 10**18 != product:
-        quotient -= 1
-    return quotient
+    return self._div_floor_signed(x * y, 10**18)
 
 
 @internal
@@ -49,3 +45,20 @@ def _abs(x: int256) -> uint256:
     if x < 0:
         return convert(-x, uint256)
     return convert(x, uint256)
+
+
+@internal
+@pure
+def _div_floor_signed(x: int256, d: int256) -> int256:
+    """@dev floor(x / d) for a positive d, toward minus infinity also for a negative x."""
+    quotient: int256 = x // d
+    if x < 0 and quotient * d != x:
+        quotient -= 1
+    return quotient
+
+
+@internal
+@pure
+def _div_zero_signed(x: int256, d: int256) -> int256:
+    """@dev x / d toward zero."""
+    return x // d

@@ -25,15 +25,19 @@ uses: ledger
 @internal
 @view
 def _assess(
-    account: uint256, net_wad: int256, assets: DynArray[uint256, 16], marks: DynArray[uint256, 32]
+    account: uint256, net_wad: int256, listed: uint256, marks: DynArray[uint256, 32]
 ) -> margin.Terms:
     """@dev At the newest prices, a stale asset at its last good one."""
     total: margin.Terms = margin.Terms(
         equity_init=net_wad, required_init=0, equity_maint=net_wad, required_maint=0
     )
-    for i: uint256 in range(len(assets), bound=asset_list.MAX_ASSETS):
-        terms: margin.Terms = self._terms(
-            ledger._position(account, assets[i]), marks[2 * i] & packing.MASK_96, marks[2 * i + 1]
+    for i: uint256 in range(asset_list._count(listed), bound=asset_list.MAX_ASSETS):
+        position: uint256 = 0
+        cost: int256 = 0
+        funding: int256 = 0
+        position, cost, funding = self._holding(account, listed, i)
+        terms: margin.Terms = margin._terms(
+            position, cost, funding, marks[2 * i] & packing.MASK_96, self._rates(account, marks[2 * i + 1], position)
         )
         total.equity_init += terms.equity_init
         total.required_init += terms.required_init
@@ -44,29 +48,11 @@ def _assess(
 
 @internal
 @view
-def _snapshot(
-    account: uint256, assets: DynArray[uint256, 16], marks: DynArray[uint256, 32]
-) -> IClearinghouse.Snapshot:
-    net_wad: int256 = cash._net_wad(ledger._account_words[account])
-    total: margin.Terms = self._assess(account, net_wad, assets, marks)
-    snapshot: IClearinghouse.Snapshot = IClearinghouse.Snapshot(
-        equity_init=total.equity_init,
-        required_init=total.required_init,
-        equity_maint=total.equity_maint,
-        required_maint=total.required_maint,
-        cash=net_wad,
-        legs=[],
-    )
-    for i: uint256 in range(len(assets), bound=asset_list.MAX_ASSETS):
-        snapshot.legs.append(
-            IClearinghouse.Leg(
-                asset=assets[i],
-                position=ledger._position(account, assets[i]),
-                price_word=marks[2 * i],
-                risk_word=marks[2 * i + 1],
-            )
-        )
-    return snapshot
+def _assess_now(account: uint256) -> margin.Terms:
+    """@dev What an account has now, with the latched marks where a call has some."""
+    listed: uint256 = ledger._lists[account]
+    marks: DynArray[uint256, 32] = calls._marks(asset_list._ids(listed))
+    return self._assess(account, cash._net_wad(ledger._account_words[account]), listed, marks)
 
 
 @internal
@@ -80,18 +66,21 @@ def _check_initial(account: uint256):
     listed: uint256 = ledger._lists[account]
     if packing._debt_shares(word) == 0 and not asset_list._has_perpetual(listed):
         return
-    assets: DynArray[uint256, asset_list.MAX_ASSETS] = asset_list._ids(listed)
-    marks: DynArray[uint256, 32] = calls._latched_marks(assets)
+    marks: DynArray[uint256, 32] = calls._latched_marks(asset_list._ids(listed))
     excess: int256 = cash._net_wad(word)
     is_weakened: bool = False
-    for i: uint256 in range(len(assets), bound=asset_list.MAX_ASSETS):
-        position: uint256 = ledger._position(account, assets[i])
+    for i: uint256 in range(asset_list._count(listed), bound=asset_list.MAX_ASSETS):
+        position: uint256 = 0
+        cost: int256 = 0
+        funding: int256 = 0
+        position, cost, funding = self._holding(account, listed, i)
         price_word: uint256 = marks[2 * i]
+        risk_word: uint256 = self._rates(account, marks[2 * i + 1], position)
         newest: uint256 = price_word & packing.MASK_96
         previous: uint256 = (price_word >> 96) & packing.MASK_96
-        part: int256 = self._excess_init(position, newest, marks[2 * i + 1])
+        part: int256 = self._excess_init(position, cost, funding, newest, risk_word)
         if previous != newest:
-            part = min(part, self._excess_init(position, previous, marks[2 * i + 1]))
+            part = min(part, self._excess_init(position, cost, funding, previous, risk_word))
         if part > 0 and packing._flags(price_word) & packing.NO_INCREASE != 0:
             part = 0
             is_weakened = True
@@ -103,18 +92,34 @@ def _check_initial(account: uint256):
 
 @internal
 @view
-def _excess_init(position: uint256, price_wad: uint256, risk_word: uint256) -> int256:
-    if position >> 128 == 0:
-        return margin._collateral_excess_init(position, price_wad, risk_word)
-    terms: margin.Terms = self._terms(position, price_wad, risk_word)
-    return terms.equity_init - convert(terms.required_init, int256)
+def _holding(account: uint256, listed: uint256, index: uint256) -> (uint256, int256, int256):
+    """@dev Position word, cost and funding of the asset at a place of the list; a cost is read only where one is."""
+    asset: uint256 = asset_list._at(listed, index)
+    position: uint256 = ledger._position(account, asset)
+    if not asset_list._carries_perpetual(listed, index):
+        return position, 0, 0
+    cost: int256 = packing._cost_wad(ledger._costs[(account << 8) | asset])
+    return position, cost, packing._funding_at(ledger._markets[asset], block.timestamp)
 
 
 @internal
 @view
-def _terms(position: uint256, price_wad: uint256, risk_word: uint256) -> margin.Terms:
-    """@dev No market exists in this ledger yet, so no position has a cost or funding."""
-    return margin._terms(position, 0, 0, price_wad, risk_word)
+def _rates(account: uint256, risk_word: uint256, position: uint256) -> uint256:
+    """@dev Everybody's rates, but for the house."""
+    if account != ledger.HOUSE:
+        return risk_word
+    return margin._house_word(risk_word, position)
+
+
+@internal
+@pure
+def _excess_init(
+    position: uint256, cost: int256, funding: int256, price_wad: uint256, risk_word: uint256
+) -> int256:
+    if position >> 128 == 0 and cost == 0:
+        return margin._collateral_excess_init(position, price_wad, risk_word)
+    terms: margin.Terms = margin._terms(position, cost, funding, price_wad, risk_word)
+    return terms.equity_init - convert(terms.required_init, int256)
 
 
 ################################################################

@@ -22,11 +22,29 @@ from contracts.modules import fixed_point
 from contracts.modules import packing
 
 
+# The house must be able to pay every short at any fall down to zero, and half a doubling to the longs.
+HOUSE_LONG_E6: constant(uint256) = 1_000_000
+HOUSE_SHORT_INIT_E6: constant(uint256) = 500_000
+HOUSE_SHORT_MAINT_E6: constant(uint256) = 250_000
+
+
 struct Terms:
     equity_init: int256
     required_init: uint256
     equity_maint: int256
     required_maint: uint256
+
+
+@internal
+@pure
+def _house_word(risk_word: uint256, position: uint256) -> uint256:
+    """@dev The risk word with the house's own directional rates for the side it is on."""
+    r_init: uint256 = HOUSE_LONG_E6
+    r_maint: uint256 = HOUSE_LONG_E6
+    if convert(packing._collateral_wad(position), int256) + packing._size_wad(position) < 0:
+        r_init = max(packing._r_init_e6(risk_word), HOUSE_SHORT_INIT_E6)
+        r_maint = max(packing._r_maint_e6(risk_word), HOUSE_SHORT_MAINT_E6)
+    return packing._with_directional(risk_word, r_init, r_maint)
 
 
 @internal

@@ -6,11 +6,12 @@
 @author  Ballast contributors
 @notice  Who may act for an account: its owner, and operators with a permission mask that expires.
 @dev     One sub-account at a time, never the power to appoint, withdrawals only to the owner. Revocable in one
-         transaction at any moment.
+         transaction at any moment. Grants are kept by the mandates contract; the ledger asks there when somebody
+         else than the owner acts.
 @custom:invariant I25
 """
 
-from contracts.interfaces import IClearinghouse
+from contracts.interfaces import IMandates
 from contracts.modules import packing
 from contracts.modules import reasons
 
@@ -18,7 +19,8 @@ MAY_DEPOSIT: constant(uint256) = 1
 MAY_WITHDRAW: constant(uint256) = 2
 MAY_TRANSFER: constant(uint256) = 4
 MAY_SWAP: constant(uint256) = 8
-ALL_PERMISSIONS: constant(uint256) = 15
+MAY_TRADE: constant(uint256) = 16
+ALL_PERMISSIONS: constant(uint256) = 31
 
 # account -> operator -> permissions u8 | expires_at << 8
 _grants: HashMap[uint256, HashMap[address, uint256]]
@@ -32,7 +34,7 @@ def _set_operator(account: uint256, operator: address, permissions: uint256, exp
     if permissions != 0:
         grant = permissions | (expires_at << 8)
     self._grants[account][operator] = grant
-    log IClearinghouse.OperatorChanged(
+    log IMandates.OperatorChanged(
         account=account, operator=operator, permissions=permissions, expires_at=expires_at
     )
 
@@ -46,15 +48,6 @@ def _permissions_of(account: uint256, operator: address) -> uint256:
     return grant & ALL_PERMISSIONS
 
 
-@internal
-@view
-def _may(account: uint256, permission: uint256) -> bool:
-    return (
-        msg.sender == packing._owner(account)
-        or self._permissions_of(account, msg.sender) & permission != 0
-    )
-
-
 ################################################################
 #                            Guards                            #
 ################################################################
@@ -62,8 +55,11 @@ def _may(account: uint256, permission: uint256) -> bool:
 
 @internal
 @view
-def _check_permission(account: uint256, permission: uint256):
-    if not self._may(account, permission):
+def _check_permission(keeper_of_grants: address, actor: address, account: uint256, permission: uint256):
+    """@dev For the ledger: an owner needs no grant and no call."""
+    if actor == packing._owner(account):
+        return
+    if staticcall IMandates(keeper_of_grants).permissions_of(account, actor) & permission == 0:
         reasons._fail("operators: not permitted")
 
 

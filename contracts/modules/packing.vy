@@ -10,18 +10,22 @@
          below 2**96 units of 1e-18, a rate below 2**24 units of 1e-6.
 
          account      cash_wad u128 | debt_shares u128
-         asset list   sixteen ids u8 | count u8 | perpetuals u8 (see asset_list.vy)
+         asset list   sixteen ids u8 | count u8 | perpetuals u16 (see asset_list.vy)
          position     collateral_wad u128 | size_wad i128
+         cost         cost_wad i128 | entry_wad i128
+         market       funding_wad i128 | rate_wad i80 | touched_at u40
          asset        token u160 | unit_wad u72 | swap_limit_bps u16
          supply       total_wad u128 | supply_cap_wad u128
-         price word   newest_wad u96 | previous_wad u96 | flags u8
+         price word   newest_wad u96 | previous_wad u96 | flags u8 | made_at u40
          risk word    r_init u24 | l_init u24 | r_maint u24 | l_maint u24 | quota u72 | poked_at u40 | sigma u32
 """
 
+MASK_8: constant(uint256) = 2**8 - 1
 MASK_24: constant(uint256) = 2**24 - 1
 MASK_32: constant(uint256) = 2**32 - 1
 MASK_40: constant(uint256) = 2**40 - 1
 MASK_72: constant(uint256) = 2**72 - 1
+MASK_80: constant(uint256) = 2**80 - 1
 MASK_96: constant(uint256) = 2**96 - 1
 MASK_128: constant(uint256) = 2**128 - 1
 MASK_160: constant(uint256) = 2**160 - 1
@@ -95,14 +99,60 @@ def _position_word(collateral_wad: uint256, size_wad: int256) -> uint256:
 
 
 ################################################################
+#                          Perpetuals                          #
+################################################################
+
+
+@internal
+@pure
+def _cost_wad(cost_word: uint256) -> int256:
+    """@dev Funding-adjusted cost of a perpetual; without a size, what is left unpaid of a closed one."""
+    return (convert(convert(cost_word, bytes32), int256) << 128) >> 128
+
+
+@internal
+@pure
+def _entry_wad(cost_word: uint256) -> int256:
+    """@dev What the present size was opened for, fees included, funding not; signed like the size."""
+    return convert(convert(cost_word, bytes32), int256) >> 128
+
+
+@internal
+@pure
+def _cost_word(cost_wad: int256, entry_wad: int256) -> uint256:
+    return (convert(convert(cost_wad, bytes32), uint256) & MASK_128) | (
+        convert(convert(entry_wad, bytes32), uint256) << 128
+    )
+
+
+@internal
+@pure
+def _funding_at(market_word: uint256, time: uint256) -> int256:
+    """@dev Cumulative funding, quote per unit, paid by longs: linear since the market was touched, so exact."""
+    word: int256 = convert(convert(market_word, bytes32), int256)
+    elapsed: uint256 = time - ((market_word >> 208) & MASK_40)
+    return ((word << 128) >> 128) + ((word << 48) >> 176) * convert(elapsed, int256)
+
+
+@internal
+@pure
+def _market_word(funding_wad: int256, rate_wad: int256, touched_at: uint256) -> uint256:
+    return (
+        (convert(convert(funding_wad, bytes32), uint256) & MASK_128)
+        | ((convert(convert(rate_wad, bytes32), uint256) & MASK_80) << 128)
+        | (touched_at << 208)
+    )
+
+
+################################################################
 #                            Marks                             #
 ################################################################
 
 
 @internal
 @pure
-def _price_word(newest_wad: uint256, previous_wad: uint256, flags: uint256) -> uint256:
-    return newest_wad | (previous_wad << 96) | (flags << 192)
+def _price_word(newest_wad: uint256, previous_wad: uint256, flags: uint256, made_at: uint256) -> uint256:
+    return newest_wad | (previous_wad << 96) | (flags << 192) | (made_at << 200)
 
 
 @internal
@@ -120,7 +170,14 @@ def _previous_wad(price_word: uint256) -> uint256:
 @internal
 @pure
 def _flags(price_word: uint256) -> uint256:
-    return price_word >> 192
+    return (price_word >> 192) & MASK_8
+
+
+@internal
+@pure
+def _made_at(price_word: uint256) -> uint256:
+    """@dev When the newest round was made; 0 if there is none to believe."""
+    return price_word >> 200
 
 
 @internal
@@ -143,6 +200,12 @@ def _risk_word(
         | (poked_at << 168)
         | (sigma_e6 << 208)
     )
+
+
+@internal
+@pure
+def _with_directional(risk_word: uint256, r_init_e6: uint256, r_maint_e6: uint256) -> uint256:
+    return (risk_word & ~(MASK_24 | (MASK_24 << 48))) | r_init_e6 | (r_maint_e6 << 48)
 
 
 @internal

@@ -102,25 +102,26 @@ def _mark(
     round: uint256 = feeds._newest(feed_word)
     if round == 0:
         last_wad: uint256 = self._last_words[asset] & packing.MASK_96
-        return packing._price_word(last_wad, last_wad, STALE_FLAGS)
+        return packing._price_word(last_wad, last_wad, STALE_FLAGS, 0)
     asset_wad: uint256 = round & packing.MASK_96
     price_wad: uint256 = asset_wad * fixed_point.WAD // quote_wad
     updated_at: uint256 = round >> 176
     age_s: uint256 = block.timestamp - updated_at
     if age_s > (feed_word >> 168) & feeds.MASK_24:
-        return packing._price_word(price_wad, price_wad, STALE_FLAGS)
+        return packing._price_word(price_wad, price_wad, STALE_FLAGS, updated_at)
     flags: uint256 = quote_flags
     if updated_at > packing._poked_at(risk_word) + MAX_POKE_LAG_S:
         flags |= packing.NO_INCREASE
     if age_s != 0 and quote_wad == quote_previous_wad:
-        return packing._price_word(price_wad, price_wad, flags)
+        return packing._price_word(price_wad, price_wad, flags, updated_at)
     if age_s == 0:
         asset_previous_wad: uint256 = feeds._before(feed_word, feeds._round_id(round))
         if asset_previous_wad == 0:
             flags |= packing.NO_INCREASE
         else:
             asset_wad = asset_previous_wad
-    return packing._price_word(price_wad, asset_wad * fixed_point.WAD // quote_previous_wad, flags)
+    previous_wad: uint256 = asset_wad * fixed_point.WAD // quote_previous_wad
+    return packing._price_word(price_wad, previous_wad, flags, updated_at)
 
 
 @internal

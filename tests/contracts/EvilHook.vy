@@ -10,7 +10,7 @@
          also own accounts, as an owner who colludes with his hook would.
 """
 
-from contracts.interfaces import IClearinghouse
+from contracts.interfaces import IMandates
 
 MAX_CALLS: constant(uint256) = 40
 MAX_PAYLOAD: constant(uint256) = 1_024
@@ -68,7 +68,7 @@ def execute(target: address, payload: Bytes[MAX_PAYLOAD]) -> Bytes[160]:
 @external
 @reentrant
 @raw_return
-def on_mandate(account: uint256, guard_word: uint256, picture: IClearinghouse.Snapshot) -> Bytes[8_192]:
+def on_mandate(account: uint256, guard_word: uint256, picture: IMandates.Snapshot) -> Bytes[8_192]:
     """
     @notice Plays the script.
     """

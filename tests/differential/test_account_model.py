@@ -240,7 +240,7 @@ class Life:
         proceeds = world.venue.quote(world.tokens[name], world.quote, units)
         refusal = ""
         if not mark.bounds_swap:
-            refusal = "swaps: price not usable"
+            refusal = "exchange: price not usable"
         elif units * unit > held.position(asset).collateral_wad:
             refusal = BALANCE_LOW
         elif proceeds == 0:

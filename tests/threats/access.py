@@ -274,7 +274,7 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         **_OWNED,
         "swap": Entry(
             _only(CLEARINGHOUSE),
-            "adapter: only clearinghouse",
+            "adapter: only exchange",
             lambda scene, caller: (
                 *(scene.world.tokens["ETH"], scene.world.tokens[QUOTE], 1, 0, caller),
             ),

@@ -30,7 +30,7 @@ def scene() -> Iterator[Scene]:
         hook = deploy_hook(world)
         account = world.open_account(leverage=2)
         world.enrol(account, hook=hook)
-        world.clearinghouse.set_operator(
+        world.mandates.set_operator(
             account, world.attacker, ALL_PERMISSIONS, 2**39, sender=world.owner
         )
         for who in (world.owner, world.attacker, world.keeper):

@@ -94,9 +94,9 @@ def test_rebalance__hook_does_nothing__nothing_changes(world: World) -> None:
     """T60: an idle hook costs the caller gas and nobody else anything."""
     hook = deploy_hook(world)
     account = _short_account(world, hook)
-    before = world.clearinghouse.snapshot(account)
+    before = world.mandates.snapshot(account)
     play(world, hook, account)
-    after = world.clearinghouse.snapshot(account)
+    after = world.mandates.snapshot(account)
     assert after.legs[0].position == before.legs[0].position
     assert after.required_init == before.required_init
     assert world.mandates.budget_left(world.owner) == BUDGET

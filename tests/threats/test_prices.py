@@ -96,7 +96,7 @@ def test_act__bad_price__only_what_lowers_risk_without_a_price(world: World, fau
         "borrow": "margin: price not usable",
         "withdraw": "margin: price not usable",
         "transfer": "margin: price not usable",
-        "sell": "swaps: price not usable",
+        "sell": "exchange: price not usable",
         "rebalance": "rebalancer: no means left",
     }
     for name, reason in refusals.items():
@@ -147,7 +147,7 @@ def test_borrow__in_the_rounds_own_block__worse_of_two_prices(world: World) -> N
             world.feeds["ETH"].set_answer(price * 10**8, sender=world.governor)
             world.system.poke(world.keeper)
             worse = min(price, 2_000)
-            rate = int(world.clearinghouse.snapshot(account).legs[0].risk_word)
+            rate = int(world.mandates.snapshot(account).legs[0].risk_word)
             charged = (rate & 0xFFFFFF) + (rate >> 24 & 0xFFFFFF)
             most = 5 * worse * (10**6 - charged)  # token units
             with reverts("margin: initial margin short"):
@@ -166,7 +166,7 @@ def test_borrow__poked_before_and_after_the_round__same_prices(world: World) -> 
                 world.system.poke(world.attacker)
             world.feeds["ETH"].set_answer(2_400 * 10**8, sender=world.governor)
             world.system.poke(world.attacker)
-            words.append(world.clearinghouse.snapshot(account).legs[0].price_word)
+            words.append(world.mandates.snapshot(account).legs[0].price_word)
     assert words[0] == words[1]
 
 

@@ -63,7 +63,7 @@ def test_swap__bought_token_one_unit_short__only_what_arrived_counts(world: Worl
     account = world.account()
     world.deposit(account, QUOTE, 1_000 * 10**6)
     token.set_manners(False, True, sender=world.governor)
-    with reverts("swaps: proceeds below bound"):
+    with reverts("exchange: proceeds below bound"):
         world.clearinghouse.swap(
             account, world.venue, 0, EXTRA_ID, 100 * 10**6, ETH, sender=world.owner
         )
@@ -289,7 +289,7 @@ def test_swap__adapter_that_nobody_allowed__refused(world: World, kind: str) -> 
         "stranger": world.stranger,
         "zero": ZERO_ADDRESS,
     }[kind]
-    with reverts("collaterals: adapter not allowed"):
+    with reverts("exchange: adapter not allowed"):
         world.clearinghouse.swap(account, adapter, 1, 0, ETH, 0, sender=world.owner)
 
 
@@ -350,11 +350,11 @@ def test_force_ether__into_every_contract__nothing_changes(world: World) -> None
     """T40: no entry takes ether, and what is forced in changes no figure."""
     account = world.open_account(leverage=2)
     with world.chain.one_block():
-        before = world.clearinghouse.snapshot(account), world.system.vault.totalAssets()
+        before = world.mandates.snapshot(account), world.system.vault.totalAssets()
         for contract in world.system.contracts.values():
             world.chain.set_balance(contract, 10**18)
             assert world.chain.balance(contract) == 10**18
-        assert (world.clearinghouse.snapshot(account), world.system.vault.totalAssets()) == before
+        assert (world.mandates.snapshot(account), world.system.vault.totalAssets()) == before
     for contract in world.system.contracts.values():
         with pytest.raises(Reverted):
             world.chain.send_raw(contract, b"", world.attacker, value=1)

@@ -15,8 +15,8 @@ from tests.conftest import reverts
 from tests.support.world import QUOTE, WAD, World, to_wad
 
 ETH, BTC = 1, 2
-BELOW = "swaps: proceeds below bound"
-UNUSABLE = "swaps: price not usable"
+BELOW = "exchange: proceeds below bound"
+UNUSABLE = "exchange: price not usable"
 TINY = 200  # what a debt may lose to one unit of rounding at its index, token units
 
 
@@ -157,10 +157,10 @@ def test_swap__adapter_that_is_not_allowed__is_refused(world: World) -> None:
     world.deposit(account, "ETH", 10**18)
     other = world.chain.deploy("MockVenue", sender=world.attacker)
     for adapter in (other, world.stranger, world.quote, world.clearinghouse):
-        with reverts("collaterals: adapter not allowed"):
+        with reverts("exchange: adapter not allowed"):
             world.clearinghouse.swap(account, adapter, ETH, 0, 1, 0, sender=world.owner)
     world.system.listings.set_adapter(world.venue, False, sender=world.governor)
-    with reverts("collaterals: adapter not allowed"):
+    with reverts("exchange: adapter not allowed"):
         sell(world, account, 1)
 
 

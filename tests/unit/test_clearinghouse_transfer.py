@@ -103,7 +103,7 @@ def test_transfer__between_owners_or_to_itself__is_refused(world: World) -> None
     donor = world.account(0)
     world.deposit(donor, "ETH", 10)
     foreign = world.account(0, world.other_owner)
-    world.clearinghouse.set_operator(foreign, world.owner, 15, 2**40 - 1, sender=world.other_owner)
+    world.mandates.set_operator(foreign, world.owner, 15, 2**40 - 1, sender=world.other_owner)
     for receiver in (foreign, donor, donor + 2**168, donor + 2**248, 0):
         with reverts("clearinghouse: not a sibling"):
             world.clearinghouse.transfer(donor, receiver, ETH, 1, sender=world.owner)

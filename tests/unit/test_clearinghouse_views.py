@@ -15,7 +15,7 @@ ZERO = "0x" + "00" * 20
 
 def test_assess__account_without_anything__is_four_zeros(world: World) -> None:
     assert tuple(world.clearinghouse.assess(world.account(99))) == (0, 0, 0, 0)
-    shot = world.clearinghouse.snapshot(world.account(99))
+    shot = world.mandates.snapshot(world.account(99))
     assert (shot.equity_init, shot.required_maint, shot.cash, list(shot.legs)) == (0, 0, 0, [])
 
 
@@ -38,7 +38,7 @@ def test_assess__stale_price__is_the_last_good_one(world: World) -> None:
 
 def test_snapshot__legs__are_the_list_with_its_words(world: World) -> None:
     account = world.open_account(leverage=2, mix={"BTC": 1, "ETH": 1})
-    shot = world.clearinghouse.snapshot(account)
+    shot = world.mandates.snapshot(account)
     marks = world.system.oracle.marks([BTC, ETH])
     assert [leg.asset for leg in shot.legs] == [BTC, ETH]
     for i, leg in enumerate(shot.legs):

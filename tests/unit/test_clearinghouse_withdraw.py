@@ -189,7 +189,7 @@ def test_withdraw__loan_sent_to_the_vault__is_refused(world: World) -> None:
 def test_withdraw__by_an_operator__goes_to_the_owner_alone(world: World) -> None:
     account = world.account()
     world.deposit(account, "ETH", 10)
-    world.clearinghouse.set_operator(account, world.keeper, 2, FAR, sender=world.owner)
+    world.mandates.set_operator(account, world.keeper, 2, FAR, sender=world.owner)
     for receiver in (world.keeper, world.stranger, ZERO_ADDRESS):
         with reverts("clearinghouse: bad receiver"):
             world.clearinghouse.withdraw(account, ETH, 1, receiver, sender=world.keeper)

@@ -195,7 +195,7 @@ def test_guard_entries__anyone_but_the_owner__are_refused(world: World) -> None:
     """I25: not the governor, not an operator with every permission."""
     put(world)
     account = world.account()
-    world.clearinghouse.set_operator(account, world.attacker, 15, 2**40 - 1, sender=world.owner)
+    world.mandates.set_operator(account, world.attacker, 15, 2**40 - 1, sender=world.owner)
     for who in (world.attacker, world.governor, world.other_owner):
         with reverts("mandates: only the owner"):
             world.mandates.set_guard(account, who, TIGHTER["band"].tuple(), sender=who)

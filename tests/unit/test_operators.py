@@ -38,7 +38,7 @@ def filled(world: World) -> World:
 
 
 def grant(world: World, permissions: int, expires_at: int = FAR) -> object:
-    return world.clearinghouse.set_operator(
+    return world.mandates.set_operator(
         world.account(), world.attacker, permissions, expires_at, sender=world.owner
     )
 
@@ -146,13 +146,13 @@ def test_set_operator__expiry_of_40_bits__is_the_latest(world: World) -> None:
         with reverts("operators: bad grant"):
             grant(world, 1, expires_at)
     grant(world, 15, FAR)
-    assert world.clearinghouse.permissions_of(world.account(), world.attacker) == 15
+    assert world.mandates.permissions_of(world.account(), world.attacker) == 15
 
 
 def test_set_operator__account_beyond_168_bits__is_refused(world: World) -> None:
     for alias in (world.account() + 2**168, world.account() + 2**248):
         with reverts(""):
-            world.clearinghouse.set_operator(alias, world.owner, 1, FAR, sender=world.owner)
+            world.mandates.set_operator(alias, world.owner, 1, FAR, sender=world.owner)
 
 
 def test_operator__with_every_permission__cannot_take_money_out(filled: World) -> None:

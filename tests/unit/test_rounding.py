@@ -97,7 +97,7 @@ def test_r07__least_proceeds__are_up_to_a_unit(world: World) -> None:
         world.system.allow_adapter(liar)
         world.fund(liar.address, QUOTE, 10**9)
         liar.set_payment(least - 1, sender=world.governor)
-        with reverts("swaps: proceeds below bound"):
+        with reverts("exchange: proceeds below bound"):
             world.clearinghouse.swap(account, liar, ETH, 0, units, 0, sender=world.owner)
         liar.set_payment(least, sender=world.governor)
         world.clearinghouse.swap(account, liar, ETH, 0, units, 0, sender=world.owner)
@@ -120,7 +120,7 @@ def test_r08__swap_limit__is_that_of_the_gross_rate_down(world: World) -> None:
         if is_enough:
             world.clearinghouse.swap(account, liar, ETH, 0, 10**18, 0, sender=world.owner)
         else:
-            with reverts("swaps: proceeds below bound"):
+            with reverts("exchange: proceeds below bound"):
                 world.clearinghouse.swap(account, liar, ETH, 0, 10**18, 0, sender=world.owner)
 
 

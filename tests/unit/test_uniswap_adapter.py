@@ -160,7 +160,7 @@ def test_swap__gift_in_the_adapter__neither_blocks_nor_leaves(world):
 @pytest.mark.parametrize("role", ["attacker", "governor", "receiver"])
 def test_swap__anyone_but_the_clearing_house__reverts(world, role):
     world.send("ETH", WAD)
-    with pytest.raises(Reverted, match="^adapter: only clearinghouse$"):
+    with pytest.raises(Reverted, match="^adapter: only exchange$"):
         world.adapter.swap(
             world.token("ETH").address,
             world.venue.quote.address,

@@ -1,0 +1,220 @@
+# pragma version 0.4.3
+# pragma nonreentrancy on
+# pragma optimize gas
+# pragma evm-version cancun
+"""
+@title   Liquidator
+@license MIT
+@author  Ballast contributors
+@notice  What happens when margins fail. So far the house's: while it is below maintenance, winners are closed at the
+         index price, those whose position carries their own exposure first and hedges last.
+@dev     No discretion: who may be closed, and how much, follows from the ledger. Closing at the index moves no equity,
+         it takes requirement off the house.
+@custom:invariant I19
+@custom:kill  Nothing to stop: it acts only while the house is below maintenance.
+"""
+
+from contracts.interfaces import IClearinghouse
+from contracts.interfaces import ILiquidator
+from contracts.interfaces import IMandates
+from contracts.interfaces import IPerps
+from contracts.interfaces import IRiskOracle
+from contracts.modules import fixed_point
+from contracts.modules import margin
+from contracts.modules import markets
+from contracts.modules import packing
+from contracts.modules import reasons
+
+implements: ILiquidator
+
+# Hedges are closed only when the house has been below maintenance so long, or has nothing left.
+HEDGE_GRACE_S: constant(uint256) = 1_800
+# A mandate needs so much gas; with less its account's hook would silently not be called.
+HOOK_GAS: constant(uint256) = 6_500_000
+
+CLEARINGHOUSE: public(immutable(address))
+PERPS: public(immutable(address))
+MANDATES: public(immutable(address))
+ORACLE: public(immutable(address))
+HOUSE: public(immutable(uint256))
+
+# Since when the house is below maintenance, 0 if it was not when last looked at.
+_below_since: uint256
+
+
+@deploy
+def __init__(clearinghouse: address, perps: address, mandates: address, oracle: address, house_owner: address):
+    """
+    @param clearinghouse  The ledger.
+    @param perps          Prices and counts what is closed.
+    @param mandates       Where a hook is called after one of its account's hedges was closed.
+    @param oracle         Risk oracle.
+    @param house_owner    Owner of the house account, the liquidity vault; may be deployed later.
+    """
+    CLEARINGHOUSE = clearinghouse
+    PERPS = perps
+    MANDATES = mandates
+    ORACLE = oracle
+    HOUSE = packing._account(house_owner, 0)
+
+
+@external
+def flag_house() -> uint256:
+    """@notice Records since when the house is below maintenance."""
+    self._check_idle()
+    equity: int256 = 0
+    required: int256 = 0
+    equity, required = self._house_maintenance()
+    since: uint256 = self._below_since
+    if equity >= required:
+        since = 0
+    elif since == 0:
+        since = block.timestamp
+    if since != self._below_since:
+        self._below_since = since
+        log ILiquidator.HouseFlagged(below_since=since)
+    return since
+
+
+@external
+def adl(account: uint256, asset: uint256, size_wad: uint256):
+    """@notice Closes a winner's position at the index price while the house is below maintenance."""
+    self._check_idle()
+    equity: int256 = 0
+    required: int256 = 0
+    equity, required = self._house_maintenance()
+    self._require_house_short(equity < required)
+    position: uint256 = staticcall IClearinghouse(CLEARINGHOUSE).position_word(account, asset)
+    size: int256 = packing._size_wad(position)
+    skew: int256 = self._skew(asset)
+    marks: DynArray[uint256, 32] = staticcall IRiskOracle(ORACLE).marks([asset])
+    is_counted: bool = account != HOUSE and size != 0 and skew != 0 and (size > 0) == (skew > 0)
+    self._require_winner(is_counted and self._is_winner(account, asset, size, marks[0]))
+    is_hedge: bool = (convert(packing._collateral_wad(position), int256) + size > 0) != (size > 0)
+    if is_hedge:
+        since: uint256 = self._below_since
+        self._require_hedge_due(equity < 0 or (since != 0 and block.timestamp >= since + HEDGE_GRACE_S))
+    needed: uint256 = self._needed_up(convert(required - equity, uint256), skew, marks[0], marks[1])
+    closed: uint256 = min(min(size_wad, needed), min(fixed_point._abs(size), fixed_point._abs(skew)))
+    closed = closed - closed % markets.SIZE_STEP
+    change: int256 = convert(closed, int256)
+    if size > 0:
+        change = -change
+    price: uint256 = extcall IPerps(PERPS).deleverage(account, asset, change)
+    log ILiquidator.Deleveraged(
+        account=account, asset=asset, size_change=change, index_wad=price, is_hedge=is_hedge
+    )
+    if is_hedge:
+        self._call_hook(account)
+
+
+@external
+@view
+def below_since() -> uint256:
+    """@notice Since when the house is flagged below maintenance."""
+    return self._below_since
+
+
+################################################################
+#                           The house                          #
+################################################################
+
+
+@internal
+@view
+def _house_maintenance() -> (int256, int256):
+    equity_init: int256 = 0
+    required_init: uint256 = 0
+    equity: int256 = 0
+    required: uint256 = 0
+    equity_init, required_init, equity, required = staticcall IClearinghouse(CLEARINGHOUSE).assess(HOUSE)
+    return equity, convert(required, int256)
+
+
+@internal
+@view
+def _skew(asset: uint256) -> int256:
+    longs: uint256 = 0
+    shorts: uint256 = 0
+    longs, shorts = staticcall IPerps(PERPS).exposure_of(asset)
+    return convert(longs, int256) - convert(shorts, int256)
+
+
+@internal
+@pure
+def _needed_up(shortfall: uint256, skew: int256, price_word: uint256, risk_word: uint256) -> uint256:
+    """@dev Units of the house's position that free the shortfall, with one step more for the rounding down to steps."""
+    house_word: uint256 = margin._house_word(risk_word, packing._position_word(0, -skew))
+    rate_e6: uint256 = packing._r_maint_e6(house_word) + packing._l_maint_e6(house_word)
+    return (
+        fixed_point._mul_div_up(
+            shortfall, fixed_point.WAD * fixed_point.RATE, packing._newest_wad(price_word) * rate_e6
+        )
+        + markets.SIZE_STEP
+    )
+
+
+@internal
+@view
+def _is_winner(account: uint256, asset: uint256, size: int256, price_word: uint256) -> bool:
+    """@dev u > 0 at the newest price."""
+    market_word: uint256 = staticcall IClearinghouse(CLEARINGHOUSE).market_word(asset)
+    cost_word: uint256 = staticcall IClearinghouse(CLEARINGHOUSE).cost_word(account, asset)
+    move: int256 = convert(packing._newest_wad(price_word), int256) - packing._funding_at(
+        market_word, block.timestamp
+    )
+    return fixed_point._mul_wad_floor_signed(size, move) > packing._cost_wad(cost_word)
+
+
+@internal
+def _call_hook(account: uint256):
+    """@dev The account lost a hedge: its own hook gets its turn at once. A hook that fails undoes nothing."""
+    if staticcall IMandates(MANDATES).hook_of(account) == empty(address):
+        return
+    self._require_hook_gas()
+    success: bool = raw_call(
+        MANDATES,
+        abi_encode(account, method_id=method_id("rebalance(uint256)")),
+        revert_on_failure=False,
+    )
+    log ILiquidator.HookCalled(account=account, success=success)
+
+
+################################################################
+#                            Guards                            #
+################################################################
+
+
+@internal
+@view
+def _check_idle():
+    if staticcall IClearinghouse(CLEARINGHOUSE).call_state() != 0:
+        reasons._fail("liquidator: clearinghouse busy")
+
+
+@internal
+@pure
+def _require_house_short(is_short: bool):
+    if not is_short:
+        reasons._fail("liquidator: house not short")
+
+
+@internal
+@pure
+def _require_winner(is_winner: bool):
+    if not is_winner:
+        reasons._fail("liquidator: no winner to close")
+
+
+@internal
+@pure
+def _require_hedge_due(is_due: bool):
+    if not is_due:
+        reasons._fail("liquidator: hedges last")
+
+
+@internal
+@view
+def _require_hook_gas():
+    if msg.gas * 63 // 64 <= HOOK_GAS:
+        reasons._fail("liquidator: gas too low")

@@ -1,0 +1,58 @@
+# pragma version 0.4.3
+# pragma nonreentrancy on
+"""
+@title   Pictures
+@license MIT
+@author  Ballast contributors
+@notice  An account as the ledger holds it, unpacked and summed by the margin equation.
+"""
+
+from contracts.interfaces import IClearinghouse
+from contracts.interfaces import IMandates
+from contracts.modules import asset_list
+from contracts.modules import margin
+from contracts.modules import packing
+
+
+@internal
+@view
+def _snapshot(clearinghouse: address, house: uint256, account: uint256) -> IMandates.Snapshot:
+    """@dev What `assess` says, with its legs; inside a mandate at the marks that it fixed."""
+    net_wad: int256 = 0
+    words: DynArray[uint256, 50] = []
+    marks: DynArray[uint256, 32] = []
+    net_wad, words, marks = staticcall IClearinghouse(clearinghouse).picture_of(account)
+    snapshot: IMandates.Snapshot = IMandates.Snapshot(
+        equity_init=net_wad, required_init=0, equity_maint=net_wad, required_maint=0, cash=net_wad, legs=[]
+    )
+    listed: uint256 = words[1]
+    count: uint256 = asset_list._count(listed)
+    next: uint256 = 2 + count
+    for i: uint256 in range(count, bound=asset_list.MAX_ASSETS):
+        leg: IMandates.Leg = IMandates.Leg(
+            asset=asset_list._at(listed, i),
+            position=words[2 + i],
+            cost=0,
+            funding=0,
+            price_word=marks[2 * i],
+            risk_word=marks[2 * i + 1],
+        )
+        if asset_list._carries_perpetual(listed, i):
+            leg.cost = packing._cost_wad(words[next])
+            leg.funding = packing._funding_at(words[next + 1], block.timestamp)
+            next += 2
+        if account == house:
+            leg.risk_word = margin._house_word(leg.risk_word, leg.position)
+        terms: margin.Terms = self._terms(leg)
+        snapshot.equity_init += terms.equity_init
+        snapshot.required_init += terms.required_init
+        snapshot.equity_maint += terms.equity_maint
+        snapshot.required_maint += terms.required_maint
+        snapshot.legs.append(leg)
+    return snapshot
+
+
+@internal
+@pure
+def _terms(leg: IMandates.Leg) -> margin.Terms:
+    return margin._terms(leg.position, leg.cost, leg.funding, packing._newest_wad(leg.price_word), leg.risk_word)
