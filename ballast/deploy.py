@@ -72,6 +72,7 @@ class System:
     perps: Contract
     liquidity_vault: Contract
     liquidator: Contract
+    planner: Contract
     rebalancer: Contract
     lens: Contract
     assets: Mapping[str, int]  # name -> asset id
@@ -89,6 +90,7 @@ class System:
             "Perps": self.perps,
             "LiquidityVault": self.liquidity_vault,
             "Liquidator": self.liquidator,
+            "Planner": self.planner,
             "Rebalancer": self.rebalancer,
             "Lens": self.lens,
         }
@@ -209,7 +211,8 @@ def deploy(
         house_terms["deposit_cap"] * 10**decimals,
     )
     liquidator = put("Liquidator", clearinghouse, perps, mandates, oracle, liquidity_vault)
-    rebalancer = put("Rebalancer", clearinghouse, mandates)
+    planner = put("Planner", clearinghouse, mandates, perps, house_owner)
+    rebalancer = put("Rebalancer", clearinghouse, mandates, planner)
     lens = put("Lens", clearinghouse, mandates, rebalancer, oracle, vault, perps, liquidity_vault)
     system = System(
         chain=chain,
@@ -224,6 +227,7 @@ def deploy(
         perps=perps,
         liquidity_vault=liquidity_vault,
         liquidator=liquidator,
+        planner=planner,
         rebalancer=rebalancer,
         lens=lens,
         assets={name: parameters["assets"][name]["id"] for name in markets},

@@ -29,6 +29,7 @@ ZERO_ADDRESS = "0x" + "00" * 20
 FEED_DECIMALS = 8
 QUOTE = "USD"
 MAX_POKED = 16  # assets in one poke
+SAMPLING_S, OPENS_AT_S = 300, 48  # the oracle's grid, and where between two of its points
 VENUE_FEE_PPM = 3_000  # 30 bp, the fee tier of most pools
 
 Amount = int | str | Decimal
@@ -305,11 +306,13 @@ class World:
         sales: Mapping[str, int] | None = None,
         hook: Any = None,
         budget_wad: int = 10**6 * WAD,
+        actions: int = 0,
+        funding_bps: int = 0,
     ) -> None:
         """Gives an account its guard, the owner a budget and, with the default hook, a policy.
 
         `sales` maps collateral names to their expected cost in basis points, every listed asset at
-        30 by default.
+        30 by default. `actions` with perpetuals add up: 1 settle, 2 trim, 4 hedge, 8 unwind.
         """
         owner = self.owner_of(account)
         guard = (
@@ -334,6 +337,8 @@ class World:
             list(donors),
             [(self.asset(name), cost_bps) for name, cost_bps in sales.items()],
             self.venue if sales else ZERO_ADDRESS,
+            actions,
+            funding_bps,
         )
         self.rebalancer.set_policy(account, policy, sender=owner)
 
@@ -409,5 +414,7 @@ def build_world(
     world.fund(lender, QUOTE, deposit)
     if deposit:
         system.vault.deposit(deposit, lender, sender=lender)
+    # Volatility is sampled on a grid of time; a world always opens at the same place in it.
+    chain.advance((OPENS_AT_S - chain.time) % SAMPLING_S)
     world.refresh()
     return world

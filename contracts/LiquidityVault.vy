@@ -121,6 +121,7 @@ INTERFACES: constant(bytes4[10]) = [
     0x70dec094,
 ]
 
+SHARE: immutable(address)
 ASSET: immutable(IERC20)
 # The WAD value of one asset unit.
 UNIT_WAD: immutable(uint256)
@@ -193,6 +194,7 @@ def __init__(
     self._require_decimals(decimals)
     self._require_receiver(clearinghouse)
     self._require_receiver(perps)
+    SHARE = self
     ASSET = IERC20(asset_)
     UNIT_WAD = 10 ** convert(MAX_DECIMALS - decimals, uint256)
     CLEARINGHOUSE = clearinghouse
@@ -470,7 +472,7 @@ def share() -> address:
     """
     @notice This contract.
     """
-    return self
+    return SHARE
 
 
 # A constant, as above.
@@ -564,43 +566,39 @@ def maxRedeem(controller: address) -> uint256:
 
 
 @external
-@view
+@pure
 def previewDeposit(assets: uint256) -> uint256:
     """
     @notice Reverts.
     """
-    self._require_no_preview()
-    return 0
+    return self._require_no_preview(assets)
 
 
 @external
-@view
+@pure
 def previewMint(shares: uint256) -> uint256:
     """
     @notice Reverts.
     """
-    self._require_no_preview()
-    return 0
+    return self._require_no_preview(shares)
 
 
 @external
-@view
+@pure
 def previewWithdraw(assets: uint256) -> uint256:
     """
     @notice Reverts.
     """
-    self._require_no_preview()
-    return 0
+    return self._require_no_preview(assets)
 
 
 @external
-@view
+@pure
 def previewRedeem(shares: uint256) -> uint256:
     """
     @notice Reverts.
     """
-    self._require_no_preview()
-    return 0
+    return self._require_no_preview(shares)
 
 
 ################################################################
@@ -1246,8 +1244,12 @@ def _require_fits(halves: uint256):
 
 @internal
 @pure
-def _require_no_preview():
+def _require_no_preview(amount: uint256) -> uint256:
+    """
+    @dev Whatever the amount; nothing is ever returned.
+    """
     reasons._fail("liquidity: no preview")
+    return amount
 
 
 @internal

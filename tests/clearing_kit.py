@@ -30,7 +30,7 @@ def action(
     min_out: int = 0,
     target: Any = "0x" + "00" * 20,
 ) -> tuple[Any, ...]:
-    """One action of a batch: 1 deposit, 2 withdraw, 3 repay, 4 transfer, 5 swap."""
+    """One action of a batch: 1 deposit, 2 withdraw, 3 repay, 4 transfer, 5 swap, 6 trade."""
     return (kind, account, other, asset, asset_out, amount, min_out, target)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ballast.chain import Contract, Receipt, RevmChain
@@ -148,3 +149,8 @@ class OracleBench:
             "limits_word": entry.limits.word,
             "risk_word": entry.risk.word,
         }
+
+
+def figures(price: Price) -> Price:
+    """A price without its time."""
+    return replace(price, made_at=0)

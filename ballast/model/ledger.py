@@ -32,7 +32,11 @@ from ballast.model.margin import (
 from ballast.model.perps import SIZE_STEP_WAD, Fill, Market, Order, Refused, require
 from ballast.model.vault import MAX_USE_BPS
 
-UNSETTLEABLE = "perpetuals: price not usable"
+MAX_ASSETS = 16
+NO_GAIN = "perpetuals: no gain"
+LIST_FULL = "ledger: asset list full"
+NO_ADL = "liquidator: house not short"
+NO_WINNER = "liquidator: no winner to close"
 
 
 @dataclass(frozen=True)
@@ -318,11 +322,10 @@ class Book:
 
     def trade(self, order: Order) -> tuple[Book, Fill]:
         """Prices a trade, books it, settles a position that it closes, and tests the margin."""
-        market = self.markets.get(order.asset)
-        if market is None:
-            raise Refused(perps.UNKNOWN_MARKET)
-        held = self.account(order.account).position(order.asset)
-        market, fill = market.filled(order, held, self.prices[order.asset], self.now)
+        market, own = self._market(order.asset), self.account(order.account)
+        held, mark = own.position(order.asset), self.prices[order.asset]
+        market, fill = market.filled(order, held, mark, self.now)
+        require(order.asset in own.positions or len(own.positions) < MAX_ASSETS, LIST_FULL)
         priced = replace(self, markets={**self.markets, order.asset: market})
         after, reason = priced._traded(order.account, order.asset, fill)
         require(not reason, reason)
@@ -333,31 +336,56 @@ class Book:
     ) -> tuple[Book, int]:
         """Pays a gain out, as far as the house has cash.
 
-        While it has too little, the losses of `losers` (account and asset) are collected, and no
-        more than is needed. The loss of a closed position is collected as far as the account's own
+        What is missing is collected from `losers` (account and asset), one after the other and no
+        more than is missing. The loss of a closed position is collected as far as the account's own
         cash reaches; that of an open one only for a winner. Returns what moved to the account.
         """
-        held, mark = self.account(account).position(asset), self.mark(asset)
-        gain = result_wad(held, mark)
-        if account == self.house or (gain < 0 and held.size_wad):
-            return self, 0
+        gain = self.payable_gain_wad(account, asset)
         if gain < 0:
+            require(self.account(account).position(asset).size_wad == 0, NO_GAIN)
             return self._collected(account, asset, self.account(account).cash_wad)
-        if held.size_wad and gain:
-            require(mark.backs_increase, UNSETTLEABLE)
-            gain = max(0, min(gain, result_wad(held, mark, mark.price.previous_wad)))
-        book = self
+        if account == self.house:
+            return self, 0
+        book, moved = self._paid(account, asset, gain)
         for loser in losers:
-            needed = gain - book.account(self.house).cash_wad
-            if needed <= 0:
+            if moved == gain:
                 break
-            book, _ = book._collected(*loser, needed)
-        return book._paid(account, asset, gain)
+            book, _ = book._collected(*loser, gain - moved)
+            book, more = book._paid(account, asset, gain - moved)
+            moved += more
+        return book, moved
+
+    def payable_gain_wad(self, account: int, asset: int) -> int:
+        """What settling could pay of a gain, or a loss (< 0).
+
+        The gain of an open position is the lesser of two prices', of which neither may be unusable.
+        """
+        held, mark = self.account(account).position(asset), self.mark(asset)
+        result = result_wad(held, mark)
+        if held.size_wad == 0 or result <= 0:
+            return result
+        require(mark.backs_increase, perps.PRICE_NOT_USABLE)
+        return max(0, min(result, result_wad(held, mark, mark.price.previous_wad)))
 
     def accrue(self, asset: int) -> Book:
         """Brings the funding of a market up to now."""
-        market = self.markets[asset].touched(self.prices[asset], self.now)
+        market = self._market(asset)
+        require(self.prices[asset].is_live, perps.PRICE_STALE)
+        market = market.touched(self.prices[asset], self.now)
         return replace(self, markets={**self.markets, asset: market})
+
+    def adl(self, account: int, asset: int, size_wad: int) -> tuple[Book, Fill]:
+        """Closes a winner at the index price; whether a hedge's time has come is not judged."""
+        require(self.assess(self.house).excess_maint < 0, NO_ADL)
+        bound = self.adl_bound_wad(account, asset)
+        require(bound > 0, NO_WINNER)
+        closed = min(size_wad // SIZE_STEP_WAD * SIZE_STEP_WAD, bound)
+        require(closed > 0, perps.NOT_IN_STEPS)
+        held = self.account(account).position(asset)
+        change = -closed if held.size_wad > 0 else closed
+        market, fill = self._market(asset).deleveraged(change, held, self.prices[asset], self.now)
+        priced = replace(self, markets={**self.markets, asset: market})
+        return priced._traded(account, asset, fill)[0], fill
 
     def refresh(self) -> Book:
         """Recomputes every headroom, and moves the breakers."""
@@ -424,6 +452,10 @@ class Book:
         return held.delta_wad * held.size_wad <= 0
 
     # ---- inside
+
+    def _market(self, asset: int) -> Market:
+        require(asset in self.markets, perps.UNKNOWN_MARKET)
+        return self.markets[asset]
 
     def _traded(self, account: int, asset: int, fill: Fill) -> tuple[Book, str]:
         """Both sides of a trade booked, settled if it closes the position, and why it is refused.

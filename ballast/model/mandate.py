@@ -3,7 +3,8 @@
 The protocol's test: every touched account ends at initial margin or with neither excess lower. The
 owner's: the shortfall has not grown, a mandate that traded does not overshoot target and band, each
 donor keeps its floor, and what was lost over all touched accounts is within the budget. Exposures
-cannot grow in a plan of the default hook, so that test is not repeated here.
+cannot grow in a plan of the default hook, so that test is not repeated here. Last comes the
+ledger's test of an account that did what was not by itself less or equally risky.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ def judgement(
             return WEAKER
         if figures.equity_init < div_up(figures.required_init * floor_bps, BPS):
             return BELOW_FLOOR
-    return ABOVE_BUDGET if loss_wad(before, after) > budget_wad else ""
+    if loss_wad(before, after) > budget_wad:
+        return ABOVE_BUDGET
+    return after.increase_refusal() if after.is_tested else ""
 
 
 def _is_weaker(old: Terms, new: Terms) -> bool:

@@ -36,6 +36,8 @@ from ballast.model.margin import (
 from ballast.model.oracle import YEAR_S
 
 SIZE_STEP_WAD = GWEI
+MAX_SIZE_WAD = 2**120
+MAX_SIDE_GWEI = 2**72 - 1
 MAX_HEADROOM_GWEI = 2**72 - 1
 MAX_HEADROOM_AGE_S = 600
 BREAKER_WINDOW_S = 600
@@ -61,6 +63,8 @@ CLOSE_ONLY = "perps: close only"
 PRICE_STALE = "perps: price stale"
 PRICE_NOT_USABLE = "perps: price not usable"
 TOO_LARGE = "perps: position too large"
+MARKET_TOO_LARGE = "perps: market too large"
+SLIPPAGE = "perps: slippage above guard"
 
 
 class Refused(Exception):
@@ -269,31 +273,35 @@ class Funding:
 @dataclass(frozen=True)
 class Order:
     """What is asked for: bought (> 0) or sold (< 0), at most or at least at which price, fee
-    included, until when, and whether it is cut to what closes the position. By default there is no
-    limit."""
+    included, how much worse than the newest price, until when, and whether it is cut to what closes
+    the position. By default there is no limit. The fields are those of the contract's struct."""
 
     account: int
     asset: int
     size_change: int
     acceptable_price: int | None = None
+    slippage_bps: int = UNLIMITED
     deadline: int = UNLIMITED
     reduce_only: bool = False
 
-    def accepts(self, price_wad: int) -> bool:
-        """Whether the fill price is within the limit."""
-        if self.acceptable_price is None:
-            return True
-        if self.size_change > 0:
-            return price_wad <= self.acceptable_price
-        return price_wad >= self.acceptable_price
+    def price_refusal(self, price_wad: int, newest_wad: int) -> str:
+        """Why a fill price is refused, "" if it is within the limits."""
+        sign = 1 if self.size_change > 0 else -1
+        limit = self.acceptable_price
+        if limit is not None and sign * price_wad > sign * limit:
+            return PRICE_PASSED
+        loss = max(0, sign * (price_wad - newest_wad))
+        if self.slippage_bps < BPS and loss * BPS > newest_wad * self.slippage_bps:
+            return SLIPPAGE
+        return ""
 
 
 @dataclass(frozen=True)
 class Fill:
-    """What the ledger books."""
+    """What the ledger books. `basis_wad` is the price that impact and fee were put on."""
 
     size_change: int
-    index_wad: int
+    basis_wad: int
     fee_e6: int
     price_wad: int
     cost_change: int
@@ -345,20 +353,25 @@ class Market:
         """
         terms, is_buy = self.terms, size_change > 0
         new_size = held.size_wad + size_change
-        index = mark.price_wad
+        basis = mark.price_wad
         if max(growths(held.size_wad, new_size)) > 0:
             worse = max if is_buy else min
-            index = worse(index, mark.price.previous_wad)
+            basis = worse(basis, mark.price.previous_wad)
         fee_e6 = terms.fee_e6(mark.risk.sigma_e6)
         scale = 2 * terms.depth_gwei * RATE
         impact = (2 * self.exposure.skew_gwei + size_change // GWEI) * RATE
         if is_buy:
-            price = index + div_up(index * (impact + 2 * terms.depth_gwei * fee_e6), scale)
+            price = basis + div_up(basis * (impact + 2 * terms.depth_gwei * fee_e6), scale)
         else:
-            price = index + index * (impact - 2 * terms.depth_gwei * fee_e6) // scale
+            price = basis + basis * (impact - 2 * terms.depth_gwei * fee_e6) // scale
+        return self._fill(held, size_change, basis, fee_e6, price, now)
+
+    def _fill(
+        self, held: Position, size_change: int, basis: int, fee_e6: int, price: int, now: int
+    ) -> Fill:
         return Fill(
             size_change=size_change,
-            index_wad=index,
+            basis_wad=basis,
             fee_e6=fee_e6,
             price_wad=price,
             cost_change=div_up(size_change * (price - self.funding.at(now)), WAD),
@@ -370,36 +383,42 @@ class Market:
 
         Raises Refused with the reason that the contract gives.
         """
-        change = order.size_change
-        require(change != 0 and change % SIZE_STEP_WAD == 0, NOT_IN_STEPS)
         require(mark.is_live, PRICE_STALE)
-        if order.reduce_only:
-            require(held.size_wad * change < 0, NOTHING_TO_REDUCE)
-            change = max(change, -held.size_wad) if change < 0 else min(change, -held.size_wad)
+        change = _change(order, held)
         require(now <= order.deadline, DEADLINE_PASSED)
         new_size = held.size_wad + change
         long_wad, short_wad = growths(held.size_wad, new_size)
         is_increase = max(long_wad, short_wad) > 0
-        before = self.in_force(mark, now)
+        before = self.in_round(mark)
         after = before.grown(long_wad // GWEI, short_wad // GWEI)
+        largest_side = max(after.exposure.longs_gwei, after.exposure.shorts_gwei)
+        require(largest_side <= MAX_SIDE_GWEI, MARKET_TOO_LARGE)
         if is_increase:
             reason = before.increase_refusal(after, abs(new_size) // GWEI, mark, now)
             require(not reason, reason)
+            after = replace(after, breaker=self.breaker.moved(mark.price_wad, now))
         fill = self.priced(held, change, mark, now)
-        require(order.accepts(fill.price_wad), PRICE_PASSED)
+        reason = order.price_refusal(fill.price_wad, mark.price_wad)
+        require(not reason, reason)
         if is_increase:
-            value_wad = abs(new_size) * fill.index_wad // WAD
+            value_wad = abs(new_size) * mark.price_wad // WAD
             is_bookable = abs(held.cost_wad + fill.cost_change) < MAX_COST_WAD
             require(value_wad < MAX_VALUE_WAD and is_bookable, TOO_LARGE)
         return after.touched(mark, now), fill
 
-    def in_force(self, mark: Mark, now: int) -> Market:
-        """With round and breaker brought up to now, as any trade finds them."""
-        return replace(
-            self,
-            exposure=self.exposure.in_round(mark.made_at),
-            breaker=self.breaker.moved(mark.price_wad, now),
-        )
+    def deleveraged(
+        self, size_change: int, held: Position, mark: Mark, now: int
+    ) -> tuple[Market, Fill]:
+        """The same for a reduction at the index price without a fee."""
+        require(mark.is_live, PRICE_STALE)
+        long_wad, short_wad = growths(held.size_wad, held.size_wad + size_change)
+        after = self.in_round(mark).grown(long_wad // GWEI, short_wad // GWEI)
+        fill = self._fill(held, size_change, mark.price_wad, 0, mark.price_wad, now)
+        return after.touched(mark, now), fill
+
+    def in_round(self, mark: Mark) -> Market:
+        """As of the newest round of the feed."""
+        return replace(self, exposure=self.exposure.in_round(mark.made_at))
 
     def grown(self, long_gwei: int, short_gwei: int) -> Market:
         """With both sides changed, and headroom used up or given back."""
@@ -429,7 +448,7 @@ class Market:
     def increase_refusal(self, after: Market, new_size_gwei: int, mark: Mark, now: int) -> str:
         """Why an increase that makes `after` of this market is refused, "" if it is not.
 
-        `new_size_gwei` is the size of the account's position then; this market is `in_force`.
+        `new_size_gwei` is the size of the account's position then; this market is `in_round`.
         """
         terms, old, new = self.terms, self.exposure, after.exposure
         sides = ((old.longs_gwei, new.longs_gwei), (old.shorts_gwei, new.shorts_gwei))
@@ -510,6 +529,17 @@ class Market:
         """By how much the house may be worth more or less than the newest price says, up."""
         part_e6 = self.terms.uncertainty_e6(mark.risk.sigma_e6)
         return div_up(mark.price_wad * abs(self.exposure.skew_gwei) * part_e6, GWEI * RATE)
+
+
+def _change(order: Order, held: Position) -> int:
+    """The size change, cut to what closes the position where only a reduction is wanted."""
+    change, size = order.size_change, held.size_wad
+    is_whole = change != 0 and change % SIZE_STEP_WAD == 0
+    require(is_whole and abs(change) < MAX_SIZE_WAD, NOT_IN_STEPS)
+    if not order.reduce_only:
+        return change
+    require(size * change < 0, NOTHING_TO_REDUCE)
+    return max(change, -size) if size > 0 else min(change, -size)
 
 
 def _entry_wad(held: Position, size_change: int, price_wad: int) -> int:

@@ -1,32 +1,56 @@
 """The plan of the default hook in exact integers, and what carrying it out leads to.
 
-`make_plan` finds the cheapest path to the target: cash of siblings, the owner's wallet, collateral
-of siblings, then sales with the lowest price of health first, where what lies above a quota always
-goes before what lies within it, because that is the order in which units leave. `carry_out` says
-what everyone holds afterwards. Values are WAD of the quote token, amounts token units.
+`make_plan` finds the cheapest path to the target: gains that the house can pay, cash of siblings,
+the owner's wallet, collateral of siblings, then sales and trades with the lowest price of health
+first, where what lies above a quota always goes before what lies within it, because that is the
+order in which units leave. Sales, trims and hedges of an asset share its net exposure; hedged units
+become sold ones at the marginal price, the next edge of the convex hull. `carry_out` says what
+everyone holds afterwards. Values are WAD of the quote token.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
+from enum import IntEnum, IntFlag
+from fractions import Fraction
 from typing import NamedTuple
 
 from ballast.model import sizing
-from ballast.model.ledger import Account, Loans
-from ballast.model.margin import BPS, WAD, Leg, Mark, Terms, div_up
+from ballast.model.ledger import Account, Book, Lender, Loans
+from ballast.model.margin import (
+    BPS,
+    RATE,
+    WAD,
+    Leg,
+    Mark,
+    Position,
+    Terms,
+    div_up,
+    increase_refusal,
+    is_no_riskier,
+    nearest_zero,
+    result_wad,
+    terms_of,
+)
+from ballast.model.perps import SIZE_STEP_WAD, Market, Order, Refused
 
 QUOTE_ASSET = 0
 MAX_STEPS = 8
-MAX_PLANS = 3  # the plan, and what is planned anew after a sale was refused
+MAX_PLANS = 3  # the plan, and what is planned anew after a step was refused
+MAX_HALVINGS = 2  # a refused sale or trade is tried at a half and at a quarter
 MAX_ASSETS = 16
+MAX_EDGES = 96
+MAX_SALES = 8
 UNLIMITED = 2**256 - 1
 # Kept back from a budget: quote units that the roundings of a full plan may lose.
 ROUNDING_UNITS = 32
+BPS_TO_E6 = 100
 
 # Quote units paid for the units of an asset, None for a sale that is refused.
 Venue = Callable[[int, int], int | None]
+# What may not be planned any more: a kind, and an asset or, for what a sibling gives, its account.
+Refusal = tuple[int, int]
 
 
 class Kind(IntEnum):
@@ -36,6 +60,19 @@ class Kind(IntEnum):
     PULL_CASH = 2
     MOVE_COLLATERAL = 3
     SELL = 4
+    SETTLE = 5
+    TRIM = 6
+    HEDGE = 7
+    UNWIND = 8
+
+
+class Action(IntFlag):
+    """What a policy allows to be done with perpetuals."""
+
+    SETTLE = 1
+    TRIM = 2
+    HEDGE = 4
+    UNWIND = 8
 
 
 class Code(IntEnum):
@@ -58,7 +95,10 @@ class Sale(NamedTuple):
 
 @dataclass(frozen=True)
 class Policy:
-    """When the hook acts and by what means. `donors` are account ids."""
+    """When the hook acts and by what means. `donors` are account ids.
+
+    `funding_bps` is the funding that a hedge is expected to pay, a part of its value.
+    """
 
     trigger_bps: int
     cooldown_s: int = 0
@@ -67,6 +107,8 @@ class Policy:
     donors: tuple[int, ...] = ()
     sales: tuple[Sale, ...] = ()
     last_at: int = 0
+    actions: int = 0
+    funding_bps: int = 0
 
 
 class Wallet(NamedTuple):
@@ -78,7 +120,12 @@ class Wallet(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One step of a plan."""
+    """One step of a plan.
+
+    `amount` is in token units for what is moved, pulled or sold, WAD for gains that are settled,
+    and WAD units for a change of a perpetual: a trim is toward zero, a hedge makes it shorter, an
+    unwinding buys back a short and sells as much collateral.
+    """
 
     kind: int
     source: int
@@ -99,9 +146,14 @@ class Plan:
 
     def with_step(self, step: Step, cured: int) -> Plan:
         """A plan that is full keeps what it has."""
-        if len(self.steps) == MAX_STEPS:
+        if self.is_full:
             return self
         return replace(self, steps=(*self.steps, step), uncured=max(0, self.uncured - cured))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the rest is left to the next rebalance."""
+        return len(self.steps) == MAX_STEPS
 
 
 @dataclass(frozen=True)
@@ -110,8 +162,10 @@ class Scene:
 
     `accounts` holds the account and its donors, `floors` the donors' floors in basis points (none:
     never donates), `unit_wad` the WAD of a token unit of each collateral, `now` unix seconds.
-    `policy` or `target_bps` None is an account without policy or guard. `refused` are assets whose
-    sale was refused in this very mandate.
+    `policy` or `target_bps` None is an account without policy or guard. `refused` is what was
+    refused in this very mandate. `marks` have the funding of now where there is a market; `house`
+    is what the other side of every trade holds. `is_tested`: the ledger will test the account when
+    the mandate ends.
     """
 
     account: int
@@ -125,7 +179,12 @@ class Scene:
     wallet: Wallet = Wallet()
     now: int = 0
     budget_wad: int = UNLIMITED
-    refused: frozenset[int] = frozenset()
+    slippage_bps: int = BPS
+    refused: frozenset[Refusal] = frozenset()
+    markets: Mapping[int, Market] = field(default_factory=dict)
+    house: Account = Account()
+    lender: Lender = Lender()
+    is_tested: bool = False
 
     @property
     def own(self) -> Account:
@@ -135,6 +194,16 @@ class Scene:
     def assess(self, account: int) -> Terms:
         """The four figures of an account."""
         return self.accounts[account].assess(self.marks, self.loans)
+
+    def allows(self, action: Action, kind: Kind, asset: int) -> bool:
+        """Whether the owner allows a trade and it was not refused."""
+        assert self.policy is not None
+        return bool(self.policy.actions & action) and (kind, asset) not in self.refused
+
+    def increase_refusal(self) -> str:
+        """Why an increase of risk that led here would be refused, "" if it is allowed."""
+        own = self.own
+        return increase_refusal(own.net_wad(self.loans), own.legs(self.marks), own.debt_shares != 0)
 
 
 def make_plan(scene: Scene) -> Plan:
@@ -147,6 +216,7 @@ def make_plan(scene: Scene) -> Plan:
     plan = Plan(code, shortfall, shortfall)
     if code == Code.ABOVE_TRIGGER:
         return plan
+    plan = _with_gains(plan, scene)
     slacks = {donor: _slack_down(scene, donor) for donor in scene.policy.donors}
     for donor in scene.policy.donors:
         plan, slacks[donor] = _with_cash(plan, scene, donor, slacks[donor])
@@ -154,7 +224,7 @@ def make_plan(scene: Scene) -> Plan:
     for donor in scene.policy.donors:
         for _ in range(len(plan.steps), MAX_STEPS):
             plan, slacks[donor] = _with_collateral(plan, scene, donor, slacks[donor])
-    plan = _with_sales(plan, scene)
+    plan = _with_costed_means(plan, scene)
     return plan if plan.steps else replace(plan, code=Code.NO_MEANS)
 
 
@@ -178,13 +248,40 @@ def _readiness(scene: Scene, policy: Policy, terms: Terms, shortfall: int) -> Co
     return Code.READY
 
 
+# ---- gains
+
+
+def payable_gain(held: Position, mark: Mark) -> int:
+    """What may be paid of an unsettled result: at the lesser of two prices, and on a sound one."""
+    if held.size_wad == 0:
+        return max(0, -held.cost_wad)
+    if not mark.backs_increase:
+        return 0
+    return max(0, min(result_wad(held, mark), result_wad(held, mark, mark.price.previous_wad)))
+
+
+def _with_gains(plan: Plan, scene: Scene) -> Plan:
+    """All of a gain is paid, as far as the house's cash goes; less than a unit is not asked for."""
+    left = scene.house.cash_wad
+    for leg in scene.own.legs(scene.marks):
+        gain = min(payable_gain(leg.position, leg.mark), left)
+        is_allowed = scene.allows(Action.SETTLE, Kind.SETTLE, leg.asset)
+        if not is_allowed or gain < scene.loans.unit_wad or not plan.uncured or plan.is_full:
+            continue
+        left -= gain
+        plan = plan.with_step(
+            Step(Kind.SETTLE, scene.account, leg.asset, gain, gain, 0), cured=gain
+        )
+    return plan
+
+
 # ---- donors and wallet
 
 
 def _slack_down(scene: Scene, donor: int) -> int:
     """What a donor can give above its floor."""
     floor_bps = scene.floors.get(donor, 0)
-    if floor_bps == 0 or donor == scene.account:
+    if floor_bps == 0 or donor == scene.account or (Kind.MOVE_CASH, donor) in scene.refused:
         return 0
     terms = scene.assess(donor)
     return max(0, terms.equity_init - div_up(terms.required_init * floor_bps, BPS))
@@ -197,10 +294,11 @@ def _cash_units(needed_wad: int, available_wad: int, unit_wad: int) -> int:
 
 def _with_cash(plan: Plan, scene: Scene, donor: int, slack: int) -> tuple[Plan, int]:
     """Cash of a sibling, which never borrows for it."""
-    cash = max(0, scene.accounts[donor].net_wad(scene.loans)) if slack else 0
+    is_able = slack and _is_sound(scene, donor)
+    cash = max(0, scene.accounts[donor].net_wad(scene.loans)) if is_able else 0
     unit_wad = scene.loans.unit_wad
     units = _cash_units(plan.uncured, min(cash, slack), unit_wad)
-    if units == 0:
+    if units == 0 or plan.is_full:
         return plan, slack
     value = units * unit_wad
     return plan.with_step(
@@ -214,7 +312,8 @@ def _with_wallet(plan: Plan, scene: Scene) -> Plan:
     wallet = scene.wallet
     units = _cash_units(plan.uncured, wallet.left_wad, unit_wad)
     units = min(units, wallet.balance, wallet.allowance)
-    if units == 0 or not scene.policy.uses_wallet:
+    is_refused = (Kind.PULL_CASH, QUOTE_ASSET) in scene.refused
+    if units == 0 or not scene.policy.uses_wallet or is_refused:
         return plan
     value = units * unit_wad
     step = Step(Kind.PULL_CASH, scene.account, QUOTE_ASSET, units, value, 0)
@@ -239,10 +338,12 @@ def _with_collateral(plan: Plan, scene: Scene, donor: int, slack: int) -> tuple[
             continue
         if not (has_room and cure_e10 > 0 and held < mark.quota_wad and mark.is_live):
             continue
+        if scene.own.position(leg.asset).delta_wad < 0:
+            continue
         needed = plan.uncured + sizing.ROUNDING_WAD
         wanted = sizing.units_up(sizing.value_up(needed, cure_e10), mark.price_wad, unit)
         movable_wad = min(
-            leg.position.collateral_wad,
+            _net_collateral(leg.position, mark),
             mark.quota_wad - held,
             sizing.givable_down(slack, floor_bps, mark.rate_init_e6) * WAD // mark.price_wad,
         )
@@ -261,13 +362,26 @@ def _with_collateral(plan: Plan, scene: Scene, donor: int, slack: int) -> tuple[
     return plan.with_step(best, most_cured), max(0, slack - used)
 
 
+def _net_collateral(held: Position, mark: Mark) -> int:
+    """Collateral of a donor that no short of its own is hedged with."""
+    if held.size_wad >= 0:
+        return held.collateral_wad
+    return max(0, min(held.collateral_wad, mark.quota_wad) + held.size_wad)
+
+
 def _is_sound(scene: Scene, donor: int) -> bool:
-    """Whether the ledger would let it give collateral: marks of a debtor must back an increase."""
+    """Whether the ledger would let it give: the marks of an account with a debt or a perpetual must
+    back an increase, and no price may have moved against it in this very block."""
     account = scene.accounts[donor]
-    marks = [leg.mark for leg in account.legs(scene.marks)]
-    return account.net_wad(scene.loans) >= 0 or all(
-        mark.backs_increase and mark.price.newest_wad <= mark.price.previous_wad for mark in marks
-    )
+    legs = account.legs(scene.marks)
+    if account.net_wad(scene.loans) >= 0 and not any(leg.position.has_perpetual for leg in legs):
+        return True
+    for leg in legs:
+        newest, previous = leg.mark.price.newest_wad, leg.mark.price.previous_wad
+        has_moved = newest > previous or (newest < previous and leg.position.size_wad != 0)
+        if has_moved or not leg.mark.backs_increase:
+            return False
+    return True
 
 
 def _held_so_far(plan: Plan, scene: Scene, asset: int) -> tuple[int, bool]:
@@ -282,69 +396,341 @@ def _held_so_far(plan: Plan, scene: Scene, asset: int) -> tuple[int, bool]:
     return held, is_listed or len(scene.own.positions) + len(moves) < MAX_ASSETS
 
 
-# ---- sales
+# ---- sales and trades
+
+
+class _Form(IntEnum):
+    """What an edge does, in the order that decides among equals."""
+
+    SURPLUS = 1
+    WITHIN = 2
+    TRIM = 3
+    HEDGE = 4
+    UPGRADE = 5
+    UNWIND = 6
+
+
+class _Edge(NamedTuple):
+    """Units of one asset that all cure alike."""
+
+    form: _Form
+    available: int
+    lot_wad: int
+    released_e6: int
+    cure_e10: int
+    cost_e6: int
+
+    @property
+    def price(self) -> Fraction:
+        """Cost of one unit of cure."""
+        return sizing.price_of_health(self.cost_e6, self.cure_e10)
 
 
 @dataclass(frozen=True)
-class _Lot:
-    """Units of one collateral that all cure alike."""
+class _Holding:
+    """One asset of the account and what may still be done with it, in WAD units.
+
+    `open` is what is left of |D|. Costs are parts of the value; what of them equity at initial
+    margin bears is a burden: a gain that is not paid out bears the cost of a trade first.
+    """
 
     leg: Leg
-    available: int
-    cure_e10: int
-    cost_bps: int
+    rank: int
+    unit_wad: int
+    target_bps: int
+    open: int
+    sale_e6: int = 0
+    close_e6: int = 0
+    hedge_e6: int = 0
+    close_burden_e6: int = 0
+    hedge_burden_e6: int = 0
+    surplus: int = 0
+    sale: int = 0
+    trim: int = 0
+    closable: int = 0
+    hedge: int = 0
+    pairs: int = 0
+    hedged: int = 0
+    used: frozenset[_Form] = frozenset()
 
+    @property
+    def lot_wad(self) -> int:
+        """The least that collateral and perpetual can both change by."""
+        return max(self.unit_wad, SIZE_STEP_WAD)
 
-def _with_sales(plan: Plan, scene: Scene) -> Plan:
-    """The lot with the lowest price of health first; of equals, the one the policy names first."""
-    queues = _queues(scene)
-    while plan.uncured and any(queues):
-        # Only the head of a queue can be sold.
-        heads = [queue for queue in queues if queue]
-        best = min(heads, key=lambda q: sizing.price_of_health(q[0].cost_bps, q[0].cure_e10))
-        plan = _with_sale(plan, scene, best.pop(0))
-    return plan
+    def edges(self) -> list[_Edge]:
+        """What may be done next, as far as it cures."""
+        risk, used = self.leg.mark.risk, self.used
+        rate_e6, both_e6 = risk.r_init_e6 + risk.l_init_e6, 2 * risk.l_init_e6
+        freed_e6 = risk.r_init_e6 - risk.l_init_e6
+        cure_sale = self._cure(rate_e6, self.sale_e6)
+        cure_hedge = self._cure(freed_e6, self.hedge_burden_e6)
+        edges: list[_Edge] = []
 
+        def add(form: _Form, available: int, lot: int, released: int, cure: int, cost: int) -> None:
+            if available and cure > 0 and form not in used:
+                edges.append(_Edge(form, available, lot, released, cure, cost))
 
-def _queues(scene: Scene) -> list[list[_Lot]]:
-    """For each sale of the policy: the surplus over the quota, then what lies within."""
-    assert scene.policy is not None and scene.target_bps is not None
-    queues: list[list[_Lot]] = []
-    legs = {leg.asset: leg for leg in scene.own.legs(scene.marks)}
-    for asset, cost_bps in scene.policy.sales:
-        leg = legs.get(asset)
-        if leg is None or not leg.mark.bounds_swap or asset in scene.refused:
-            continue
-        unit = scene.unit_wad[asset]
-        counted = min(leg.position.collateral_wad, leg.mark.quota_wad)
-        surplus = leg.position.collateral_wad - counted
-        rate_e6 = leg.mark.rate_init_e6
-        cure_within_e10 = sizing.cure_of_sale_e10(scene.target_bps, rate_e6, cost_bps)
-        lots = (
-            _Lot(leg, surplus // unit, sizing.cure_of_surplus_e10(cost_bps), cost_bps),
-            _Lot(leg, counted // unit, cure_within_e10, cost_bps),
+        has_surplus = self.surplus != 0 and _Form.SURPLUS not in used
+        if has_surplus:
+            cure = sizing.cure_of_surplus_e10(self.sale_e6)
+            add(_Form.SURPLUS, self.surplus, self.unit_wad, 0, cure, self.sale_e6)
+        else:
+            available = min(self.sale, self.open)
+            add(_Form.WITHIN, available, self.unit_wad, rate_e6, cure_sale, self.sale_e6)
+        add(
+            _Form.TRIM,
+            min(self.trim, self.closable),
+            SIZE_STEP_WAD,
+            rate_e6,
+            self._cure(rate_e6, self.close_burden_e6),
+            self.close_e6,
         )
-        queues.append([lot for lot in lots if lot.available and lot.cure_e10 > 0])
-    return queues
+        can_sell = self.sale != 0 and cure_sale > 0
+        # Above the hull: no cheaper than the sale that it could be.
+        is_dear = can_sell and self.hedge_e6 * cure_sale >= self.sale_e6 * cure_hedge
+        if not is_dear and freed_e6 > 0:
+            available = min(self.hedge, self.open)
+            add(_Form.HEDGE, available, self.lot_wad, freed_e6, cure_hedge, self.hedge_e6)
+        if self.sale != 0 and not has_surplus:
+            marginal_e6 = max(0, self.sale_e6 - self.hedge_e6)
+            cure = cure_sale - cure_hedge
+            add(_Form.UPGRADE, self.hedged, self.lot_wad, both_e6, cure, marginal_e6)
+        if self.hedged == 0:
+            cost_e6 = self.sale_e6 + self.close_e6
+            cure = self._cure(both_e6, self.sale_e6 + self.close_burden_e6)
+            available = min(self.pairs, self.closable)
+            add(_Form.UNWIND, available, self.lot_wad, both_e6, cure, cost_e6)
+        return edges
+
+    def _cure(self, released_e6: int, cost_e6: int) -> int:
+        return sizing.cure_of_release_e10(self.target_bps, released_e6, cost_e6)
+
+    def after(self, form: _Form, size_wad: int) -> _Holding:
+        """What may be done after an edge was taken, which happens once."""
+        shares_delta = form in (_Form.WITHIN, _Form.TRIM, _Form.HEDGE)
+        closes = form in (_Form.TRIM, _Form.UNWIND)
+        hedged = {_Form.HEDGE: size_wad, _Form.UPGRADE: -size_wad}.get(form, 0)
+        return replace(
+            self,
+            open=self.open - size_wad if shares_delta else self.open,
+            closable=self.closable - size_wad if closes else self.closable,
+            hedged=self.hedged + hedged,
+            used=self.used | {form},
+        )
+
+    def step(self, account: int, kind: Kind, size_wad: int) -> Step:
+        """A step of that size."""
+        unit = self.unit_wad if kind == Kind.SELL else 1
+        cost_e6 = {
+            Kind.SELL: self.sale_e6,
+            Kind.TRIM: self.close_e6,
+            Kind.HEDGE: self.hedge_e6,
+            Kind.UNWIND: self.sale_e6 + self.close_e6,
+        }[kind]
+        value = size_wad * self.leg.mark.price_wad // WAD
+        cost = div_up(value * cost_e6, RATE)
+        return Step(kind, account, self.leg.asset, size_wad // unit, value, cost)
 
 
-def _with_sale(plan: Plan, scene: Scene, lot: _Lot) -> Plan:
-    unit, price = scene.unit_wad[lot.leg.asset], lot.leg.mark.price_wad
-    # The proceeds are floored to a unit of the quote token.
-    needed = plan.uncured + scene.loans.unit_wad + sizing.ROUNDING_WAD
-    wanted = sizing.units_up(sizing.value_up(needed, lot.cure_e10), price, unit)
-    units = min(wanted, lot.available)
-    if lot.cost_bps:
-        # More than the budget has left would undo what else helps.
-        kept_back = ROUNDING_UNITS * scene.loans.unit_wad
-        left = max(0, scene.budget_wad - kept_back) - sum(s.cost for s in plan.steps)
-        units = min(units, left * BPS // lot.cost_bps * WAD // price // unit)
-    value = units * unit * price // WAD
-    cost = div_up(value * lot.cost_bps, BPS)
-    step = Step(Kind.SELL, scene.account, lot.leg.asset, units, value, cost)
-    if units == 0:
+def _with_costed_means(plan: Plan, scene: Scene) -> Plan:
+    """Without those steps that the ledger tests at the end, where the plan does not get that far."""
+    assert scene.policy is not None and scene.target_bps is not None
+    if plan.uncured == 0 or not (scene.policy.sales or scene.policy.actions):
         return plan
-    return plan.with_step(step, sizing.cured_down(value, lot.cure_e10))
+    full, is_tested, released = _with_edges(plan, scene, may_be_tested=True)
+    if is_tested:
+        # E - R = (t - 1) R - (t R - E)
+        left = max(0, scene.assess(scene.account).required_init - released)
+        excess = left * (scene.target_bps - BPS) // BPS
+        if excess < full.uncured + _weakness(scene):
+            return _with_edges(plan, scene, may_be_tested=False)[0]
+    return full
+
+
+def _with_edges(plan: Plan, scene: Scene, *, may_be_tested: bool) -> tuple[Plan, bool, int]:
+    """The lowest price of health first; of equals, what the policy names first.
+
+    Returns whether the ledger will test the account as well, and the requirement released.
+    """
+    holdings = _holdings(plan, scene, may_be_tested)
+    budget = max(0, scene.budget_wad - ROUNDING_UNITS * scene.loans.unit_wad)
+    is_tested, released = False, 0
+    for _ in range(MAX_EDGES):
+        known = [(edge, i) for i, held in enumerate(holdings) for edge in held.edges()]
+        if plan.uncured == 0 or plan.is_full or not known:
+            break
+        edge, i = min(known, key=lambda k: (k[0].price, holdings[k[1]].rank, k[0].form))
+        held = holdings[i]
+        size = _size(edge, held.leg.mark.price_wad, plan.uncured, budget, scene.loans.unit_wad)
+        if size:
+            value = size * held.leg.mark.price_wad // WAD
+            plan = _with_change(plan, scene.account, held, edge.form, size)
+            plan = replace(
+                plan, uncured=max(0, plan.uncured - sizing.cured_down(value, edge.cure_e10))
+            )
+            budget = max(0, budget - div_up(value * edge.cost_e6, RATE))
+            released += value * edge.released_e6 // RATE
+            is_sale = edge.form in (_Form.SURPLUS, _Form.WITHIN, _Form.UPGRADE)
+            is_short = held.leg.position.size_wad < 0
+            is_tested = is_tested or edge.form == _Form.UNWIND or (is_sale and is_short)
+        holdings[i] = held.after(edge.form, size)
+    return replace(plan, steps=_hedges_last(plan.steps)), is_tested, released
+
+
+def _size(edge: _Edge, price_wad: int, uncured: int, budget: int, quote_unit_wad: int) -> int:
+    """What cures the rest, up to a lot, as far as it goes and the budget allows."""
+    # Proceeds are floored to a unit of the quote token.
+    needed = uncured + quote_unit_wad + sizing.ROUNDING_WAD
+    lots = sizing.units_up(sizing.value_up(needed, edge.cure_e10), price_wad, edge.lot_wad)
+    lots = min(lots, edge.available // edge.lot_wad)
+    if edge.cost_e6:
+        # More than the budget has left would undo what else helps.
+        affordable = budget * RATE // edge.cost_e6
+        lots = min(lots, affordable * WAD // price_wad // edge.lot_wad)
+    return lots * edge.lot_wad
+
+
+def _with_change(plan: Plan, account: int, held: _Holding, form: _Form, size_wad: int) -> Plan:
+    """A step for each edge; an upgrade takes from the hedge what it gives to the sale."""
+    kinds = {_Form.TRIM: Kind.TRIM, _Form.HEDGE: Kind.HEDGE, _Form.UNWIND: Kind.UNWIND}
+    kind = kinds.get(form, Kind.SELL)
+    planned = list(plan.steps)
+    sold: int | None = None
+    if form == _Form.UPGRADE:
+        for place, step in enumerate(planned):
+            if step.asset == held.leg.asset and step.kind == Kind.HEDGE:
+                planned[place] = held.step(account, Kind.HEDGE, step.amount - size_wad)
+            if step.asset == held.leg.asset and step.kind == Kind.SELL:
+                sold = place
+    if sold is None:
+        planned.append(held.step(account, kind, size_wad))
+    else:
+        size_wad += planned[sold].amount * held.unit_wad
+        planned[sold] = held.step(account, kind, size_wad)
+    return replace(plan, steps=tuple(planned))
+
+
+def _hedges_last(planned: tuple[Step, ...]) -> tuple[Step, ...]:
+    """What is sold after a hedge is tested by the ledger, and what is sold before is not."""
+    others = tuple(step for step in planned if step.kind != Kind.HEDGE)
+    return others + tuple(s for s in planned if s.kind == Kind.HEDGE and s.amount)
+
+
+def _holdings(plan: Plan, scene: Scene, may_be_tested: bool) -> list[_Holding]:
+    assert scene.policy is not None and scene.target_bps is not None
+    sales = {asset: (rank, cost) for rank, (asset, cost) in enumerate(scene.policy.sales)}
+    holdings: list[_Holding] = []
+    for place, leg in enumerate(scene.own.legs(scene.marks)):
+        mark, size, collateral = leg.mark, leg.position.size_wad, leg.position.collateral_wad
+        counted = min(collateral, mark.quota_wad)
+        delta = nearest_zero(counted + size, collateral + size)
+        rank, cost_bps = MAX_SALES + place, 0
+        is_for_sale = False
+        if leg.asset in sales and mark.bounds_swap:
+            rank, cost_bps = sales[leg.asset]
+            is_for_sale = may_be_tested or size >= 0
+        held = _Holding(
+            leg,
+            rank,
+            scene.unit_wad[leg.asset],
+            scene.target_bps,
+            open=abs(delta),
+            sale_e6=cost_bps * BPS_TO_E6,
+        )
+        if is_for_sale and (Kind.SELL, leg.asset) not in scene.refused:
+            held = replace(
+                held,
+                surplus=min(collateral - counted, max(0, collateral + size)),
+                sale=min(counted, max(0, delta)),
+            )
+        if mark.is_live:
+            gain = _unpaid_gain(plan, leg)
+            held = _with_closing(held, scene, gain, delta)
+            held = _with_hedge(held, scene, gain, delta)
+        may_unwind = scene.allows(Action.UNWIND, Kind.UNWIND, leg.asset)
+        if may_unwind and size < 0 and collateral == counted and is_for_sale:
+            held = replace(held, pairs=min(collateral, held.closable))
+        holdings.append(held)
+    return holdings
+
+
+def _with_closing(held: _Holding, scene: Scene, gain: int, delta: int) -> _Holding:
+    """What may be closed, at the cost of closing all.
+
+    A position whose gain is not paid stays open by a step: closing it would pay the gain. A trim
+    never loses more than it frees at maintenance, or the ledger would test it.
+    """
+    assert scene.policy is not None
+    asset, mark, size = held.leg.asset, held.leg.mark, held.leg.position.size_wad
+    if size == 0 or not scene.policy.actions & (Action.TRIM | Action.UNWIND):
+        return held
+    cost_e6 = _cost_e6(scene, held.leg, -size)
+    has_gain = gain >= scene.loans.unit_wad
+    held = replace(
+        held,
+        close_e6=cost_e6,
+        close_burden_e6=_burden_e6(cost_e6, abs(size), mark, gain),
+        closable=abs(size) - (SIZE_STEP_WAD if has_gain else 0),
+    )
+    frees_enough = cost_e6 < mark.risk.r_maint_e6 + mark.risk.l_maint_e6
+    if scene.allows(Action.TRIM, Kind.TRIM, asset) and frees_enough and delta * size > 0:
+        held = replace(held, trim=min(abs(size), held.open))
+    return held
+
+
+def _with_hedge(held: _Holding, scene: Scene, gain: int, delta: int) -> _Holding:
+    """What may be hedged, at the cost of hedging all of it."""
+    assert scene.policy is not None
+    asset, mark, size = held.leg.asset, held.leg.mark, held.leg.position.size_wad
+    is_allowed = scene.allows(Action.HEDGE, Kind.HEDGE, asset)
+    if not is_allowed or delta <= 0 or size > 0 or asset not in scene.markets:
+        return held
+    market = scene.markets[asset]
+    most = min(held.open, market.largest_increase_wad(size, False, mark, scene.now))
+    most -= most % held.lot_wad
+    if most == 0:
+        return held
+    cost_e6 = _cost_e6(scene, held.leg, -most)
+    if cost_e6 + mark.risk.l_maint_e6 >= mark.risk.r_maint_e6:
+        return held
+    return replace(
+        held,
+        hedge=most,
+        hedge_e6=cost_e6 + scene.policy.funding_bps * BPS_TO_E6,
+        hedge_burden_e6=_burden_e6(cost_e6, most, mark, gain),
+    )
+
+
+def _cost_e6(scene: Scene, leg: Leg, size_change: int) -> int:
+    """Fee and impact of a trade as a part of its value, up; none where the skew pays for it."""
+    fill = scene.markets[leg.asset].priced(leg.position, size_change, leg.mark, scene.now)
+    index = leg.mark.price_wad
+    lost = fill.price_wad - index if size_change > 0 else index - fill.price_wad
+    return div_up(max(0, lost) * RATE, index)
+
+
+def _burden_e6(cost_e6: int, size_wad: int, mark: Mark, gain: int) -> int:
+    cost = div_up(size_wad * mark.price_wad // WAD * cost_e6, RATE)
+    return 0 if gain >= cost else cost_e6
+
+
+def _unpaid_gain(plan: Plan, leg: Leg) -> int:
+    """What the plan leaves of the unsettled result."""
+    paid = sum(s.value for s in plan.steps if s.kind == Kind.SETTLE and s.asset == leg.asset)
+    return max(0, result_wad(leg.position, leg.mark) - paid)
+
+
+def _weakness(scene: Scene) -> int:
+    """By how much the ledger's test values the account less: the worse of two prices, and nothing
+    is lent by a doubtful one."""
+    weakness = 0
+    for leg in scene.own.legs(scene.marks):
+        newest = leg.terms.excess_init
+        previous = terms_of(leg.position, leg.mark, leg.mark.price.previous_wad).excess_init
+        worse = min(newest, previous)
+        weakness += newest - (worse if leg.mark.backs_increase else min(worse, 0))
+    return weakness
 
 
 # ---- carrying it out
@@ -353,8 +739,8 @@ def _with_sale(plan: Plan, scene: Scene, lot: _Lot) -> Plan:
 def carry_out(scene: Scene, venue: Venue) -> tuple[Scene, tuple[Step, ...]]:
     """Plans and acts as the hook does; returns what everyone holds afterwards and the steps taken.
 
-    A sale that the venue refuses is planned around, at most twice. Raises ValueError for a step
-    that moves more than there is, which no plan may contain.
+    A sale or trade that is refused is tried at a half and at a quarter, and planned around, at most
+    twice. Raises ValueError for a step that moves more than there is, which no plan may contain.
     """
     taken: list[Step] = []
     for _ in range(MAX_PLANS):
@@ -363,20 +749,43 @@ def carry_out(scene: Scene, venue: Venue) -> tuple[Scene, tuple[Step, ...]]:
             break
         refused = scene.refused
         for step in plan.steps:
-            acted = _acted(scene, step, venue)
-            if acted is None:
-                refused = refused | {step.asset}
-                continue
-            scene = acted
-            taken.append(step)
+            for part in _parts(scene, step):
+                acted = _acted(scene, part, venue)
+                if acted is not None:
+                    scene = acted
+                    taken.append(part)
+                    break
+            if acted is None or part.amount != step.amount:
+                refused = refused | {_refusal(step)}
         if refused == scene.refused:
             break
         scene = replace(scene, refused=refused)
     return scene, tuple(taken)
 
 
+def _refusal(step: Step) -> Refusal:
+    """Cash and collateral of one sibling are refused together."""
+    if step.kind in (Kind.MOVE_CASH, Kind.MOVE_COLLATERAL):
+        return Kind.MOVE_CASH, step.source
+    return step.kind, step.asset
+
+
+def _parts(scene: Scene, step: Step) -> list[Step]:
+    """The step, and for what trades its half and its quarter in whole lots."""
+    parts = [step]
+    if step.kind in (Kind.SELL, Kind.TRIM, Kind.HEDGE, Kind.UNWIND):
+        unit = 1
+        if step.kind != Kind.SELL:
+            unit = max(scene.unit_wad[step.asset], SIZE_STEP_WAD)
+        for halvings in range(1, MAX_HALVINGS + 1):
+            amount = (step.amount >> halvings) // unit * unit
+            if amount:
+                parts.append(step._replace(amount=amount))
+    return parts
+
+
 def _acted(scene: Scene, step: Step, venue: Venue) -> Scene | None:
-    """The scene after one step, None if the venue refuses."""
+    """The scene after one step, None if it is refused."""
     loans, wallet, after = scene.loans, scene.wallet, dict(scene.accounts)
     units, own = step.amount, scene.account
     if step.kind == Kind.PULL_CASH:
@@ -391,14 +800,92 @@ def _acted(scene: Scene, step: Step, venue: Venue) -> Scene | None:
             raise ValueError(f"{units} units of cash are not there")
         after[step.source] = after[step.source].debited(units, loans)
         after[own] = after[own].credited(units, loans)
-    else:
+    elif step.kind == Kind.MOVE_COLLATERAL:
         change_wad = units * scene.unit_wad[step.asset]
         after[step.source] = after[step.source].with_collateral(step.asset, -change_wad)
-        if step.kind == Kind.MOVE_COLLATERAL:
-            after[own] = after[own].with_collateral(step.asset, change_wad)
-        else:
-            proceeds = venue(step.asset, units)
-            if proceeds is None:
-                return None
-            after[own] = after[own].credited(proceeds, loans)
+        after[own] = after[own].with_collateral(step.asset, change_wad)
+    elif step.kind == Kind.SETTLE:
+        return _settled(scene, step.asset)
+    elif step.kind == Kind.SELL:
+        return _sold(scene, step.asset, units, venue)
+    elif step.kind == Kind.UNWIND:
+        bought = _traded(scene, step.asset, units)
+        return bought and _sold(bought, step.asset, units // scene.unit_wad[step.asset], venue)
+    else:
+        is_buy = step.kind == Kind.TRIM and scene.own.position(step.asset).size_wad < 0
+        return _traded(scene, step.asset, units if is_buy else -units)
     return replace(scene, accounts=after, wallet=wallet)
+
+
+def _sold(scene: Scene, asset: int, units: int, venue: Venue) -> Scene | None:
+    """Collateral for cash. Beside a short the ledger takes it for an increase of risk, for it may
+    uncover it."""
+    proceeds = venue(asset, units)
+    if proceeds is None:
+        return None
+    own = scene.own.with_collateral(asset, -units * scene.unit_wad[asset])
+    return replace(
+        scene,
+        accounts={**scene.accounts, scene.account: own.credited(proceeds, scene.loans)},
+        is_tested=scene.is_tested or own.position(asset).size_wad < 0,
+    )
+
+
+def _traded(scene: Scene, asset: int, size_change: int) -> Scene | None:
+    """A trade within the slippage, which counts from the newest price and includes the fee."""
+    index, held = scene.marks[asset].price_wad, scene.own.position(asset)
+    sign = 1 if size_change > 0 else -1
+    limit = index + sign * (index * scene.slippage_bps // BPS)
+    order = Order(scene.account, asset, size_change, limit if scene.slippage_bps < BPS else None)
+    book = _book(scene)
+    try:
+        market, fill = book.markets[asset].filled(order, held, book.prices[asset], book.now)
+    except Refused:
+        return None
+    book = replace(book, markets={**book.markets, asset: market})
+    book, _ = book._traded(scene.account, asset, fill)
+    mark = scene.marks[asset]
+    new = replace(
+        held,
+        size_wad=held.size_wad + size_change,
+        cost_wad=held.cost_wad + fill.cost_change,
+        entry_wad=fill.entry_wad,
+    )
+    is_safer = is_no_riskier(
+        terms_of(held, mark), terms_of(new, mark), [(held.delta_wad, new.delta_wad)]
+    )
+    return replace(_from_book(scene, book), is_tested=scene.is_tested or not is_safer)
+
+
+def _settled(scene: Scene, asset: int) -> Scene | None:
+    try:
+        book, _ = _book(scene).settle(scene.account, asset)
+    except Refused:
+        return None
+    return _from_book(scene, book)
+
+
+_HOUSE = -1  # no account has this id
+
+
+def _book(scene: Scene) -> Book:
+    """The account and the house in one book."""
+    return Book(
+        house=_HOUSE,
+        markets=scene.markets,
+        prices=scene.marks,
+        accounts={scene.account: scene.own, _HOUSE: scene.house},
+        loans=scene.loans,
+        lender=scene.lender,
+        now=scene.now,
+    )
+
+
+def _from_book(scene: Scene, book: Book) -> Scene:
+    return replace(
+        scene,
+        accounts={**scene.accounts, scene.account: book.account(scene.account)},
+        house=book.account(_HOUSE),
+        markets=book.markets,
+        lender=book.lender,
+    )

@@ -3,7 +3,9 @@
 An action of value x that costs s per unit and releases requirement rho per unit cures t rho - s per
 unit of the shortfall S = t R_init - E_init, so x = S / (t rho - s), and one unit of cure costs
 s / (t rho - s). Cures are ten-billionths (`_e10`): a target in basis points times a rate in
-millionths. Values are WAD of the quote token.
+millionths; rates and costs are millionths (`_e6`). Values are WAD of the quote token.
+
+    rho    sell collateral, trim: r + l      hedge: r - l      unwind a pair: 2 l
 """
 
 from __future__ import annotations
@@ -13,20 +15,20 @@ from fractions import Fraction
 from ballast.model.margin import WAD, div_up
 
 CURE = 10**10
-BPS_E6 = 10**6  # a basis point of cost as a part of CURE
+E6_TO_E10 = 10**4
 MAX_VALUE_WAD = 2**128
 # Requirement, equity and value are each rounded by a wei per action, times a target below 6.6.
 ROUNDING_WAD = 10
 
 
-def cure_of_sale_e10(target_bps: int, rate_e6: int, cost_bps: int) -> int:
-    """Selling collateral within its quota: t (r + l) - s."""
-    return target_bps * rate_e6 - cost_bps * BPS_E6
+def cure_of_release_e10(target_bps: int, released_e6: int, cost_e6: int) -> int:
+    """Whatever releases rho of requirement and costs s: t rho - s."""
+    return target_bps * released_e6 - cost_e6 * E6_TO_E10
 
 
-def cure_of_surplus_e10(cost_bps: int) -> int:
+def cure_of_surplus_e10(cost_e6: int) -> int:
     """Selling collateral above its quota, which counts for nothing where it is: 1 - s."""
-    return CURE - cost_bps * BPS_E6
+    return CURE - cost_e6 * E6_TO_E10
 
 
 def cure_of_inflow_e10(target_bps: int, rate_e6: int) -> int:
@@ -34,9 +36,9 @@ def cure_of_inflow_e10(target_bps: int, rate_e6: int) -> int:
     return CURE - target_bps * rate_e6
 
 
-def price_of_health(cost_bps: int, cure_e10: int) -> Fraction:
+def price_of_health(cost_e6: int, cure_e10: int) -> Fraction:
     """Cost of one unit of cure; the cure is positive."""
-    return Fraction(cost_bps * BPS_E6, cure_e10)
+    return Fraction(cost_e6 * E6_TO_E10, cure_e10)
 
 
 def value_up(shortfall_wad: int, cure_e10: int) -> int:

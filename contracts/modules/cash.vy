@@ -138,8 +138,8 @@ def _debit_wad(account: uint256, amount_wad: uint256, receiver: address) -> uint
         shares += extcall ILendingVault(VAULT).lend(borrowed, receiver)
     word = packing._cash_word(cash + borrowed * unit - amount_wad, shares)
     ledger._account_words[account] = word
-    from_cash: uint256 = amount_wad // unit - borrowed
-    if receiver != self and from_cash != 0:
+    if receiver != self and amount_wad > borrowed * unit:
+        from_cash: uint256 = amount_wad // unit - borrowed
         safe_token._push(IERC20(packing._token(collaterals.QUOTE_WORD)), receiver, from_cash)
     return word
 

@@ -6,7 +6,7 @@
 @author  Ballast contributors
 @notice  A rebalancing policy in three words.
 @dev     policy  trigger_bps u16 | cooldown_s u32 | min_step u96 | uses_wallet u8 | donors u8 x 4 | donor count u8
-                 | last_at u40, from the lowest bit; a word without trigger is no policy
+                 | last_at u40 | actions u8 | funding_bps u16, from the lowest bit; a word without trigger is no policy
          sales   eight of asset u8 | cost_bps u16; asset 0 ends the list
          adapter address
 """
@@ -18,12 +18,20 @@ MASK_8: constant(uint256) = 2**8 - 1
 MASK_16: constant(uint256) = 2**16 - 1
 MASK_24: constant(uint256) = 2**24 - 1
 MASK_32: constant(uint256) = 2**32 - 1
+MASK_40: constant(uint256) = 2**40 - 1
 MASK_96: constant(uint256) = 2**96 - 1
 MAX_DONORS: constant(uint256) = 4
 MAX_SALES: constant(uint256) = 8
 MAX_COST_BPS: constant(uint256) = 1_000
 BPS: constant(uint256) = 10**4
 LAST_AT_SHIFT: constant(uint256) = 192
+
+# Bits of `actions`.
+MAY_SETTLE: constant(uint256) = 1
+MAY_TRIM: constant(uint256) = 2
+MAY_HEDGE: constant(uint256) = 4
+MAY_UNWIND: constant(uint256) = 8
+ALL_ACTIONS: constant(uint256) = 15
 
 
 @internal
@@ -65,13 +73,25 @@ def _donor_count(word: uint256) -> uint256:
 @internal
 @pure
 def _last_at(word: uint256) -> uint256:
-    return word >> LAST_AT_SHIFT
+    return (word >> LAST_AT_SHIFT) & MASK_40
 
 
 @internal
 @pure
 def _with_last_at(word: uint256, last_at: uint256) -> uint256:
-    return (word & (2**LAST_AT_SHIFT - 1)) | (last_at << LAST_AT_SHIFT)
+    return (word & ~(MASK_40 << LAST_AT_SHIFT)) | (last_at << LAST_AT_SHIFT)
+
+
+@internal
+@pure
+def _actions(word: uint256) -> uint256:
+    return (word >> 232) & MASK_8
+
+
+@internal
+@pure
+def _funding_bps(word: uint256) -> uint256:
+    return word >> 240
 
 
 @internal
@@ -90,6 +110,8 @@ def _packed(policy: IRebalancer.Policy) -> uint256:
         | (policy.cooldown_s << 16)
         | (policy.min_step << 48)
         | (len(policy.donors) << 184)
+        | (policy.actions << 232)
+        | (policy.funding_bps << 240)
     )
     if policy.uses_wallet:
         word = word | (1 << 144)
@@ -124,6 +146,8 @@ def _unpacked(word: uint256, sales_word: uint256, adapter: address) -> IRebalanc
         donors=[],
         sales=[],
         adapter=adapter,
+        actions=self._actions(word),
+        funding_bps=self._funding_bps(word),
     )
     for i: uint256 in range(self._donor_count(word), bound=MAX_DONORS):
         policy.donors.append(self._donor(word, i))
@@ -145,7 +169,9 @@ def _unpacked(word: uint256, sales_word: uint256, adapter: address) -> IRebalanc
 def _require_policy(policy: IRebalancer.Policy):
     is_trigger: bool = policy.trigger_bps >= BPS and policy.trigger_bps <= MASK_16
     is_placed: bool = policy.adapter != empty(address) or len(policy.sales) == 0
-    if not is_trigger or not is_placed or policy.cooldown_s > MASK_32 or policy.min_step > MASK_96:
+    is_timed: bool = policy.cooldown_s <= MASK_32 and policy.min_step <= MASK_96
+    is_known: bool = policy.actions <= ALL_ACTIONS and policy.funding_bps <= MAX_COST_BPS
+    if not (is_trigger and is_placed and is_timed and is_known):
         reasons._fail("policies: field out of range")
 
 

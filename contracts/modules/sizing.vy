@@ -9,13 +9,17 @@
 
              x = S / (t rho - s)           price of health = s / (t rho - s)
 
-@dev     Cures are fractions in e10: a target in basis points (e4) times a rate (e6). Sizes round up, so that the
-         target is reached; what rounding elsewhere may take away is added to the shortfall first.
+@dev     Cures are fractions in e10: a target in basis points (e4) times a rate (e6); rates and costs are in millionths
+         (e6). Sizes round up, so that the target is reached; what rounding elsewhere may take away is added to the
+         shortfall first.
+
+             rho   sell collateral, trim   r + l       hedge   r - l       unwind a pair   2 l
 """
 
 from contracts.modules import fixed_point
 
 CURE: constant(uint256) = 10**10  # a cure of 1
+E6_TO_E10: constant(uint256) = 10**4
 MAX_VALUE_WAD: constant(uint256) = 2**128
 # Requirement, equity and value are each rounded once per action, by a wei, times a target below 6.6.
 ROUNDING_WAD: constant(uint256) = 10
@@ -23,16 +27,16 @@ ROUNDING_WAD: constant(uint256) = 10
 
 @internal
 @pure
-def _cure_of_sale_e10(target_bps: uint256, rate_e6: uint256, cost_bps: uint256) -> int256:
-    """@dev Selling collateral within its quota: t (r + l) - s."""
-    return convert(target_bps * rate_e6, int256) - convert(cost_bps * 10**6, int256)
+def _cure_of_release_e10(target_bps: uint256, released_e6: int256, cost_e6: uint256) -> int256:
+    """@dev Whatever releases rho of requirement and costs s: t rho - s."""
+    return convert(target_bps, int256) * released_e6 - convert(cost_e6 * E6_TO_E10, int256)
 
 
 @internal
 @pure
-def _cure_of_surplus_e10(cost_bps: uint256) -> uint256:
+def _cure_of_surplus_e10(cost_e6: uint256) -> int256:
     """@dev Selling collateral above its quota, which counts for nothing where it is: 1 - s."""
-    return CURE - cost_bps * 10**6
+    return convert(CURE, int256) - convert(cost_e6 * E6_TO_E10, int256)
 
 
 @internal

@@ -445,12 +445,15 @@ class Life:
         )
         got = (self.liquidity.tokens(receiver) - tokens, self.liquidity.shares(receiver) - shares)
         if result is not None:
-            assert got == {
-                "deposit": (0, result),
-                "mint": (0, amount),
-                "withdraw": (amount, 0),
-                "redeem": (result, 0),
-            }[name]
+            assert (
+                got
+                == {
+                    "deposit": (0, result),
+                    "mint": (0, amount),
+                    "withdraw": (amount, 0),
+                    "redeem": (result, 0),
+                }[name]
+            )
 
     def _deposit(self, who: int, whose: int, size: int, nudge: int) -> None:
         self._claim("deposit", who, whose, size, nudge)

@@ -19,7 +19,16 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from ballast.model import perps
-from ballast.model.ledger import UNSETTLEABLE, Account, Book, Lender, Loans
+from ballast.model.ledger import (
+    LIST_FULL,
+    NO_ADL,
+    NO_GAIN,
+    NO_WINNER,
+    Account,
+    Book,
+    Lender,
+    Loans,
+)
 from ballast.model.margin import (
     GWEI,
     MARGIN_SHORT,
@@ -75,7 +84,7 @@ TERMS = MarketTerms(
 )
 FREE = replace(TERMS, base_fee_e6=0, band_e6=0, lag_s=0)
 PERPS_REASONS = {value for name, value in vars(perps).items() if str(value).startswith("perps: ")}
-REASONS = PERPS_REASONS | {MARGIN_SHORT, MARGIN_PRICE_NOT_USABLE, UNSETTLEABLE}
+REASONS = PERPS_REASONS | {MARGIN_SHORT, MARGIN_PRICE_NOT_USABLE, NO_GAIN}
 
 
 def price_of(newest_wad: int, previous_wad: int | None = None, flags: int = 0) -> Price:
@@ -180,7 +189,7 @@ Step = tuple[str, int, int, int, int]
 ACTS = (
     *("open", "open", "open", "grow", "reduce", "flip", "flip", "close", "cut"),
     *("price", "price in this block", "wait", "settle", "settle", "refresh", "accrue", "unusable"),
-    *("crash", "withdraw", "withdraw", "drain"),
+    *("crash", "withdraw", "withdraw", "deposit", "drain"),
 )
 some_steps = st.lists(
     st.tuples(
@@ -278,12 +287,16 @@ class Life:
             moved = with_price(book, asset, max(1, price * (300 + part) // 1_000))
             self.book = replace(moved, now=moved.now + 1_200).refresh()
         elif kind == "withdraw":
-            room = min(book.account(trader).cash_wad, book.assess(trader).excess_init)
+            loan_wad = book.lender.max_loan(book.loans) * book.loans.unit_wad
+            payable = book.account(trader).cash_wad + loan_wad
+            room = min(payable, book.assess(trader).excess_init)
             units = max(0, room) * min(1_000, 2 * part) // 1_000 // book.loans.unit_wad
             self.book = book.debited(trader, units)
+        elif kind == "deposit":
+            self.book = book.credited(trader, 10 * part * WAD // book.loans.unit_wad + nudge + 2)
         elif kind == "drain":
             units = book.account(HOUSE).cash_wad // book.loans.unit_wad
-            self.book = book.debited(HOUSE, units * min(1_000, 2 * part) // 1_000)
+            self.book = book.debited(HOUSE, units * min(1_000, 3 * part // 2) // 1_000)
         elif kind == "price in this block":
             moved = max(1, price * (950 + part // 10) // 1_000)
             self.book = with_price(book, asset, moved, price)
@@ -334,19 +347,19 @@ def test_life__any_trades_prices_and_waits__sizes_costs_and_cash_add_up(
         before = two.book
         two.step(step)
         two.check()
-        if step[0] not in ("withdraw", "drain"):
+        if step[0] not in ("withdraw", "deposit", "drain"):
             assert tokens_wad(two.book) == tokens_wad(before)
         for account in two.book.accounts:
             word = two.book.account(account).listed_word
             assert (word >> 128) & 255 == len(two.book.account(account).positions)
 
 
-def test_life__a_hundred_of_them__see_everything_happen() -> None:
+def test_life__two_hundred_of_them__see_everything_happen() -> None:
     """The properties here are about something: every kind of trade and of settlement occurs."""
     source = Random(1)
     seen: Counter[str] = Counter()
-    for index in range(100):
-        terms = replace(TERMS, weight_bps=4_000 + 10 * index)
+    for index in range(200):
+        terms = replace(TERMS, weight_bps=4_000 + 5 * index)
         life = Life(new_book(terms, cash=10**5, collateral_wad=WAD, idle=10**5))
         for _ in range(40):
             who, where = source.choice(TRADERS), source.choice(ASSETS)
@@ -362,8 +375,7 @@ def test_life__a_hundred_of_them__see_everything_happen() -> None:
             seen["dry house"] += life.book.account(HOUSE).cash_wad == 0
         seen["accepted"] += life.accepted
         seen["refused"] += life.refused
-    assert seen["accepted"] > 900, seen
-    assert min(seen.values()) >= 10 and len(seen) == 8, seen
+    assert len(seen) == 8 and min(seen.values()) >= 10, seen
 
 
 # ---- the fill price
@@ -409,10 +421,10 @@ def test_fill__any_trade__is_the_formula_rounded_against_the_trader(
     fill = market.priced(held_by(held), change, mark, START)
     is_increase = max(perps.growths(held, held + change)) > 0
     worse = max(newest, previous) if change > 0 else min(newest, previous)
-    assert fill.index_wad == (worse if is_increase else newest)
+    assert fill.basis_wad == (worse if is_increase else newest)
     impact = Fraction(2 * held + change, 2 * terms.depth_gwei * GWEI)
     fee = Fraction(terms.fee_e6(RISK.sigma_e6), RATE)
-    price = fill.index_wad * (1 + impact + (fee if change > 0 else -fee))
+    price = fill.basis_wad * (1 + impact + (fee if change > 0 else -fee))
     loss = (fill.price_wad - price) * (1 if change > 0 else -1)
     assert 0 <= loss < 1
     assert 0 <= fill.cost_change - Fraction(change * fill.price_wad, WAD) < 1
@@ -568,7 +580,7 @@ def test_nav__any_trade__changes_by_its_fee_only(
             book, fill = book.trade(Order(trader, asset, change))
         except Refused:
             continue
-        fee = Fraction(abs(change) * fill.index_wad * fill.fee_e6, WAD * RATE)
+        fee = Fraction(abs(change) * fill.basis_wad * fill.fee_e6, WAD * RATE)
         assert -3 < book.nav_wad - nav - fee < abs(change) // WAD + 5
 
 
@@ -651,9 +663,26 @@ def test_adl_bound__loser_hedger_and_sound_house__only_winners_of_a_weak_house()
     assert 0 < risen.adl_bound_wad(TRADER, ETH) < 300 * WAD
     assert risen.adl_bound_wad(OTHER, ETH) == 0
     assert not risen.is_hedge(TRADER, ETH)
-    covered = risen.with_account(TRADER, risen.account(TRADER).with_collateral(ETH, 1))
-    assert not covered.is_hedge(TRADER, ETH)
-    assert book.is_hedge(OTHER, ETH)
+    # Collateral that is hedged to the last unit is the hedge above all others.
+    own = risen.account(OTHER).with_position(ETH, Position(WAD, -WAD))
+    assert risen.with_account(OTHER, own).is_hedge(OTHER, ETH)
+    short = risen.account(OTHER).with_position(ETH, Position(WAD, -WAD - 1))
+    assert not risen.with_account(OTHER, short).is_hedge(OTHER, ETH)
+
+
+def test_adl__winner_of_a_weak_house__is_closed_at_the_index_and_the_house_is_sound() -> None:
+    """No fee, no equity moved, one call is enough, and another finds nothing to do."""
+    book, _ = new_book(house_cash=700_000).trade(Order(TRADER, ETH, 300 * WAD))
+    assert refusal(lambda: book.adl(TRADER, ETH, WAD)) == NO_ADL
+    book = with_price(book, ETH, 3_900 * WAD, flags=NO_INCREASE)
+    assert refusal(lambda: book.adl(OTHER, ETH, WAD)) == NO_WINNER
+    assert refusal(lambda: book.adl(TRADER, ETH, 1)) == perps.NOT_IN_STEPS
+    after, fill = book.adl(TRADER, ETH, 300 * WAD)
+    assert (fill.price_wad, fill.fee_e6) == (3_900 * WAD, 0)
+    assert after.faults() == []
+    assert after.assess(HOUSE).excess_maint >= 0
+    assert abs(after.result_wad(TRADER, ETH) - book.result_wad(TRADER, ETH)) <= 1
+    assert refusal(lambda: after.adl(TRADER, ETH, WAD)) == NO_ADL
 
 
 @pytest.mark.parametrize(
@@ -685,7 +714,7 @@ def test_skew_charge__two_markets__is_the_sum_each_rounded_up() -> None:
 
 def test_refusal__everything_wrong_at_once__is_named_in_order() -> None:
     """Each repair uncovers the next reason."""
-    size = 2**101 // GWEI * GWEI
+    size = 2**103 // GWEI * GWEI
     terms = replace(TERMS, min_size_gwei=2**72, open_interest_cap_gwei=1, skew_cap_gwei=1)
     terms = replace(terms, round_cap_gwei=1, depth_gwei=2**80)
     book = new_book(terms)
@@ -699,7 +728,7 @@ def test_refusal__everything_wrong_at_once__is_named_in_order() -> None:
     price = 2_000 * WAD
     book = with_price(book, ETH, price, flags=STALE_FLAGS)
     book = with_price(book, BTC, price, flags=STALE_FLAGS)
-    order = Order(TRADER, ETH, size + 1, price, START - 1, True)
+    order = Order(TRADER, ETH, size + 1, price, 9, START - 1, True)
 
     def changed(**changes: Any) -> Callable[[], None]:
         def apply() -> None:
@@ -734,10 +763,12 @@ def test_refusal__everything_wrong_at_once__is_named_in_order() -> None:
     repairs: list[tuple[str, Callable[[], None]]] = [
         (perps.UNKNOWN_MARKET, changed(asset=BTC)),
         (perps.NOT_IN_STEPS, changed(size_change=0)),
+        (perps.NOT_IN_STEPS, changed(size_change=2**120 * GWEI)),
         (perps.NOT_IN_STEPS, changed(size_change=size)),
         (perps.PRICE_STALE, flagged(OFF_PEG_FLAGS)),
         (perps.NOTHING_TO_REDUCE, changed(reduce_only=False)),
         (perps.DEADLINE_PASSED, changed(deadline=START)),
+        (perps.MARKET_TOO_LARGE, changed(size_change=2**101 // GWEI * GWEI)),
         (perps.CLOSE_ONLY, repaired(is_close_only=False)),
         (perps.PRICE_NOT_USABLE, flagged(0)),
         (perps.BREAKER_TRIPPED, repaired(breaker=Breaker(price, price, START))),
@@ -748,6 +779,7 @@ def test_refusal__everything_wrong_at_once__is_named_in_order() -> None:
         (perps.HEADROOM_STALE, repaired(headroom=Headroom(1, 1, START - 600))),
         (perps.HEADROOM_USED, repaired(headroom=Headroom(most, most, START - 600))),
         (perps.PRICE_PASSED, changed(acceptable_price=None)),
+        (perps.SLIPPAGE, changed(slippage_bps=10_000)),
         (perps.TOO_LARGE, changed(size_change=2**98 // GWEI * GWEI)),
         (MARGIN_SHORT, changed(size_change=WAD)),
     ]
@@ -759,14 +791,30 @@ def test_refusal__everything_wrong_at_once__is_named_in_order() -> None:
     assert {reason for reason, _ in repairs} == PERPS_REASONS | {MARGIN_SHORT}
 
 
+def test_trade__seventeenth_asset__is_refused_and_listed_ones_go_on() -> None:
+    book = new_book()
+    own = book.account(TRADER)
+    for asset in range(10, 25):
+        own = own.with_collateral(asset, 1)
+    prices = {**book.prices, **dict.fromkeys(range(10, 25), mark_at(WAD))}
+    book, _ = replace(book.with_account(TRADER, own), prices=prices).trade(Order(TRADER, ETH, WAD))
+    assert len(book.account(TRADER).positions) == 16
+    assert refusal(lambda: book.trade(Order(TRADER, BTC, WAD))) == LIST_FULL
+    closed, _ = book.trade(Order(TRADER, ETH, -WAD))
+    assert closed.account(TRADER).listed_word >> 128 == 15
+
+
 def test_acceptable_price__either_side__is_compared_with_the_fee_included() -> None:
     book = new_book()
     for change, nudge in ((WAD, -1), (-WAD, 1)):
         _, fill = book.trade(Order(TRADER, ETH, change))
-        assert (fill.price_wad - fill.index_wad) * change > 0
+        assert (fill.price_wad - fill.basis_wad) * change > 0
         book.trade(Order(TRADER, ETH, change, fill.price_wad))
         beyond = Order(TRADER, ETH, change, fill.price_wad + nudge)
         assert refusal(lambda order=beyond: book.trade(order)) == perps.PRICE_PASSED
+        book.trade(Order(TRADER, ETH, change, slippage_bps=58))  # fee of 57.52, impact of 0.005
+        beyond = Order(TRADER, ETH, change, slippage_bps=57)
+        assert refusal(lambda order=beyond: book.trade(order)) == perps.SLIPPAGE
 
 
 def test_reduction__every_cap_broken__goes_through() -> None:
@@ -780,7 +828,7 @@ def test_reduction__every_cap_broken__goes_through() -> None:
     book = replace(book, markets={**book.markets, ETH: market})
     book = with_price(book, ETH, 3_000 * WAD, 1_000 * WAD, flags=OFF_PEG_FLAGS)
     reduced, fill = book.trade(Order(TRADER, ETH, -60 * WAD))
-    assert fill.index_wad == 3_000 * WAD
+    assert fill.basis_wad == 3_000 * WAD
     closed, fill = reduced.trade(Order(TRADER, ETH, -100 * WAD, reduce_only=True))
     assert (fill.size_change, size_of(closed, TRADER)) == (-40 * WAD, 0)
     stale = with_price(reduced, ETH, 3_000 * WAD, flags=STALE_FLAGS)
@@ -930,10 +978,26 @@ def test_settle__house_without_cash__collects_from_losers_what_the_winner_needs(
     assert (again, moved) == (paid, 0)
 
 
-def test_settle__loss_of_an_open_position__moves_nothing() -> None:
+def test_settle__loss_of_an_open_position__is_refused() -> None:
     """A20: it would force a loan for nothing."""
     book = with_price(opened(), ETH, 1_900 * WAD)
-    assert book.settle(TRADER, ETH) == (book, 0)
+    assert refusal(lambda: book.settle(TRADER, ETH, [(TRADER, ETH)])) == NO_GAIN
+
+
+def test_settle__gain_of_the_house__collects_from_nobody() -> None:
+    """A20: the house is no winner in need, and nobody's debt grows for it."""
+    book = with_price(opened(house_cash=0), ETH, 1_900 * WAD)
+    book, _ = book.trade(Order(OTHER, ETH, 100 * WAD))
+    assert book.result_wad(HOUSE, ETH) > 0 > book.result_wad(TRADER, ETH)
+    assert book.settle(HOUSE, ETH, [(TRADER, ETH)]) == (book, 0)
+
+
+def test_settle__lesser_result_is_paid_in_full__collects_from_nobody() -> None:
+    """A20: what only the newest price of this block promises is not yet owed."""
+    book = with_price(opened(), ETH, 2_200 * WAD, 2_100 * WAD)
+    alone, moved = book.settle(TRADER, ETH)
+    assert book.settle(TRADER, ETH, [(OTHER, ETH)]) == (alone, moved)
+    assert alone.result_wad(TRADER, ETH) > 0
 
 
 def test_settle__price_of_this_block__pays_the_lesser_of_two_results() -> None:
@@ -942,7 +1006,7 @@ def test_settle__price_of_this_block__pays_the_lesser_of_two_results() -> None:
     fell = with_price(opened(), ETH, 2_200 * WAD, 1_900 * WAD)
     assert fell.settle(TRADER, ETH)[1] == 0
     unusable = with_price(opened(), ETH, 2_200 * WAD, flags=NO_INCREASE)
-    assert refusal(lambda: unusable.settle(TRADER, ETH)) == UNSETTLEABLE
+    assert refusal(lambda: unusable.settle(TRADER, ETH)) == perps.PRICE_NOT_USABLE
 
 
 def test_settle__closed_position_that_could_not_be_paid__stays_listed_until_it_is() -> None:
@@ -1020,7 +1084,7 @@ def test_settle__any_book__moves_no_equity_and_lends_within_it(
     try:
         after, moved = book.settle(trader, asset, losers)
     except Refused as error:
-        assert error.reason == UNSETTLEABLE
+        assert error.reason in (perps.PRICE_NOT_USABLE, NO_GAIN)
         return
     assert after.account(HOUSE).cash_wad >= 0 and after.account(HOUSE).debt_shares == 0
     assert abs(moved) <= abs(book.result_wad(trader, asset))

@@ -333,7 +333,7 @@ def check_order(scene: Scene, plan: Plan) -> None:
     kinds = [step.kind for step in plan.steps]
     assert kinds == sorted(kinds)
     assert scene.policy is not None and scene.target_bps is not None
-    costs = dict(scene.policy.sales)
+    costs = {asset: 100 * cost_bps for asset, cost_bps in scene.policy.sales}
     sold: set[int] = set()
     dearest = sizing.price_of_health(0, 1)
     for step in plan.steps:
@@ -343,7 +343,7 @@ def check_order(scene: Scene, plan: Plan) -> None:
         is_within = scene.own.position(step.asset).collateral_wad <= mark.quota_wad
         is_waiting = not is_within and step.asset in sold
         if is_within or is_waiting:
-            cure = sizing.cure_of_sale_e10(scene.target_bps, mark.rate_init_e6, costs[step.asset])
+            cure = sizing.cure_of_release_e10(scene.target_bps, mark.rate_init_e6, costs[step.asset])
         else:
             cure = sizing.cure_of_surplus_e10(costs[step.asset])
         price = sizing.price_of_health(costs[step.asset], cure)

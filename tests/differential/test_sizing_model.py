@@ -12,7 +12,7 @@ from ballast.model.margin import BPS, RATE, WAD
 
 targets = st.integers(10_000, 65_535)
 rates = st.integers(1, 10**6)
-costs = st.integers(0, 1_000)
+costs = st.integers(0, 100_000)
 shortfalls = st.integers(1, 10**30)
 
 
@@ -23,24 +23,24 @@ def solved(shortfall: int, cure_e10: int) -> Fraction:
 
 @given(shortfalls, targets, rates, costs)
 def test_sale__within_the_quota__lands_on_the_target(
-    shortfall: int, target_bps: int, rate_e6: int, cost_bps: int
+    shortfall: int, target_bps: int, rate_e6: int, cost_e6: int
 ) -> None:
     """Value x of collateral becomes x (1 - s) of cash: equity loses s x, the requirement r + l."""
-    cure_e10 = sizing.cure_of_sale_e10(target_bps, rate_e6, cost_bps)
+    cure_e10 = sizing.cure_of_release_e10(target_bps, rate_e6, cost_e6)
     assume(cure_e10 > 0)
     value = solved(shortfall, cure_e10)
-    equity_change = -value * cost_bps / BPS
+    equity_change = -value * cost_e6 / RATE
     required_change = -value * rate_e6 / RATE
     assert shortfall == equity_change - Fraction(target_bps, BPS) * required_change
 
 
 @given(shortfalls, targets, costs)
 def test_sale__above_the_quota__lands_on_the_target(
-    shortfall: int, target_bps: int, cost_bps: int
+    shortfall: int, target_bps: int, cost_e6: int
 ) -> None:
     """What does not count has no requirement, so all its proceeds are equity gained."""
-    value = solved(shortfall, sizing.cure_of_surplus_e10(cost_bps))
-    assert shortfall == value * (1 - Fraction(cost_bps, BPS))
+    value = solved(shortfall, sizing.cure_of_surplus_e10(cost_e6))
+    assert shortfall == value * (1 - Fraction(cost_e6, RATE))
 
 
 @given(shortfalls, targets, rates)
@@ -82,8 +82,8 @@ def test_order__cheapest_price_of_health_first__costs_no_more_than_any_other_ord
     Each lot is a value that can be sold, the rate it releases and what selling it costs.
     """
     known = [
-        (value, sizing.cure_of_sale_e10(target_bps, rate_e6, cost_bps), cost_bps)
-        for value, rate_e6, cost_bps in lots
+        (value, sizing.cure_of_release_e10(target_bps, rate_e6, cost_e6), cost_e6)
+        for value, rate_e6, cost_e6 in lots
     ]
     usable = [lot for lot in known if lot[1] > 0]
     assume(usable)
@@ -91,9 +91,9 @@ def test_order__cheapest_price_of_health_first__costs_no_more_than_any_other_ord
 
     def cost_of(order: list[tuple[int, int, int]]) -> Fraction:
         missing, cost = wanted, Fraction(0)
-        for value, cure_e10, cost_bps in order:
+        for value, cure_e10, cost_e6 in order:
             cured = min(missing, Fraction(value * cure_e10, sizing.CURE))
-            cost += cured * sizing.price_of_health(cost_bps, cure_e10)
+            cost += cured * sizing.price_of_health(cost_e6, cure_e10)
             missing -= cured
         assert missing == 0
         return cost

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from ballast.model import plan as plans
-from ballast.model.ledger import Account, Loans
-from ballast.model.margin import Mark, Position, Terms
+from ballast.model.ledger import Account, Lender, Loans
+from ballast.model.margin import GWEI, Mark, Position, Terms
+from ballast.model.perps import Breaker, Exposure, Funding, Headroom, Market, MarketTerms
 from tests.support.world import QUOTE, World
 
 RAY_TO_WAD = 10**9
@@ -23,7 +25,10 @@ def read_account(world: World, account: int) -> Account:
     """Everything an account holds."""
     word = world.clearinghouse.account_word(account)
     positions = {
-        asset: Position.from_word(world.clearinghouse.position_word(account, asset))
+        asset: Position.from_word(
+            world.clearinghouse.position_word(account, asset),
+            world.clearinghouse.cost_word(account, asset),
+        )
         for asset in listed_assets(world, account)
     }
     return Account(word & (2**128 - 1), word >> 128, positions)
@@ -42,6 +47,35 @@ def read_marks(world: World, assets: Iterable[int] | None = None) -> dict[int, M
     for start in range(0, len(ids), MAX_MARKS):
         words += world.system.oracle.marks(ids[start : start + MAX_MARKS])
     return {asset: Mark.from_words(words[2 * i], words[2 * i + 1]) for i, asset in enumerate(ids)}
+
+
+def read_markets(world: World) -> dict[int, Market]:
+    """All markets, by what views tell of them.
+
+    Right for plans as long as no trade was made since the newest round of a feed: the skew with
+    which that began is then the present one. A tripped breaker is read as close-only.
+    """
+    perps = world.system.perps
+    markets: dict[int, Market] = {}
+    for asset in perps.market_ids():
+        longs, shorts = (side // GWEI for side in perps.exposure_of(asset))
+        long_room, short_room, refreshed_at = perps.headroom_of(asset)
+        price = world.system.oracle.price_wad(asset)
+        markets[asset] = Market(
+            MarketTerms(*perps.terms_of(asset)),
+            Exposure(longs, shorts),
+            Headroom(long_room // GWEI, short_room // GWEI, refreshed_at),
+            Breaker(price, price, world.chain.time),
+            Funding.from_word(world.clearinghouse.market_word(asset)),
+            perps.is_increase_stopped(asset),
+        )
+    return markets
+
+
+def read_lender(world: World) -> Lender:
+    """What limits the vault's loans."""
+    state = world.system.vault.state()
+    return Lender(state.idle, state.debt_shares)
 
 
 def assess_on_chain(world: World, account: int) -> Terms:
@@ -72,13 +106,22 @@ def read_scene(world: World, account: int, donors: Sequence[int] = ()) -> plans.
             tuple(siblings),
             tuple(plans.Sale(sale.asset, sale.cost_bps) for sale in policy.sales),
             world.rebalancer.last_at(account),
+            policy.actions,
+            policy.funding_bps,
         )
+    markets = read_markets(world)
+    marks = {
+        asset: replace(mark, funding_wad=markets[asset].funding.at(world.chain.time))
+        if asset in markets
+        else mark
+        for asset, mark in read_marks(world).items()
+    }
     accounts = {known_id: read_account(world, known_id) for known_id in {account, *siblings}}
     accounts.update({donor: read_account(world, donor) for donor in donors})
     return plans.Scene(
         account=account,
         accounts=accounts,
-        marks=read_marks(world),
+        marks=marks,
         unit_wad={world.asset(name): world.unit_wad(name) for name in world.names},
         loans=read_loans(world),
         policy=known,
@@ -91,4 +134,8 @@ def read_scene(world: World, account: int, donors: Sequence[int] = ()) -> plans.
         ),
         now=world.chain.time,
         budget_wad=world.mandates.budget_left(owner),
+        slippage_bps=guard.slippage_bps,
+        markets=markets,
+        house=read_account(world, world.system.house),
+        lender=read_lender(world),
     )

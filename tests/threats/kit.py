@@ -68,8 +68,9 @@ EXTRA_PRICE = 100  # quote tokens
 
 
 def list_token(world: World, token: Contract, asset: int = EXTRA_ID) -> Contract:
-    """Lists a token at 100 quote tokens under ETH's terms and returns its feed."""
+    """Lists a token at 100 quote tokens under ETH's terms, without a perpetual; returns its feed."""
     terms = load_parameters()["assets"]["ETH"]
+    del terms["perpetual"]
     feed = world.chain.deploy("MockFeed", 8, "extra / USD", sender=world.governor)
     feed.set_answer(EXTRA_PRICE * 10**8, sender=world.governor)
     world.chain.mine()

@@ -231,7 +231,7 @@ def test_operator__any_permissions__no_other_account_and_no_money_out(data: st.D
         house, operator = world.clearinghouse, world.stranger
         permissions = data.draw(st.integers(0, 15))
         if permissions:
-            house.set_operator(account, operator, permissions, 2**39, sender=world.owner)
+            world.mandates.set_operator(account, operator, permissions, 2**39, sender=world.owner)
         target = data.draw(st.sampled_from([account, sibling, other, 2**168 - 1]))
         before = [(house.account_word(a), house.position_word(a, 1)) for a in (sibling, other)]
         attempts = [
@@ -250,7 +250,7 @@ def test_operator__any_permissions__no_other_account_and_no_money_out(data: st.D
         with reverts():
             house.withdraw(account, 1, 1, operator, sender=operator)
         with reverts("operators: only the owner"):
-            house.set_operator(account, operator, 15, 2**39, sender=operator)
+            world.mandates.set_operator(account, operator, 15, 2**39, sender=operator)
         with reverts("mandates: only the owner"):
             world.mandates.revoke(account, sender=operator)
         after = [(house.account_word(a), house.position_word(a, 1)) for a in (sibling, other)]

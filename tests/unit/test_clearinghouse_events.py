@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ballast.chain import Event, Reverted
+from ballast.model.margin import Position
 from tests.clearing_kit import LOW_128, action, fund_all
 from tests.support.fixtures import shared_world
 from tests.support.world import World
@@ -29,6 +30,10 @@ KINDS = (
     "operator",
     "cap",
     "rebalance",
+    "trade",
+    "trade",
+    "close",
+    "accrue",
 )
 
 Step = tuple[str, int, int, int]
@@ -41,12 +46,21 @@ steps = st.lists(
 )
 
 
+def signed(word: int, bits: int) -> int:
+    """The low bits of a word as a signed number."""
+    low = word % 2**bits
+    return low - (low >> bits - 1 << bits)
+
+
 @dataclass
 class Replay:
-    """Storage of the clearing house as its events tell it."""
+    """Storage of the clearing house as its events tell it, and grants as the mandates' do."""
 
+    house: int
     accounts: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     positions: dict[tuple[int, int], int] = field(default_factory=lambda: defaultdict(int))
+    costs: dict[tuple[int, int], int] = field(default_factory=lambda: defaultdict(int))
+    markets: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     lists: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     assets: dict[int, int] = field(default_factory=dict)
     caps: dict[int, int] = field(default_factory=dict)
@@ -67,11 +81,31 @@ class Replay:
         elif event.name == "AssetChanged":
             self.assets[args.asset] = args.asset_word
             self.caps[args.asset] = args.supply_cap_wad
+        elif event.name == "Traded":
+            self._put(args.account, args.asset, args.position_word)
+            self.costs[args.account, args.asset] = args.cost_word
+            self.markets[args.asset] = args.market_word
+            self._move_house(args.asset, -args.size_change, -args.cost_change)
+        elif event.name == "Settled":
+            self.costs[args.account, args.asset] = args.cost_word
+            self.accounts[args.account] = args.word
+            self.accounts[self.house] = args.house_word
+            self._move_house(args.asset, 0, -args.moved)
+        elif event.name == "MarketTouched":
+            self.markets[args.asset] = args.market_word
         elif event.name == "OperatorChanged":
             grant = (args.permissions, args.expires_at)
             self.grants[args.account, args.operator] = grant
         else:
-            assert event.name == "AdapterChanged", f"no word is known for {event.name}"
+            raise AssertionError(f"no word is known for {event.name}")
+
+    def _move_house(self, asset: int, size_change: int, cost_change: int) -> None:
+        """The house is the other side of everything; it has no collateral and no entry."""
+        key = (self.house, asset)
+        size = Position.from_word(self.positions[key]).size_wad + size_change
+        cost = signed(self.costs[key], 128) + cost_change
+        self.positions[key] = Position(0, size).word
+        self.costs[key] = cost % 2**128
 
     def _put(self, account: int, asset: int, word: int) -> None:
         if asset == 0:
@@ -111,7 +145,20 @@ def attempt(world: World, step: Step) -> None:
         sent = house.batch.encode(acts)
     elif kind == "operator":
         expires_at = FAR if part % 16 else 0
-        sent = house.set_operator.encode(account, world.attacker, part % 16, expires_at)
+        world.mandates.set_operator(account, world.attacker, part % 16, expires_at, sender=owner)
+        return
+    elif kind in ("trade", "close"):
+        size = 10**15 * part * (1 if index % 2 else -1)
+        limit = 2**255 if size > 0 else 0
+        world.system.perps.trade(
+            account, 1 + sub % 2, size, limit, FAR, kind == "close", sender=owner
+        )
+        return
+    elif kind == "accrue":
+        world.chain.advance(60 * part)
+        world.refresh()
+        world.system.perps.accrue(1 + index % 2, sender=world.keeper)
+        return
     elif kind == "cap":
         cap = part * 10**22
         if asset:
@@ -136,23 +183,29 @@ def test_events__of_any_life__rebuild_every_word(steps: list[Step]) -> None:
         for sub in range(SUBS):
             world.open_account(leverage=1 + sub, sub=sub, equity=10**6)
             world.enrol(world.account(sub), donors=[(sub + 1) % SUBS], floor_bps=13_000)
+        house.deposit(world.system.house, 0, 10**13, sender=world.owner)
+        world.system.perps.refresh(sender=world.keeper)
         for step in steps:
             try:
                 attempt(world, step)
             except Reverted as error:
                 assert error.reason, "a refusal without a reason"
-        replay = Replay()
-        for event in world.chain.events(house):
-            replay.absorb(event)
-        accounts = [world.account(sub) for sub in range(SUBS)]
+        replay = Replay(world.system.house)
+        for event in (*world.chain.events(house), *world.chain.events(world.mandates)):
+            if event.address == house.address or event.name == "OperatorChanged":
+                replay.absorb(event)
+        accounts = [world.system.house, *(world.account(sub) for sub in range(SUBS))]
+        for asset in (1, 2):
+            assert house.market_word(asset) == replay.markets[asset]
         for account in accounts:
             assert house.account_word(account) == replay.accounts[account]
             assert house.listed_word(account) == replay.lists[account]
             for asset in (1, 2):
                 assert house.position_word(account, asset) == replay.positions[account, asset]
+                assert house.cost_word(account, asset) == replay.costs[account, asset]
             mask, expires_at = replay.grants.get((account, world.attacker), (0, 0))
             live = mask if expires_at > world.chain.time else 0
-            assert house.permissions_of(account, world.attacker) == live
+            assert world.mandates.permissions_of(account, world.attacker) == live
         for asset in (1, 2):
             held = sum(
                 word & LOW_128 for (_, known), word in replay.positions.items() if known == asset

@@ -81,7 +81,7 @@ def test_views__accounts_that_cannot_be__answer_nothing(world: World) -> None:
     world.deposit(world.account(), QUOTE, 1)
     house, alias = world.clearinghouse, world.account() + 2**168
     assert house.account_word(alias) == house.listed_word(alias) == house.cash_of(alias) == 0
-    assert house.permissions_of(alias, world.owner) == 0
+    assert world.mandates.permissions_of(alias, world.owner) == 0
     assert tuple(house.assess(alias)) == (0, 0, 0, 0)
 
 
@@ -132,8 +132,8 @@ def test_listing_entries__anyone_else__is_refused(world: World) -> None:
     for who in (world.owner, world.governor, world.attacker):
         with reverts("clearinghouse: only listings"):
             world.clearinghouse.set_asset(1, 0, 0, sender=who)
-        with reverts("clearinghouse: only listings"):
-            world.clearinghouse.set_adapter(world.venue, False, sender=who)
+        with reverts("exchange: only listings"):
+            world.system.exchange.set_adapter(world.venue, False, sender=who)
 
 
 def test_entries__ether_or_unknown_selector__are_refused(world: World) -> None:

@@ -150,7 +150,7 @@ def test_abi__erc4626__is_there_whole(new: Liquidity) -> None:
         assert f"def {signature.split('(')[0]}(" in source
         entry = functions[signature]
         is_view = signature.split("(")[0] not in ("deposit", "mint", "redeem", "withdraw")
-        assert (entry["stateMutability"] == "view") == is_view
+        assert (entry["stateMutability"] in ("view", "pure")) == is_view
         assert [o["type"] for o in entry["outputs"]] == [
             "address" if signature == "asset()" else "uint256"
         ]
@@ -556,7 +556,7 @@ def test_fulfil__clearing_house_busy__reverts(liquidity: Liquidity) -> None:
 
 
 def test_fulfil_deposits__worth_no_share__waits_for_a_better_price(new: Liquidity) -> None:
-    """Nobody gives something for nothing: dust after a large gift waits until shares are cheaper."""
+    """Nobody gives for nothing: dust after a large gift waits until shares are cheaper."""
     vault = new.vault
     vault.set_deposit_cap(2**95, sender=new.governor)
     new.enter(new.provider, 1)
@@ -1283,7 +1283,9 @@ def test_leave__behind_a_skew_with_a_naive_value__would_have_gained(new: Liquidi
     assert _skew_and_leave(new, Naive(new, 2_000, 1_000_000)) > 700_000 * WAD
 
 
-def test_enter__before_a_round_that_one_knows__gets_the_price_after_it(liquidity: Liquidity) -> None:
+def test_enter__before_a_round_that_one_knows__gets_the_price_after_it(
+    liquidity: Liquidity,
+) -> None:
     """A16: the house is about to win 250; who asks before is priced after."""
     vault, attacker, amount = liquidity.vault, liquidity.attacker, 1_000 * liquidity.unit
     market = Market(liquidity, 1_000, 10**6)
@@ -1465,7 +1467,13 @@ def test_donate__any_amount__changes_no_price_and_no_limit(liquidity: Liquidity)
     def figures() -> list[object]:
         told: list[object] = [
             vault.function(name)()
-            for name in ("totalAssets", "entry_assets", "exit_assets", "request_room", "totalSupply")
+            for name in (
+                "totalAssets",
+                "entry_assets",
+                "exit_assets",
+                "request_room",
+                "totalSupply",
+            )
         ]
         limits = ("maxDeposit", "maxMint", "maxRedeem", "maxWithdraw")
         return [*told, tuple(vault.escrow()), *[vault.function(name)(who) for name in limits]]

@@ -11,7 +11,7 @@ from tests.conftest import reverts
 from tests.support.world import QUOTE, World
 
 ETH = 1
-DEPOSIT, WITHDRAW, TRANSFER, SWAP = 1, 2, 4, 8
+DEPOSIT, WITHDRAW, TRANSFER, SWAP, TRADE = 1, 2, 4, 8, 16
 FAR = 2**40 - 1
 REFUSED = "operators: not permitted"
 
@@ -26,12 +26,19 @@ ACTIONS: dict[int, Callable[[World, str], object]] = {
     SWAP: lambda world, who: world.clearinghouse.swap(
         world.account(), world.venue, ETH, 0, 10**17, 0, sender=who
     ),
+    TRADE: lambda world, who: world.system.perps.trade(
+        world.account(), ETH, -(10**17), 0, FAR, False, sender=who
+    ),
 }
 
 
 @pytest.fixture
 def filled(world: World) -> World:
-    """The owner's account has a token; the attacker, who will be the operator, has some too."""
+    """The owner's account has a token; the attacker, who will be the operator, has some too; the
+    house can back trades."""
+    world.fund(world.owner, QUOTE, 10**12)
+    world.clearinghouse.deposit(world.system.house, 0, 10**12, sender=world.owner)
+    world.system.perps.refresh(sender=world.keeper)
     world.deposit(world.account(), "ETH", 10**18)
     world.fund(world.attacker, "BTC", 10)
     return world
@@ -45,13 +52,12 @@ def grant(world: World, permissions: int, expires_at: int = FAR) -> object:
 
 def test_set_operator__grant__is_stored_and_logged(world: World) -> None:
     receipt = grant(world, 5)
-    house = world.clearinghouse
-    assert house.permissions_of(world.account(), world.attacker) == 5
-    args = args_of(house, receipt, "OperatorChanged")  # type: ignore[arg-type]
+    assert world.mandates.permissions_of(world.account(), world.attacker) == 5
+    args = args_of(world.mandates, receipt, "OperatorChanged")  # type: ignore[arg-type]
     assert tuple(args) == (world.account(), world.attacker, 5, FAR)
 
 
-@pytest.mark.parametrize("permissions", range(16))
+@pytest.mark.parametrize("permissions", range(32))
 def test_operator__each_mask__permits_exactly_its_actions(filled: World, permissions: int) -> None:
     """T50, I25: every mask against every action."""
     grant(filled, permissions)
@@ -62,7 +68,7 @@ def test_operator__each_mask__permits_exactly_its_actions(filled: World, permiss
         else:
             with reverts(REFUSED):
                 act(filled, filled.attacker)
-    assert filled.clearinghouse.permissions_of(filled.account(), filled.attacker) == permissions
+    assert filled.mandates.permissions_of(filled.account(), filled.attacker) == permissions
 
 
 def test_operator__sibling_account__is_out_of_reach(filled: World) -> None:
@@ -95,9 +101,9 @@ def test_operator__expiry__is_the_first_second_without_permission(filled: World)
     last = filled.chain.time + 1_000
     grant(filled, 15, last)
     filled.chain.set_time(last - 1)
-    assert filled.clearinghouse.permissions_of(filled.account(), filled.attacker) == 15
+    assert filled.mandates.permissions_of(filled.account(), filled.attacker) == 15
     filled.chain.set_time(last)
-    assert filled.clearinghouse.permissions_of(filled.account(), filled.attacker) == 0
+    assert filled.mandates.permissions_of(filled.account(), filled.attacker) == 0
     for act in ACTIONS.values():
         with reverts(REFUSED):
             act(filled, filled.attacker)
@@ -109,15 +115,15 @@ def test_operator__revoked__has_nothing_from_the_same_block_on(filled: World) ->
         receipt = grant(filled, 0, 0)
         with reverts(REFUSED):
             ACTIONS[WITHDRAW](filled, filled.attacker)
-    args = args_of(filled.clearinghouse, receipt, "OperatorChanged")  # type: ignore[arg-type]
+    args = args_of(filled.mandates, receipt, "OperatorChanged")  # type: ignore[arg-type]
     assert args.permissions == 0
-    assert filled.clearinghouse.permissions_of(filled.account(), filled.attacker) == 0
+    assert filled.mandates.permissions_of(filled.account(), filled.attacker) == 0
 
 
 def test_operator__granted_again__has_the_new_mask_alone(filled: World) -> None:
     grant(filled, 15)
     grant(filled, DEPOSIT)
-    assert filled.clearinghouse.permissions_of(filled.account(), filled.attacker) == DEPOSIT
+    assert filled.mandates.permissions_of(filled.account(), filled.attacker) == DEPOSIT
 
 
 def test_set_operator__by_anyone_but_the_owner__is_refused(filled: World) -> None:
@@ -126,12 +132,12 @@ def test_set_operator__by_anyone_but_the_owner__is_refused(filled: World) -> Non
     for who in (filled.attacker, filled.governor, filled.other_owner):
         for operator in (filled.attacker, filled.stranger):
             with reverts("operators: only the owner"):
-                filled.clearinghouse.set_operator(filled.account(), operator, 15, FAR, sender=who)
+                filled.mandates.set_operator(filled.account(), operator, 15, FAR, sender=who)
 
 
 @pytest.mark.parametrize(
     ("permissions", "expires_in"),
-    [(16, 1_000), (31, 1_000), (2**255, 1_000), (1, 12), (1, 0), (1, -1_000)],
+    [(32, 1_000), (63, 1_000), (2**255, 1_000), (1, 12), (1, 0), (1, -1_000)],
 )
 def test_set_operator__mask_or_expiry_out_of_range__is_refused(
     world: World, permissions: int, expires_in: int

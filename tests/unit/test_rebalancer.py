@@ -29,6 +29,8 @@ class Policy:
     donors: tuple[int, ...] = ()
     sales: tuple[tuple[int, int], ...] = ()
     adapter: Any = ZERO_ADDRESS
+    actions: int = 0
+    funding_bps: int = 0
 
 
 def put(world: World, policy: Policy) -> Any:

@@ -18,6 +18,7 @@ from tests.oracle_bench import (
     WAD,
     ZERO,
     OracleBench,
+    figures,
 )
 
 SOUND, REVERTS, BURNS, SHORT, BOMB, HEAVY = range(6)
@@ -87,7 +88,7 @@ def bad(bench: OracleBench) -> BadAsset:
 
 
 def test_marks__sound_and_live__newest_price_without_flags(bench: OracleBench) -> None:
-    assert bench.price() == Price(PRICE, PRICE, 0)
+    assert figures(bench.price()) == Price(PRICE, PRICE, 0)
 
 
 def test_marks__several_assets__two_words_each_in_the_order_asked(bench: OracleBench) -> None:
@@ -113,14 +114,14 @@ def test_marks__feed_of_any_decimals__same_price(chain: RevmChain, decimals: int
     """T18"""
     built = OracleBench(chain, has_quote=False, decimals=decimals)
     built.advance(12)
-    assert built.price() == Price(PRICE, PRICE, 0)
+    assert figures(built.price()) == Price(PRICE, PRICE, 0)
 
 
 def test_marks__no_quote_feed__the_quote_is_the_dollar(chain: RevmChain) -> None:
     built = OracleBench(chain, has_quote=False)
     built.advance(12)
     built.set_price(ETH + 1)
-    assert built.price() == Price((ETH + 1) * 10**10, PRICE, 0)
+    assert figures(built.price()) == Price((ETH + 1) * 10**10, PRICE, 0)
 
 
 @pytest.mark.parametrize("asset", [0, 3, 255, 256, 2**256 - 1])
@@ -151,7 +152,7 @@ def test_marks__beyond_the_heartbeat__own_value_flagged_stale(bench: OracleBench
     """T19: a sound round that is too old keeps its value, which is the last good one."""
     bench.set_price(2_050 * 10**8)
     bench.advance(HEARTBEAT_S + 1)
-    assert bench.price() == Price(2_050 * WAD, 2_050 * WAD, STALE_FLAGS)
+    assert figures(bench.price()) == Price(2_050 * WAD, 2_050 * WAD, STALE_FLAGS)
 
 
 def test_marks__one_asset_stale__others_are_not(bench: OracleBench) -> None:
@@ -170,7 +171,7 @@ def test_marks__quote_stale__every_asset_stale(bench: OracleBench) -> None:
     bench.set_price(ETH)
     bench.advance(12)
     bench.poke()
-    assert bench.price(1) == Price(PRICE, PRICE, STALE_FLAGS)
+    assert figures(bench.price(1)) == Price(PRICE, PRICE, STALE_FLAGS)
 
 
 def test_marks__quote_invalid__last_good_quote_and_stale(bench: OracleBench) -> None:
@@ -180,7 +181,7 @@ def test_marks__quote_invalid__last_good_quote_and_stale(bench: OracleBench) -> 
     bench.poke()
     bench.set_quote(0)
     expected = ETH * 10**18 // 99_500_000
-    assert bench.price() == Price(expected, expected, STALE_FLAGS)
+    assert figures(bench.price()) == Price(expected, expected, STALE_FLAGS)
 
 
 @pytest.mark.parametrize("answer", [28_000_000, 231_000_000])
@@ -188,7 +189,7 @@ def test_marks__quote_out_of_its_band__not_believed(bench: OracleBench, answer: 
     """T21: a broken quote feed neither multiplies nor wipes out every price."""
     bench.set_quote(answer)
     bench.advance(12)
-    assert bench.price() == Price(PRICE, PRICE, STALE_FLAGS)
+    assert figures(bench.price()) == Price(PRICE, PRICE, STALE_FLAGS)
 
 
 @pytest.mark.parametrize(
@@ -226,9 +227,9 @@ BAD_ROUNDS = {
 def test_marks__bad_round__last_good_price_and_no_revert(bad: BadAsset, case: str) -> None:
     """T20: every field, with its extreme values; other assets are priced as ever."""
     bad.answer(**BAD_ROUNDS[case])
-    assert bad.price() == Price(PRICE, PRICE, STALE_FLAGS)
+    assert figures(bad.price()) == Price(PRICE, PRICE, STALE_FLAGS)
     words = bad.bench.oracle.marks([9, 1])
-    assert Price.from_word(words[2]) == Price(PRICE, PRICE, 0)
+    assert figures(Price.from_word(words[2])) == Price(PRICE, PRICE, 0)
 
 
 def test_marks__one_second_in_the_future__not_believed(bad: BadAsset) -> None:
@@ -261,7 +262,7 @@ def test_marks__bad_after_a_poke__price_of_that_poke(bad: BadAsset) -> None:
     bad.answer(ETH * 2, round_id=6)
     bad.bench.oracle.poke([9], sender=bad.bench.keeper)
     bad.answer(0)
-    assert bad.price() == Price(2 * PRICE, 2 * PRICE, STALE_FLAGS)
+    assert figures(bad.price()) == Price(2 * PRICE, 2 * PRICE, STALE_FLAGS)
 
 
 # ---- T21 the band
@@ -323,7 +324,7 @@ class Rollup:
 
 def test_marks__sequencer_up_for_long__no_flags(chain: RevmChain) -> None:
     """T22"""
-    assert Rollup(chain).price() == Price(PRICE, PRICE, 0)
+    assert figures(Rollup(chain).price()) == Price(PRICE, PRICE, 0)
 
 
 @pytest.mark.parametrize(
@@ -335,7 +336,7 @@ def test_marks__sequencer_down_or_in_grace__stale(
     """T22: prices stay known, nothing may grow or be swapped on them."""
     rollup = Rollup(chain)
     rollup.set(answer, rollup.bench.now - up_for_s)
-    assert rollup.price() == Price(PRICE, PRICE, STALE_FLAGS)
+    assert figures(rollup.price()) == Price(PRICE, PRICE, STALE_FLAGS)
 
 
 def test_marks__sequencer_grace_over__no_flags(chain: RevmChain) -> None:
@@ -384,7 +385,7 @@ def test_marks__feed_answers_too_much__first_words_count(bad: BadAsset) -> None:
 def test_marks__feed_without_code__last_good_price(bad: BadAsset) -> None:
     """T23"""
     bad.bench.chain.set_code(bad.feed.address, b"")
-    assert bad.price() == Price(PRICE, PRICE, STALE_FLAGS)
+    assert figures(bad.price()) == Price(PRICE, PRICE, STALE_FLAGS)
 
 
 @pytest.mark.parametrize("mode", [REVERTS, BURNS, SHORT])
@@ -465,10 +466,10 @@ def test_marks__round_made_in_this_block__both_prices(bench: OracleBench) -> Non
     early = bench.price()
     bench.set_price(2_100 * 10**8)
     late = bench.price()
-    assert early == Price(PRICE, PRICE, 0)
-    assert late == Price(2_100 * WAD, PRICE, 0)
+    assert figures(early) == Price(PRICE, PRICE, 0)
+    assert figures(late) == Price(2_100 * WAD, PRICE, 0)
     bench.advance(1)
-    assert bench.price() == Price(2_100 * WAD, 2_100 * WAD, 0)
+    assert figures(bench.price()) == Price(2_100 * WAD, 2_100 * WAD, 0)
 
 
 def test_marks__poked_before_an_update_in_the_block__nothing_is_pinned(bench: OracleBench) -> None:
@@ -484,7 +485,7 @@ def test_marks__two_rounds_in_one_block__no_increase(bench: OracleBench) -> None
     bench.advance(12)
     bench.set_price(2_100 * 10**8)
     bench.set_price(2_110 * 10**8)
-    assert bench.price() == Price(2_110 * WAD, 2_110 * WAD, NO_INCREASE)
+    assert figures(bench.price()) == Price(2_110 * WAD, 2_110 * WAD, NO_INCREASE)
 
 
 @pytest.mark.parametrize("past_mode", [REVERTS, BURNS, SHORT])
@@ -493,9 +494,9 @@ def test_marks__round_before_cannot_be_read__no_increase(bad: BadAsset, past_mod
     bad.misbehave(SOUND, past_mode)
     bad.answer(2 * ETH, round_id=6)
     bad.bench.oracle.poke([9], sender=bad.bench.keeper)
-    assert bad.price() == Price(2 * PRICE, 2 * PRICE, NO_INCREASE)
+    assert figures(bad.price()) == Price(2 * PRICE, 2 * PRICE, NO_INCREASE)
     bad.bench.advance(1)
-    assert bad.price() == Price(2 * PRICE, 2 * PRICE, 0)
+    assert figures(bad.price()) == Price(2 * PRICE, 2 * PRICE, 0)
 
 
 @pytest.mark.parametrize(
@@ -526,9 +527,9 @@ def test_marks__quote_moved_in_this_block__previous_over_previous(bench: OracleB
     """A13: each side of the quotient is taken as it stood."""
     bench.advance(12)
     bench.set_quote(99_000_000)
-    assert bench.price() == Price(ETH * WAD // 99_000_000, PRICE, 0)
+    assert figures(bench.price()) == Price(ETH * WAD // 99_000_000, PRICE, 0)
     bench.set_price(1_900 * 10**8)
-    assert bench.price() == Price(1_900 * 10**8 * WAD // 99_000_000, PRICE, 0)
+    assert figures(bench.price()) == Price(1_900 * 10**8 * WAD // 99_000_000, PRICE, 0)
 
 
 def test_marks__quote_moved_twice_in_this_block__no_increase_of_anything(
@@ -629,3 +630,19 @@ def test_bench__model_and_contract__share_their_rounds(bench: OracleBench) -> No
     assert RawRound(
         raw.latestRoundData()[0], raw.latestRoundData()[1], raw.latestRoundData()[3]
     ) == (RawRound(newest.id, newest.answer, newest.updated_at))
+
+
+def test_marks__time_of_the_round__stands_in_the_price_word(bad: BadAsset) -> None:
+    """Of the newest sound round, also of a stale one; 0 where no round is to be believed."""
+    bench = bad.bench
+    made_at = bench.price().made_at
+    assert 0 < made_at <= bench.chain.time
+    bench.advance(24)
+    assert bench.price().made_at == made_at, "no new round, no new time"
+    bench.set_price(2_001 * 10**8)
+    assert bench.price().made_at == bench.chain.time
+    made_at = bench.price().made_at
+    bench.advance(90_000)
+    assert bench.price().flags & IS_STALE and bench.price().made_at == made_at
+    bad.answer(**BAD_ROUNDS["zero answer"])
+    assert bad.price().made_at == 0

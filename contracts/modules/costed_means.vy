@@ -1,0 +1,512 @@
+# pragma version 0.4.3
+# pragma nonreentrancy on
+"""
+@title   Costed means
+@license MIT
+@author  Ballast contributors
+@notice  What helps an account and costs something: sales of collateral, and trades of perpetuals, the cheapest price of
+         health first, over all assets.
+@dev     What can be done with one asset is a curve from cost to cure, and its edges get dearer one by one. Sales, trims
+         and hedges of an asset share its net exposure |D|. Where hedging is cheaper than selling it comes first; when
+         both have used |D| up, hedged units become sold ones at the marginal price
+
+             (s_sell - s_hedge) / (cure_sell - cure_hedge)
+
+         which is the next edge of the convex hull, so that the cheapest edge of all is always the right one to take.
+         A hedge that is no cheaper than a sale lies above the hull and is no edge.
+         Costs of trades are quoted for the most that there is to do, so the impact of less is less. A gain that the
+         house did not pay bears them first and does not count at initial margin, so a trade that it bears in full costs
+         no equity there. Nor is a position closed that has one: closing would pay it, on top of what was planned.
+         Assumption: `quote` does not revert for a market that exists, that is, no position exceeds twice the depth.
+"""
+
+from contracts.interfaces import IMandates
+from contracts.interfaces import IPerps
+from contracts.interfaces import IPlanner
+from contracts.interfaces import IRebalancer
+from contracts.modules import fixed_point
+from contracts.modules import margin
+from contracts.modules import markets
+from contracts.modules import packing
+from contracts.modules import policies
+from contracts.modules import sizing
+from contracts.modules import sources
+from contracts.modules import steps
+
+uses: sources
+
+MAX_HOLDINGS: constant(uint256) = 16
+MAX_EDGES: constant(uint256) = 96  # six forms for each
+# Kept back from a budget: units of the quote token that the roundings of a full plan may lose.
+ROUNDING_UNITS: constant(uint256) = 32
+BPS_TO_E6: constant(uint256) = 100
+
+# What an edge does. Of equal prices within an asset the first goes first.
+SURPLUS: constant(uint256) = 1  # sell collateral above its quota; what lies within leaves after it
+WITHIN: constant(uint256) = 2  # sell collateral within its quota
+TRIM: constant(uint256) = 4
+HEDGE: constant(uint256) = 8
+UPGRADE: constant(uint256) = 16  # sell what was hedged
+UNWIND: constant(uint256) = 32
+
+
+# One asset of the account and what may still be done with it, in WAD units.
+struct Holding:
+    asset: uint256
+    rank: uint256  # of equals the one that the policy names first goes first
+    price_wad: uint256
+    unit_wad: uint256  # of a token
+    lot_wad: uint256  # the least that collateral and perpetual can both change by
+    rate_e6: uint256  # r + l
+    gross_rate_e6: uint256  # l
+    sale_e6: uint256  # costs, as parts of the value
+    close_e6: uint256
+    hedge_e6: uint256  # expected funding included
+    close_burden_e6: uint256  # what of them equity at initial margin bears
+    hedge_burden_e6: uint256
+    open: uint256  # |D| that is left
+    surplus: uint256
+    sale: uint256
+    trim: uint256
+    closable: uint256
+    hedge: uint256
+    pairs: uint256
+    hedged: uint256  # units of the planned hedge
+    used: uint256  # bits of the edges taken
+    is_short: bool  # its sales have to pass the increase test
+
+
+struct Edge:
+    form: uint256
+    available: uint256  # WAD units; 0 is no edge
+    lot_wad: uint256
+    released_e6: uint256
+    cure_e10: uint256
+    cost_e6: uint256
+
+
+@internal
+@view
+def _with_costed_means(
+    plan: IRebalancer.Plan, request: IPlanner.Request, target_bps: uint256, picture: IMandates.Snapshot
+) -> IRebalancer.Plan:
+    """
+    @dev Some steps make the ledger test the account at the end, at initial margin and at the worse of two prices. Where
+         the plan does not reach that, they would undo all that helps, and it is made without them.
+    """
+    if plan.uncured == 0 or (request.sales_word == 0 and policies._actions(request.policy_word) == 0):
+        return plan
+    full: IRebalancer.Plan = empty(IRebalancer.Plan)
+    is_tested: bool = False
+    released: uint256 = 0
+    full, is_tested, released = self._with_edges(plan, request, target_bps, picture, True)
+    if is_tested:
+        # E - R = (t - 1) R - (t R - E)
+        left: uint256 = picture.required_init - min(picture.required_init, released)
+        excess: uint256 = left * (target_bps - fixed_point.BPS) // fixed_point.BPS
+        if excess < full.uncured + self._weakness(picture):
+            full, is_tested, released = self._with_edges(plan, request, target_bps, picture, False)
+    return full
+
+
+@internal
+@view
+def _with_edges(
+    plan_: IRebalancer.Plan,
+    request: IPlanner.Request,
+    target_bps: uint256,
+    picture: IMandates.Snapshot,
+    may_be_tested: bool,
+) -> (IRebalancer.Plan, bool, uint256):
+    """@dev The plan, whether the ledger will test the account, and the requirement released."""
+    plan: IRebalancer.Plan = plan_
+    holdings: DynArray[Holding, MAX_HOLDINGS] = self._holdings(plan, request, picture, may_be_tested)
+    edges: DynArray[Edge, MAX_HOLDINGS] = []
+    for holding: Holding in holdings:
+        edges.append(self._next_edge(holding, target_bps))
+    budget: uint256 = staticcall IMandates(sources.MANDATES).budget_left(
+        packing._owner(request.account)
+    )
+    budget -= min(budget, ROUNDING_UNITS * sources.UNIT_WAD)
+    is_tested: bool = False
+    released: uint256 = 0
+    for i: uint256 in range(MAX_EDGES):
+        if plan.uncured == 0 or len(plan.steps) == steps.MAX_STEPS:
+            break
+        best: uint256 = 0
+        for k: uint256 in range(1, len(edges), bound=MAX_HOLDINGS):
+            if self._goes_before(edges[k], holdings[k].rank, edges[best], holdings[best].rank):
+                best = k
+        if len(edges) == 0 or edges[best].available == 0:
+            break
+        edge: Edge = edges[best]
+        holding: Holding = holdings[best]
+        size: uint256 = self._size(edge, holding.price_wad, plan.uncured, budget)
+        if size != 0:
+            value: uint256 = size * holding.price_wad // fixed_point.WAD
+            plan = self._with_change(plan, request.account, holding, edge.form, size)
+            plan.uncured -= min(plan.uncured, sizing._cured_down(value, edge.cure_e10))
+            budget -= min(budget, fixed_point._mul_div_up(value, edge.cost_e6, fixed_point.RATE))
+            released += value * edge.released_e6 // fixed_point.RATE
+            is_sale: bool = edge.form & (SURPLUS | WITHIN | UPGRADE) != 0
+            is_tested = is_tested or edge.form == UNWIND or (holding.is_short and is_sale)
+        holdings[best] = self._after(holding, edge.form, size)
+        edges[best] = self._next_edge(holdings[best], target_bps)
+    plan.steps = self._hedges_last(plan.steps)
+    return plan, is_tested, released
+
+
+@internal
+@view
+def _size(edge: Edge, price_wad: uint256, uncured: uint256, budget: uint256) -> uint256:
+    """
+    @dev What cures the rest, up to a lot, as far as it goes. Proceeds will be floored to a unit of the quote token. What
+         is expected to lose more than the budget has left is not planned: it would undo what else helps.
+    """
+    needed: uint256 = uncured + sources.UNIT_WAD + sizing.ROUNDING_WAD
+    lots: uint256 = sizing._units_up(sizing._value_up(needed, edge.cure_e10), price_wad, edge.lot_wad)
+    lots = min(lots, edge.available // edge.lot_wad)
+    if edge.cost_e6 != 0:
+        affordable: uint256 = budget * fixed_point.RATE // edge.cost_e6
+        lots = min(lots, affordable * fixed_point.WAD // price_wad // edge.lot_wad)
+    return lots * edge.lot_wad
+
+
+################################################################
+#                             Edges                            #
+################################################################
+
+
+@internal
+@pure
+def _next_edge(h: Holding, target_bps: uint256) -> Edge:
+    """@dev The cheapest of what may be done next with an asset."""
+    best: Edge = empty(Edge)
+    both_rates_e6: uint256 = 2 * h.gross_rate_e6
+    sale_cure: int256 = sizing._cure_of_release_e10(target_bps, convert(h.rate_e6, int256), h.sale_e6)
+    if h.used & SURPLUS == 0 and h.surplus != 0:
+        cure: int256 = sizing._cure_of_surplus_e10(h.sale_e6)
+        best = self._edge(best, SURPLUS, h.surplus, h.unit_wad, 0, cure, h.sale_e6)
+    elif h.used & WITHIN == 0:
+        available: uint256 = min(h.sale, h.open)
+        best = self._edge(best, WITHIN, available, h.unit_wad, h.rate_e6, sale_cure, h.sale_e6)
+    if h.used & TRIM == 0:
+        cure: int256 = sizing._cure_of_release_e10(target_bps, convert(h.rate_e6, int256), h.close_burden_e6)
+        available: uint256 = min(h.trim, h.closable)
+        best = self._edge(best, TRIM, available, markets.SIZE_STEP, h.rate_e6, cure, h.close_e6)
+    if h.hedge != 0:
+        freed: int256 = convert(h.rate_e6, int256) - convert(both_rates_e6, int256)
+        cure: int256 = sizing._cure_of_release_e10(target_bps, freed, h.hedge_burden_e6)
+        if h.used & HEDGE == 0:
+            is_on_hull: bool = h.sale == 0 or sale_cure <= 0 or convert(h.hedge_e6, int256) * sale_cure < (
+                convert(h.sale_e6, int256) * cure
+            )
+            if is_on_hull and freed > 0:
+                available: uint256 = min(h.hedge, h.open)
+                best = self._edge(best, HEDGE, available, h.lot_wad, convert(freed, uint256), cure, h.hedge_e6)
+        elif h.used & UPGRADE == 0 and h.sale != 0 and (h.surplus == 0 or h.used & SURPLUS != 0):
+            marginal_e6: uint256 = h.sale_e6 - min(h.sale_e6, h.hedge_e6)
+            best = self._edge(
+                best, UPGRADE, h.hedged, h.lot_wad, both_rates_e6, sale_cure - cure, marginal_e6
+            )
+    if h.used & UNWIND == 0 and h.hedged == 0:
+        cure: int256 = sizing._cure_of_release_e10(
+            target_bps, convert(both_rates_e6, int256), h.sale_e6 + h.close_burden_e6
+        )
+        available: uint256 = min(h.pairs, h.closable)
+        best = self._edge(best, UNWIND, available, h.lot_wad, both_rates_e6, cure, h.sale_e6 + h.close_e6)
+    return best
+
+
+@internal
+@pure
+def _edge(
+    best: Edge,
+    form: uint256,
+    available: uint256,
+    lot_wad: uint256,
+    released_e6: uint256,
+    cure_e10: int256,
+    cost_e6: uint256,
+) -> Edge:
+    """@dev The cheaper one of a known and a further edge."""
+    if available == 0 or cure_e10 <= 0:
+        return best
+    edge: Edge = Edge(
+        form=form,
+        available=available,
+        lot_wad=lot_wad,
+        released_e6=released_e6,
+        cure_e10=convert(cure_e10, uint256),
+        cost_e6=cost_e6,
+    )
+    if self._goes_before(edge, 1, best, 0):
+        return edge
+    return best
+
+
+@internal
+@pure
+def _goes_before(a: Edge, rank_of_a: uint256, b: Edge, rank_of_b: uint256) -> bool:
+    """@dev s_a / cure_a < s_b / cure_b without dividing; nothing to do never goes first."""
+    if a.available == 0 or b.available == 0:
+        return a.available != 0
+    left: uint256 = a.cost_e6 * b.cure_e10
+    right: uint256 = b.cost_e6 * a.cure_e10
+    return left < right or (left == right and rank_of_a < rank_of_b)
+
+
+@internal
+@pure
+def _after(h: Holding, form: uint256, size: uint256) -> Holding:
+    """@dev What may be done with an asset after an edge was taken, which happens once."""
+    holding: Holding = h
+    holding.used = h.used | form
+    if form & (WITHIN | TRIM | HEDGE) != 0:
+        holding.open -= size
+    if form & (TRIM | UNWIND) != 0:
+        holding.closable -= size
+    if form == HEDGE:
+        holding.hedged = size
+    elif form == UPGRADE:
+        holding.hedged -= size
+    return holding
+
+
+################################################################
+#                             Steps                            #
+################################################################
+
+
+@internal
+@pure
+def _with_change(
+    plan_: IRebalancer.Plan, account: uint256, h: Holding, form: uint256, size: uint256
+) -> IRebalancer.Plan:
+    """@dev A step for each edge; an upgrade takes from the hedge what it gives to the sale."""
+    plan: IRebalancer.Plan = plan_
+    kind: uint256 = steps.SELL
+    unit: uint256 = h.unit_wad
+    cost_e6: uint256 = h.sale_e6
+    if form == TRIM:
+        kind = steps.TRIM
+        unit = 1
+        cost_e6 = h.close_e6
+    elif form == HEDGE:
+        kind = steps.HEDGE
+        unit = 1
+        cost_e6 = h.hedge_e6
+    elif form == UNWIND:
+        kind = steps.UNWIND
+        unit = 1
+        cost_e6 += h.close_e6
+    elif form == UPGRADE:
+        place: uint256 = 0
+        sold: uint256 = size
+        for i: uint256 in range(len(plan.steps), bound=steps.MAX_STEPS):
+            step: IRebalancer.Step = plan.steps[i]
+            if step.asset == h.asset and step.kind == steps.HEDGE:
+                plan.steps[i] = self._step(account, h, steps.HEDGE, 1, step.amount - size, h.hedge_e6)
+            if step.asset == h.asset and step.kind == steps.SELL:
+                place = i + 1
+        if place != 0:
+            sold += plan.steps[place - 1].amount * h.unit_wad
+            plan.steps[place - 1] = self._step(account, h, kind, unit, sold, cost_e6)
+            return plan
+    plan.steps.append(self._step(account, h, kind, unit, size, cost_e6))
+    return plan
+
+
+@internal
+@pure
+def _step(
+    account: uint256, h: Holding, kind: uint256, unit_wad: uint256, size: uint256, cost_e6: uint256
+) -> IRebalancer.Step:
+    value: uint256 = size * h.price_wad // fixed_point.WAD
+    return IRebalancer.Step(
+        kind=kind,
+        source=account,
+        asset=h.asset,
+        amount=size // unit_wad,
+        value=value,
+        cost=fixed_point._mul_div_up(value, cost_e6, fixed_point.RATE),
+    )
+
+
+@internal
+@pure
+def _hedges_last(
+    planned: DynArray[IRebalancer.Step, steps.MAX_STEPS]
+) -> DynArray[IRebalancer.Step, steps.MAX_STEPS]:
+    """@dev What is sold after a hedge has to pass the increase test, and what is sold before has not."""
+    sorted: DynArray[IRebalancer.Step, steps.MAX_STEPS] = []
+    for step: IRebalancer.Step in planned:
+        if step.kind != steps.HEDGE:
+            sorted.append(step)
+    for step: IRebalancer.Step in planned:
+        if step.kind == steps.HEDGE and step.amount != 0:
+            sorted.append(step)
+    return sorted
+
+
+################################################################
+#                            Holdings                          #
+################################################################
+
+
+@internal
+@view
+def _holdings(
+    plan: IRebalancer.Plan, request: IPlanner.Request, picture: IMandates.Snapshot, may_be_tested: bool
+) -> DynArray[Holding, MAX_HOLDINGS]:
+    word: uint256 = request.policy_word
+    holdings: DynArray[Holding, MAX_HOLDINGS] = []
+    has_market: DynArray[uint256, 16] = []
+    if policies._actions(word) & policies.MAY_HEDGE != 0:
+        has_market = staticcall IPerps(sources.PERPS).market_ids()
+    for i: uint256 in range(len(picture.legs), bound=MAX_HOLDINGS):
+        leg: IMandates.Leg = picture.legs[i]
+        h: Holding = empty(Holding)
+        h.asset = leg.asset
+        h.rank = policies.MAX_SALES + i
+        h.price_wad = packing._newest_wad(leg.price_word)
+        h.unit_wad = sources._unit_wad(leg.asset)
+        h.lot_wad = max(h.unit_wad, markets.SIZE_STEP)
+        h.rate_e6 = packing._rate_init_e6(leg.risk_word)
+        h.gross_rate_e6 = packing._l_init_e6(leg.risk_word)
+        size: int256 = packing._size_wad(leg.position)
+        collateral: int256 = convert(packing._collateral_wad(leg.position), int256)
+        counted: int256 = min(collateral, convert(packing._quota_wad(leg.risk_word), int256))
+        delta: int256 = counted + size
+        if delta < 0:
+            delta = min(collateral + size, 0)
+        h.open = fixed_point._abs(delta)
+        h.is_short = size < 0
+
+        is_for_sale: bool = False
+        for k: uint256 in range(policies.MAX_SALES):
+            sale: IRebalancer.Sale = policies._sale(request.sales_word, k)
+            if sale.asset == 0:
+                break
+            if sale.asset == leg.asset and packing._flags(leg.price_word) & packing.NO_SWAP == 0:
+                is_for_sale = may_be_tested or size >= 0
+                h.rank = k
+                h.sale_e6 = sale.cost_bps * BPS_TO_E6
+        if is_for_sale and not steps._is_refused(request.refused, steps.SELL, leg.asset):
+            h.surplus = convert(min(collateral - counted, max(collateral + size, 0)), uint256)
+            h.sale = convert(min(counted, max(delta, 0)), uint256)
+
+        gain: uint256 = self._unpaid_gain(plan, leg, size)
+        if packing._flags(leg.price_word) & packing.IS_STALE == 0:
+            h = self._with_closing(h, request, leg, gain, delta, size)
+            can_hedge: bool = delta > 0 and size <= 0 and leg.asset in has_market
+            if can_hedge and not steps._is_refused(request.refused, steps.HEDGE, leg.asset):
+                h = self._with_hedge(h, request, leg, gain)
+        may_unwind: bool = size < 0 and collateral == counted and is_for_sale
+        if may_unwind and policies._actions(word) & policies.MAY_UNWIND != 0:
+            if not steps._is_refused(request.refused, steps.UNWIND, leg.asset):
+                h.pairs = min(convert(collateral, uint256), h.closable)
+        holdings.append(h)
+    return holdings
+
+
+@internal
+@view
+def _with_closing(
+    h_: Holding,
+    request: IPlanner.Request,
+    leg: IMandates.Leg,
+    gain: uint256,
+    delta: int256,
+    size: int256,
+) -> Holding:
+    """@dev A trim never loses more than it frees at maintenance, or the ledger would test it like an increase."""
+    h: Holding = h_
+    word: uint256 = request.policy_word
+    if size == 0 or policies._actions(word) & (policies.MAY_TRIM | policies.MAY_UNWIND) == 0:
+        return h
+    h.closable = fixed_point._abs(size)
+    h.close_e6 = self._cost_e6(request.account, leg, -size)
+    h.close_burden_e6 = self._burden_e6(h.close_e6, h.closable, h.price_wad, gain)
+    if gain >= sources.UNIT_WAD:
+        h.closable -= markets.SIZE_STEP
+    is_trimmable: bool = policies._actions(word) & policies.MAY_TRIM != 0 and not steps._is_refused(
+        request.refused, steps.TRIM, leg.asset
+    )
+    frees_enough: bool = h.close_e6 < packing._r_maint_e6(leg.risk_word) + packing._l_maint_e6(leg.risk_word)
+    if is_trimmable and frees_enough and delta != 0 and (size > 0) == (delta > 0):
+        h.trim = min(fixed_point._abs(size), h.open)
+    return h
+
+
+@internal
+@view
+def _with_hedge(h_: Holding, request: IPlanner.Request, leg: IMandates.Leg, gain: uint256) -> Holding:
+    """@dev As for a trim."""
+    h: Holding = h_
+    most: uint256 = min(h.open, staticcall IPerps(sources.PERPS).largest_increase(leg.asset, request.account, False))
+    most -= most % h.lot_wad
+    if most == 0:
+        return h
+    cost_e6: uint256 = self._cost_e6(request.account, leg, -convert(most, int256))
+    if cost_e6 + packing._l_maint_e6(leg.risk_word) < packing._r_maint_e6(leg.risk_word):
+        h.hedge = most
+        h.hedge_e6 = cost_e6 + policies._funding_bps(request.policy_word) * BPS_TO_E6
+        h.hedge_burden_e6 = self._burden_e6(cost_e6, most, h.price_wad, gain)
+    return h
+
+
+@internal
+@view
+def _cost_e6(account: uint256, leg: IMandates.Leg, size_change: int256) -> uint256:
+    """@dev Fee and impact of a trade as a part of its value, up; none where the skew pays for it."""
+    price: uint256 = 0
+    index: uint256 = 0
+    fee_e6: uint256 = 0
+    price, index, fee_e6 = staticcall IPerps(sources.PERPS).quote(leg.asset, account, size_change)
+    lost: uint256 = max(price, index) - index
+    if size_change < 0:
+        lost = index - min(price, index)
+    return fixed_point._mul_div_up(lost, fixed_point.RATE, index)
+
+
+@internal
+@pure
+def _burden_e6(cost_e6: uint256, size: uint256, price_wad: uint256, gain: uint256) -> uint256:
+    value: uint256 = size * price_wad // fixed_point.WAD
+    if gain >= fixed_point._mul_div_up(value, cost_e6, fixed_point.RATE):
+        return 0
+    return cost_e6
+
+
+@internal
+@pure
+def _unpaid_gain(plan: IRebalancer.Plan, leg: IMandates.Leg, size: int256) -> uint256:
+    """@dev What the plan leaves of the unsettled result."""
+    move: int256 = convert(packing._newest_wad(leg.price_word), int256) - leg.funding
+    gain: int256 = fixed_point._mul_wad_floor_signed(size, move) - leg.cost
+    for step: IRebalancer.Step in plan.steps:
+        if step.kind == steps.SETTLE and step.asset == leg.asset:
+            gain -= convert(step.value, int256)
+    return convert(max(gain, 0), uint256)
+
+
+@internal
+@pure
+def _weakness(picture: IMandates.Snapshot) -> uint256:
+    """@dev By how much the increase test values an account less: the worse of two prices, nothing lent by a doubtful one."""
+    weakness: int256 = 0
+    for leg: IMandates.Leg in picture.legs:
+        newest: int256 = self._excess(leg, packing._newest_wad(leg.price_word))
+        worse: int256 = min(newest, self._excess(leg, packing._previous_wad(leg.price_word)))
+        if worse > 0 and packing._flags(leg.price_word) & packing.NO_INCREASE != 0:
+            worse = 0
+        weakness += newest - worse
+    return convert(weakness, uint256)
+
+
+@internal
+@pure
+def _excess(leg: IMandates.Leg, price_wad: uint256) -> int256:
+    terms: margin.Terms = margin._terms(leg.position, leg.cost, leg.funding, price_wad, leg.risk_word)
+    return terms.equity_init - convert(terms.required_init, int256)

@@ -1,0 +1,300 @@
+# pragma version 0.4.3
+# pragma nonreentrancy on
+"""
+@title   Free means
+@license MIT
+@author  Ballast contributors
+@notice  What helps an account and costs nothing: gains that the house can pay, cash of siblings, the owner's wallet,
+         collateral of siblings, in this order.
+"""
+
+from contracts.interfaces import IMandates
+from contracts.interfaces import IPlanner
+from contracts.interfaces import IRebalancer
+from contracts.modules import asset_list
+from contracts.modules import fixed_point
+from contracts.modules import guards
+from contracts.modules import packing
+from contracts.modules import policies
+from contracts.modules import sizing
+from contracts.modules import sources
+from contracts.modules import steps
+from ethereum.ercs import IERC20
+
+uses: sources
+
+
+@internal
+@view
+def _with_free_means(
+    plan_: IRebalancer.Plan, request: IPlanner.Request, target_bps: uint256, picture: IMandates.Snapshot
+) -> IRebalancer.Plan:
+    plan: IRebalancer.Plan = plan_
+    account: uint256 = request.account
+    word: uint256 = request.policy_word
+    refused: uint256[steps.KINDS] = request.refused
+    if policies._actions(word) & policies.MAY_SETTLE != 0:
+        plan = self._with_gains(plan, account, picture, refused)
+    for i: uint256 in range(policies._donor_count(word), bound=policies.MAX_DONORS):
+        if plan.uncured == 0 or len(plan.steps) == steps.MAX_STEPS:
+            break
+        if steps._is_refused(refused, steps.MOVE_CASH, policies._donor(word, i)):
+            continue
+        donor: uint256 = packing._account(packing._owner(account), policies._donor(word, i))
+        plan = self._with_cash(plan, steps.MOVE_CASH, donor, self._cash_of_donor(donor, account, plan.uncured))
+    is_wallet_used: bool = policies._uses_wallet(word) and not steps._is_refused(
+        refused, steps.PULL_CASH, sources.QUOTE_ASSET
+    )
+    if is_wallet_used and plan.uncured != 0 and len(plan.steps) != steps.MAX_STEPS:
+        plan = self._with_cash(plan, steps.PULL_CASH, account, self._cash_of_wallet(account, plan.uncured))
+    for i: uint256 in range(policies._donor_count(word), bound=policies.MAX_DONORS):
+        if steps._is_refused(refused, steps.MOVE_COLLATERAL, policies._donor(word, i)):
+            continue
+        donor: uint256 = packing._account(packing._owner(account), policies._donor(word, i))
+        for count: uint256 in range(len(plan.steps), steps.MAX_STEPS, bound=steps.MAX_STEPS):
+            if plan.uncured == 0 or len(plan.steps) != count:
+                break
+            cured: uint256 = 0
+            step: IRebalancer.Step = empty(IRebalancer.Step)
+            step, cured = self._collateral_step(donor, account, plan, picture, target_bps)
+            if step.amount != 0:
+                plan.steps.append(step)
+                plan.uncured -= min(plan.uncured, cured)
+    return plan
+
+
+################################################################
+#                             Gains                            #
+################################################################
+
+
+@internal
+@view
+def _with_gains(
+    plan_: IRebalancer.Plan, account: uint256, picture: IMandates.Snapshot, refused: uint256[steps.KINDS]
+) -> IRebalancer.Plan:
+    """@dev All of a gain is paid, as far as the house's cash goes."""
+    plan: IRebalancer.Plan = plan_
+    left: uint256 = max_value(uint256)
+    for leg: IMandates.Leg in picture.legs:
+        if plan.uncured == 0 or len(plan.steps) == steps.MAX_STEPS:
+            break
+        gain: uint256 = self._payable_gain(leg)
+        if gain < sources.UNIT_WAD or steps._is_refused(refused, steps.SETTLE, leg.asset):
+            continue
+        if left == max_value(uint256):
+            left = sources._cash_wad(sources.HOUSE)
+        paid: uint256 = min(gain, left)
+        if paid < sources.UNIT_WAD:
+            continue
+        left -= paid
+        plan.steps.append(
+            IRebalancer.Step(kind=steps.SETTLE, source=account, asset=leg.asset, amount=paid, value=paid, cost=0)
+        )
+        plan.uncured -= min(plan.uncured, paid)
+    return plan
+
+
+@internal
+@pure
+def _payable_gain(leg: IMandates.Leg) -> uint256:
+    """
+    @dev An open position is paid at the lesser of its two prices, and on none that must not back an increase; what is
+         left of a closed one knows no price.
+    """
+    gain: int256 = self._result(leg, packing._newest_wad(leg.price_word))
+    if leg.position >> 128 != 0:
+        if packing._flags(leg.price_word) & packing.NO_INCREASE != 0:
+            return 0
+        gain = min(gain, self._result(leg, packing._previous_wad(leg.price_word)))
+    return convert(max(gain, 0), uint256)
+
+
+@internal
+@pure
+def _result(leg: IMandates.Leg, price_wad: uint256) -> int256:
+    """@dev u = floor(q (p - f)) - c"""
+    move: int256 = convert(price_wad, int256) - leg.funding
+    return fixed_point._mul_wad_floor_signed(packing._size_wad(leg.position), move) - leg.cost
+
+
+################################################################
+#                             Cash                             #
+################################################################
+
+
+@internal
+@view
+def _with_cash(plan_: IRebalancer.Plan, kind: uint256, source: uint256, units: uint256) -> IRebalancer.Plan:
+    plan: IRebalancer.Plan = plan_
+    if units != 0:
+        value_wad: uint256 = units * sources.UNIT_WAD
+        plan.steps.append(
+            IRebalancer.Step(
+                kind=kind, source=source, asset=sources.QUOTE_ASSET, amount=units, value=value_wad, cost=0
+            )
+        )
+        plan.uncured -= min(plan.uncured, value_wad)
+    return plan
+
+
+@internal
+@view
+def _cash_of_donor(donor: uint256, account: uint256, needed: uint256) -> uint256:
+    """@dev Token units of its own cash that a donor can give above its floor; it never borrows to give."""
+    floor_bps: uint256 = guards._floor_bps(sources._guard_word(donor))
+    if floor_bps == 0 or donor == account or sources._cash_wad(donor) < sources.UNIT_WAD:
+        return 0
+    other: IMandates.Snapshot = sources._snapshot(donor)
+    if not self._is_sound(other):
+        return 0
+    slack: uint256 = self._slack_down(other, floor_bps)
+    return self._cash_units(needed, min(convert(max(other.cash, 0), uint256), slack))
+
+
+@internal
+@view
+def _cash_of_wallet(account: uint256, needed: uint256) -> uint256:
+    """@dev Token units that the guard's cap, the owner's balance and the allowance leave."""
+    owner: address = packing._owner(account)
+    units: uint256 = self._cash_units(needed, staticcall IMandates(sources.MANDATES).wallet_left(account))
+    if units == 0:
+        return 0
+    balance: uint256 = staticcall IERC20(sources.QUOTE).balanceOf(owner)
+    allowed: uint256 = staticcall IERC20(sources.QUOTE).allowance(owner, sources.CLEARINGHOUSE)
+    return min(units, min(balance, allowed))
+
+
+@internal
+@view
+def _cash_units(needed: uint256, available: uint256) -> uint256:
+    """@dev Token units of cash: up to cover the need, down to what is there."""
+    return min(fixed_point._div_up(needed, sources.UNIT_WAD), available // sources.UNIT_WAD)
+
+
+################################################################
+#                          Collateral                          #
+################################################################
+
+
+@internal
+@view
+def _collateral_step(
+    donor: uint256,
+    account: uint256,
+    plan: IRebalancer.Plan,
+    picture: IMandates.Snapshot,
+    target_bps: uint256,
+) -> (IRebalancer.Step, uint256):
+    """
+    @dev The donor's first asset that cures all, else the one that cures most, and what it cures: within the quota and
+         the places in the list that earlier steps leave, and what the donor can give above its floor. Not where it
+         would only cover a short, of which this formula knows nothing; nor more than the donor has beyond its own.
+    """
+    best: IRebalancer.Step = empty(IRebalancer.Step)
+    best_cured: uint256 = 0
+    floor_bps: uint256 = guards._floor_bps(sources._guard_word(donor))
+    if floor_bps == 0 or donor == account:
+        return best, 0
+    other: IMandates.Snapshot = sources._snapshot(donor)
+    if not self._is_sound(other):
+        return best, 0
+    slack: uint256 = self._slack_down(other, floor_bps)
+    moves: uint256 = 0
+    for step: IRebalancer.Step in plan.steps:
+        if step.kind == steps.MOVE_COLLATERAL:
+            moves += 1
+        if step.source == donor:
+            slack -= min(slack, self._slack_used_up(step, other, floor_bps))
+    for leg: IMandates.Leg in other.legs:
+        cure_e10: int256 = sizing._cure_of_inflow_e10(target_bps, packing._rate_init_e6(leg.risk_word))
+        if cure_e10 <= 0 or packing._flags(leg.price_word) & packing.IS_STALE != 0:
+            continue
+        held: uint256 = 0
+        is_short: bool = False
+        is_listed: bool = len(picture.legs) + moves < asset_list.MAX_ASSETS
+        for own: IMandates.Leg in picture.legs:
+            if own.asset == leg.asset:
+                held = packing._collateral_wad(own.position)
+                is_short = convert(held, int256) + packing._size_wad(own.position) < 0
+                is_listed = True
+                break
+        quota: uint256 = packing._quota_wad(leg.risk_word)
+        if held >= quota or is_short:
+            continue
+        unit: uint256 = sources._unit_wad(leg.asset)
+        is_given: bool = False
+        for step: IRebalancer.Step in plan.steps:
+            if step.kind == steps.MOVE_COLLATERAL and step.asset == leg.asset:
+                held += step.amount * unit
+                is_listed = True
+                is_given = is_given or step.source == donor
+        if is_given or not is_listed or held >= quota:
+            continue
+        price: uint256 = packing._newest_wad(leg.price_word)
+        wanted: uint256 = sizing._units_up(
+            sizing._value_up(plan.uncured + sizing.ROUNDING_WAD, convert(cure_e10, uint256)), price, unit
+        )
+        movable: uint256 = min(self._net_collateral(leg, quota), quota - held)
+        given: uint256 = sizing._givable_down(slack, floor_bps, packing._rate_init_e6(leg.risk_word))
+        units: uint256 = min(wanted, min(movable, given * fixed_point.WAD // price) // unit)
+        value_wad: uint256 = units * unit * price // fixed_point.WAD
+        cured: uint256 = sizing._cured_down(value_wad, convert(cure_e10, uint256))
+        if units != 0 and cured > best_cured:
+            best_cured = cured
+            best = IRebalancer.Step(
+                kind=steps.MOVE_COLLATERAL, source=donor, asset=leg.asset, amount=units, value=value_wad, cost=0
+            )
+            if cured >= plan.uncured:
+                break
+    return best, best_cured
+
+
+@internal
+@pure
+def _net_collateral(leg: IMandates.Leg, quota: uint256) -> uint256:
+    """@dev Collateral of a donor that no short of its own is hedged with."""
+    collateral: uint256 = packing._collateral_wad(leg.position)
+    size: int256 = packing._size_wad(leg.position)
+    if size >= 0:
+        return collateral
+    return convert(max(convert(min(collateral, quota), int256) + size, 0), uint256)
+
+
+@internal
+@pure
+def _is_sound(other: IMandates.Snapshot) -> bool:
+    """
+    @dev A donor with a debt or a perpetual can give only while all its marks may back an increase, and no price moved
+         against it in this very block: the ledger counts the worse one.
+    """
+    is_bound: bool = other.cash < 0
+    for leg: IMandates.Leg in other.legs:
+        is_bound = is_bound or leg.position >> 128 != 0 or leg.cost != 0
+    if not is_bound:
+        return True
+    for leg: IMandates.Leg in other.legs:
+        newest: uint256 = packing._newest_wad(leg.price_word)
+        previous: uint256 = packing._previous_wad(leg.price_word)
+        has_moved: bool = newest > previous or (newest < previous and leg.position >> 128 != 0)
+        if has_moved or packing._flags(leg.price_word) & packing.NO_INCREASE != 0:
+            return False
+    return True
+
+
+@internal
+@pure
+def _slack_used_up(step: IRebalancer.Step, other: IMandates.Snapshot, floor_bps: uint256) -> uint256:
+    """@dev What an earlier step takes of its donor's slack: cash in full, collateral less the requirement it frees."""
+    for leg: IMandates.Leg in other.legs:
+        if step.kind == steps.MOVE_COLLATERAL and leg.asset == step.asset:
+            return sizing._slack_of_outflow_up(step.value, floor_bps, packing._rate_init_e6(leg.risk_word))
+    return step.value
+
+
+@internal
+@pure
+def _slack_down(other: IMandates.Snapshot, floor_bps: uint256) -> uint256:
+    """@dev What a donor can give above its floor."""
+    kept: uint256 = fixed_point._mul_div_up(other.required_init, floor_bps, fixed_point.BPS)
+    return convert(max(other.equity_init - convert(kept, int256), 0), uint256)
