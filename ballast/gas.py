@@ -50,9 +50,10 @@ class Reference:
 
 # Peers: Yearn V3 (vault), Morpho (deposit, n = 1), Compound III (n = 2 to 8, health, repay),
 # Morpho's pre-liquidation (rebalance), LLAMMA (internal rebalance), Morpho's lens (batch, isolated
-# accounts). Rebalances, the health view and the batch were given their targets with a perpetual
-# beside each collateral (the rebalances at n = 2 with one in all); there are none yet, so those
-# targets are generous by up to 14,000 for each.
+# accounts), Derive (trades, which it measures for two accounts, and health with perpetuals). n is
+# the number of collaterals, m that of perpetuals. Sales through Uniswap were given their targets
+# with a perpetual beside each collateral; the accounts here have none, so those targets are
+# generous by up to 14,000 for each.
 REFERENCES: dict[str, Reference] = {
     "vault deposit": Reference(68_000, 78_557, 58_200),
     "vault withdraw": Reference(68_000, 73_396, 56_800),
@@ -66,6 +67,16 @@ REFERENCES: dict[str, Reference] = {
     "borrow, n = 8": Reference(159_000, 239_800, 112_400),
     "each further collateral in a check": Reference(11_000, 19_200, 4_200),
     "repay": Reference(70_000, 74_744, 55_000),
+    "trade, n = 1, m = 1": Reference(90_000, 519_697, 51_000),
+    "trade, n = 2, m = 2": Reference(115_000, 759_582, 67_000),
+    "trade, n = 4, m = 4": Reference(165_000, 1_323_721, 98_000),
+    "trade, n = 8, m = 8": Reference(265_000, 2_795_360, 161_000),
+    "reduction, n = 2, m = 2": Reference(),
+    "trade, first of its market, n = 1": Reference(),
+    "each further perpetual in a check": Reference(14_000, 95_000, 8_900),
+    "withdraw collateral, n = 2, m = 2": Reference(),
+    "settle a gain": Reference(),
+    "headroom refresh, 8 markets": Reference(),
     "rebalance through Uniswap v3, n = 2": Reference(185_000, 144_279, 155_000),
     "rebalance through Uniswap v3, n = 4": Reference(245_000, None, 195_000),
     "rebalance through Uniswap v3, n = 8": Reference(345_000, None, 258_000),
@@ -73,9 +84,13 @@ REFERENCES: dict[str, Reference] = {
     "rebalance above the bare swap, n = 2": Reference(70_000, None, None),
     "rebalance with a sibling's cash, n = 2": Reference(100_000, 110_056, 57_400),
     "rebalance with a sibling's collateral, n = 2": Reference(100_000, 110_056, 57_400),
+    "rebalance by a trim, n = 2, m = 1": Reference(100_000, 110_056, 57_900),
+    "rebalance by a hedge, n = 2, m = 1": Reference(100_000, 110_056, 57_900),
     "health view, n = 1": Reference(),
-    "health view, n = 2": Reference(80_000, 80_780, 53_000),
-    "health of 1,000 accounts, n = 2": Reference(22_000_000, 6_900_000, 12_000_000),
+    "health view, n = 2": Reference(None, 80_780, None),
+    "health view, n = 2, m = 2": Reference(80_000, 344_852, 53_000),
+    "health of 1,000 accounts, n = 2": Reference(None, 6_900_000, None),
+    "health of 1,000 accounts, n = 2, m = 2": Reference(22_000_000, 6_900_000, 12_000_000),
     "feed read, per asset": Reference(),
     "price and rates, each further asset": Reference(),
     "refresh of one asset, new round": Reference(None, None, 10_000),
@@ -91,10 +106,13 @@ UNLIMITED = 2**256 - 1
 DOLLAR = 10**6
 ANSWER = 10**8
 VIEW_GAS = 500_000_000
+NOBODY = "0x" + "00" * 20
 
 # Ratios in basis points. A guard: target, band, slippage, floor, wallet cap and its period.
-GUARD = (13_000, 300, 100, 0, 0, 0)
+GUARD = (13_000, 300, 300, 0, 0, 0)
 TRIGGER_BPS = 12_000
+SETTLE, TRIM, HEDGE = 1, 2, 4  # bits of a policy's actions
+FAR = 2**40 - 1
 DONOR_GUARD = (10_000, 300, 100, 10_000, 0, 0)
 
 
@@ -149,7 +167,7 @@ def differences(old: Snapshot, new: Snapshot, tolerance: float = TOLERANCE) -> l
 
 
 class Bench:
-    """A whole system with eight collaterals and a real Uniswap V3, on a chain of its own."""
+    """A whole system with eight collaterals, as many perpetuals and a real Uniswap V3."""
 
     def __init__(self, chain: RpcChain) -> None:
         self.chain = chain
@@ -227,6 +245,7 @@ class Bench:
         self.clearinghouse.deposit(
             account_id(self.stranger), 0, 10**6 * DOLLAR, sender=self.stranger
         )
+        self.clearinghouse.deposit(self.system.house, 0, 10**8 * DOLLAR, sender=self.stranger)
 
     def publish(self) -> None:
         """A new round of every feed, all in one block."""
@@ -240,6 +259,15 @@ class Bench:
         self.publish()
         self.chain.mine()
         self.system.poke(self.keeper)
+        self.system.perps.refresh(sender=self.keeper)
+
+    def trade(self, account: int, asset: int, size: int) -> Receipt:
+        """The trader's own trade at any price."""
+        limit = UNLIMITED if size > 0 else 0
+        receipt: Receipt = self.system.perps.trade(
+            account, asset, size, limit, FAR, False, sender=self.trader
+        )
+        return receipt
 
     def account(self, sub: int, collaterals: int) -> int:
         """A sub-account of the trader with 50 units of the first collateral, 5 of each further one
@@ -269,7 +297,7 @@ def _action(kind: int, account: int, asset: int, amount: int, target: str) -> tu
 
 
 def _deposited(account: int, asset: int, amount: int) -> tuple[Any, ...]:
-    return _action(1, account, asset, amount, "0x" + "00" * 20)
+    return _action(1, account, asset, amount, NOBODY)
 
 
 def _withdrawn(account: int, asset: int, amount: int, receiver: str) -> tuple[Any, ...]:
@@ -304,8 +332,9 @@ def measure_all(bench: Bench) -> None:
         # The least that any one collateral lends is more, so that a check needs all of them.
         bench.borrow_down_to(account, 10_000, 5_000 * WAD)
     _measure_ledger(bench, accounts)
+    traders = _measure_trades(bench)
     _measure_vault(bench)
-    _measure_views(bench, accounts)
+    _measure_views(bench, accounts, traders[2])
     bench.refresh()
     _measure_oracle(bench)
     bench.refresh()
@@ -326,6 +355,35 @@ def _measure_ledger(bench: Bench, accounts: Mapping[int, int]) -> None:
     bench.measure("repay", ledger.repay(accounts[2], 1_000 * DOLLAR, sender=trader))
 
 
+def _measure_trades(bench: Bench) -> dict[int, int]:
+    """Accounts with as many perpetuals as collaterals; a trade that grows a position checks all."""
+    bench.refresh()
+    perps, gas = bench.system.perps, bench.result.gas
+    accounts = {n: bench.account(20 + n, n) for n in (1, 2, 4, 8)}
+    other = bench.account(30, 1)
+    bench.trade(other, 1, -WAD)  # a market is never without anybody
+    for n, account in accounts.items():
+        for asset in range(1, n + 1):
+            receipt = bench.trade(account, asset, WAD)
+            if (n, asset) == (1, 1):
+                bench.measure("trade, first of its market, n = 1", receipt)
+    bench.refresh()
+    bench.measure("headroom refresh, 8 markets", perps.refresh(sender=bench.keeper))
+    for account in accounts.values():
+        # The least that any one collateral lends is more, so that a check needs all of them.
+        bench.borrow_down_to(account, 10_000, 6_000 * WAD)
+    for n, account in accounts.items():
+        bench.measure(f"trade, n = {n}, m = {n}", bench.trade(account, 1, WAD))
+    bench.measure("reduction, n = 2, m = 2", bench.trade(accounts[2], 1, -WAD // 2))
+    each = (gas["trade, n = 8, m = 8"] - gas["trade, n = 1, m = 1"]) // 7
+    gas["each further perpetual in a check"] = each - gas["each further collateral in a check"]
+    receipt = bench.clearinghouse.withdraw(
+        accounts[2], 1, WAD // 10, bench.trader, sender=bench.trader
+    )
+    bench.measure("withdraw collateral, n = 2, m = 2", receipt)
+    return accounts
+
+
 def _measure_vault(bench: Bench) -> None:
     vault, lender = bench.system.vault, bench.lender
     amount = 1_000 * DOLLAR
@@ -335,17 +393,22 @@ def _measure_vault(bench: Bench) -> None:
     bench.measure("vault redeem", vault.redeem(shares, lender, lender, sender=lender))
 
 
-def _measure_views(bench: Bench, accounts: Mapping[int, int]) -> None:
+def _measure_views(bench: Bench, accounts: Mapping[int, int], trader: int) -> None:
     chain, stranger = bench.chain, bench.stranger
     for n in (1, 2):
         receipt = bench.clearinghouse.assess.transact(accounts[n], sender=stranger)
         bench.measure(f"health view, n = {n}", receipt)
+    receipt = bench.clearinghouse.assess.transact(trader, sender=stranger)
+    bench.measure("health view, n = 2, m = 2", receipt)
 
     batched = _many_accounts(bench)
     bench.refresh()
     healths = bench.system.lens.healths
     receipt = healths.transact(batched, sender=stranger, gas=VIEW_GAS)
     bench.measure(f"health of {BATCHED:,} accounts, n = 2", receipt)
+    _open_perpetuals(bench, batched)
+    receipt = healths.transact(batched, sender=stranger, gas=VIEW_GAS)
+    bench.measure(f"health of {BATCHED:,} accounts, n = 2, m = 2", receipt)
     call = {
         "to": bench.system.lens.address,
         "data": "0x" + healths.encode(batched).hex(),
@@ -378,6 +441,18 @@ def _many_accounts(bench: Bench) -> list[int]:
                     actions.append(_withdrawn(account, 0, 500 * DOLLAR, owner))
                 bench.clearinghouse.batch(actions, sender=owner)
     return accounts
+
+
+def _open_perpetuals(bench: Bench, accounts: Sequence[int]) -> None:
+    """A small short against each collateral, two accounts to a transaction."""
+    for start in range(0, len(accounts), 64):
+        bench.refresh()
+        with bench.chain.one_block():
+            for account in accounts[start : start + 64]:
+                actions = [(6, account, FAR, asset, 1, WAD // 100, 0, NOBODY) for asset in (1, 2)]
+                owner = f"0x{account >> 8:040x}"
+                bench.clearinghouse.batch(actions, sender=owner)
+    bench.refresh()
 
 
 def _measure_oracle(bench: Bench) -> None:
@@ -418,6 +493,12 @@ def _measure_rebalances(bench: Bench) -> None:
     mandates, rebalancer, adapter = system.mandates, system.rebalancer, bench.adapter.address
     sellers = {n: bench.account(100 + n, n) for n in (2, 4, 8)}
     with_cash, with_collateral = (bench.account(sub, 2) for sub in (112, 122))
+    trimmed, hedged = (bench.account(sub, 2) for sub in (132, 142))
+    bench.trade(trimmed, 1, 20 * WAD)
+    bench.trade(hedged, 1, -WAD)
+    actions = {trimmed: TRIM, hedged: HEDGE}
+    winner = bench.account(152, 1)
+    bench.trade(winner, 1, -10 * WAD)
     donors = {with_cash: 113, with_collateral: 123}
     for donor, asset, amount in ((113, 0, 100_000 * DOLLAR), (123, 2, 200 * WAD)):
         account = account_id(trader, donor)
@@ -425,11 +506,12 @@ def _measure_rebalances(bench: Bench) -> None:
         mandates.set_guard(account, rebalancer, DONOR_GUARD, sender=trader)
 
     mandates.arm_budget((10_000 * WAD, 86_400, 10**6 * WAD), sender=trader)
-    for account in (*sellers.values(), *donors):
+    for account in (*sellers.values(), *donors, *actions):
         helpers = [donors[account]] if account in donors else []
-        sales = [] if account in donors else [(1, 35)]
+        sales = [(1, 35)] if account in sellers.values() else []
         guard_set = mandates.set_guard(account, rebalancer, GUARD, sender=trader)
-        policy = (TRIGGER_BPS, 600, 0, False, helpers, sales, adapter)
+        allowed = actions.get(account, 0)
+        policy = (TRIGGER_BPS, 600, 0, False, helpers, sales, adapter, allowed, 0)
         policy_set = rebalancer.set_policy(account, policy, sender=trader)
         if account == sellers[2]:
             bench.measure("set guard, first time", guard_set)
@@ -452,6 +534,10 @@ def _measure_rebalances(bench: Bench) -> None:
     for account, means in ((with_cash, "cash"), (with_collateral, "collateral")):
         receipt = mandates.rebalance(account, sender=keeper)
         bench.measure(f"rebalance with a sibling's {means}, n = 2", receipt)
+    for account, means in ((trimmed, "trim"), (hedged, "hedge")):
+        receipt = mandates.rebalance(account, sender=keeper)
+        bench.measure(f"rebalance by a {means}, n = 2, m = 1", receipt)
+    bench.measure("settle a gain", system.perps.settle(winner, 1, [], sender=bench.stranger))
 
 
 def _swap(bench: Bench, amount: int) -> Receipt:

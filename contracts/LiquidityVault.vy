@@ -142,9 +142,8 @@ struct Side:
 
 # What the house is worth, WAD.
 struct Worth:
-    equity: int256  # at maintenance
-    value: int256  # less premiums and flagged bad debt: total assets
-    bad_debt: int256
+    value: int256  # equity at maintenance less premiums and flagged bad debt: total assets
+    bad_debt: int256  # as flagged
 
 
 # Who may act for whom, by controller and operator.
@@ -908,10 +907,9 @@ def _worth() -> Worth:
     """
     if not (CLEARINGHOUSE.is_contract and PERPS.is_contract):
         return empty(Worth)
-    equity: int256 = self._equity(HOUSE)
     charge: int256 = convert(staticcall IPerps(PERPS).skew_charge_wad(), int256)
     bad_debt: int256 = convert(self.bad_debt_wad, int256)
-    return Worth(equity=equity, value=equity - charge - bad_debt, bad_debt=bad_debt)
+    return Worth(value=self._equity(HOUSE) - charge - bad_debt, bad_debt=bad_debt)
 
 
 @internal
@@ -990,11 +988,11 @@ def _room(worth: Worth) -> uint256:
 def _is_entry_open(worth: Worth, supply: uint256) -> bool:
     """
     @notice Whether new shares have a price that is fair to both sides: a house with shares is worth something; one
-            without owes nothing.
+            without owes nothing. The value is at most the equity, so this bars entry whenever the equity would.
     """
     if supply == 0:
-        return worth.equity >= 0 and worth.value >= 0
-    return worth.equity > 0 and worth.value > 0
+        return worth.value >= 0
+    return worth.value > 0
 
 
 @internal

@@ -71,6 +71,8 @@ def cli(
     except (PriceError, ReplayError, ChainError, ArtifactError, OSError) as error:
         raise click.ClickException(str(error)) from error
     console.print(_table(figures))
+    if "perpetuals" in figures:
+        console.print(_perpetuals(figures))
     console.print(f"Report: {out / 'report.html'} and {out / 'report.json'}", highlight=False)
 
 
@@ -130,6 +132,36 @@ def _table(figures: dict[str, Any]) -> Table:
         row("delay, blocks", "-", f"p50 {delay['p50']}, p95 {delay['p95']}")
         row("gas per rebalance", "-", f"p50 {gas['p50']:,}, max {gas['max']:,}")
         row("highest end, of target", "-", f"{hooked['ends_at']['max']:.3f}")
+    return table
+
+
+def _perpetuals(figures: dict[str, Any]) -> Table:
+    house = figures["house"]
+    equity, share = house["equity"], house["share_price"]
+    change_bps = 10_000 * (share["end"] / share["start"] - 1)
+    table = Table(
+        title="Accounts with perpetuals",
+        caption=f"The house: ${equity['start']:,.0f} to ${equity['end']:,.0f}, "
+        f"a liquidity share {change_bps:+.1f} bp",
+    )
+    table.add_column("")
+    table.add_column("breached, without a hook", justify="right", style="red")
+    table.add_column("with a hook", justify="right", style="green")
+    table.add_column("equity at the end, % of the start", justify="right")
+    table.add_column("with a hook", justify="right")
+    table.add_column("rebalances", justify="right")
+    table.add_column("cost, bp, mean", justify="right")
+    for kind, cohorts in figures["perpetuals"].items():
+        bare, hooked = cohorts["bare"], cohorts["hooked"]
+        kept = [100 * c["equity"]["end"] / c["equity"]["start"] for c in (bare, hooked)]
+        table.add_row(
+            kind,
+            f"{bare['breached']} of {bare['accounts']}",
+            f"{hooked['breached']} of {hooked['accounts']}",
+            *(f"{share:.0f}" for share in kept),
+            str(hooked["rebalances"]),
+            f"{hooked['cost_bps']['mean']:.1f}",
+        )
     return table
 
 

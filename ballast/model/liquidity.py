@@ -215,8 +215,7 @@ class LiquidityVault:
     @property
     def is_entry_open(self) -> bool:
         """A house with shares is worth something; one without owes nothing."""
-        least = 1 if self.supply else 0
-        return min(self.house.equity_wad, self.value_wad) >= least
+        return self.value_wad >= (1 if self.supply else 0)
 
     @property
     def request_room(self) -> int:

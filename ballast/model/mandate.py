@@ -10,13 +10,18 @@ ledger's test of an account that did what was not by itself less or equally risk
 from __future__ import annotations
 
 from ballast.model.margin import BPS, Mark, Terms, div_up
-from ballast.model.plan import Scene
+from ballast.model.plan import Kind, Scene, Step
 
 WEAKER = "mandates: account left weaker"
 SHORTFALL_GREW = "mandates: shortfall grew"
 OVERSHOOT = "mandates: above target and band"
 BELOW_FLOOR = "mandates: donor below its floor"
 ABOVE_BUDGET = "budgets: loss above budget"
+
+# Units of the quote token that each step with cash may lose to rounding and that are no loss.
+ROUNDING_UNITS = 2
+TRADES = (Kind.SELL, Kind.TRIM, Kind.HEDGE, Kind.UNWIND)
+WITHOUT_CASH = (Kind.MOVE_COLLATERAL, Kind.TRIM, Kind.HEDGE)
 
 
 def least_proceeds_up(
@@ -32,8 +37,9 @@ def least_proceeds_up(
     return div_up(value * (BPS - most_bps), BPS * 10**18 * unit_wad)
 
 
-def loss_wad(before: Scene, after: Scene) -> int:
-    """Maintenance equity lost over all touched accounts, what came from the wallet counted."""
+def loss_wad(before: Scene, after: Scene, taken: tuple[Step, ...]) -> int:
+    """Maintenance equity lost over all touched accounts, what came from the wallet counted; what
+    the steps may lose to rounding is none."""
     pulled = before.wallet.left_wad - after.wallet.left_wad
     touched = [
         known for known in before.accounts if before.accounts[known] != after.accounts[known]
@@ -41,13 +47,15 @@ def loss_wad(before: Scene, after: Scene) -> int:
     lost = sum(
         before.assess(known).equity_maint - after.assess(known).equity_maint for known in touched
     )
-    return max(0, lost + pulled)
+    cash_steps = sum(step.kind not in WITHOUT_CASH for step in taken)
+    rounding = ROUNDING_UNITS * cash_steps * before.loans.unit_wad
+    return lost + pulled if lost + pulled > rounding else 0
 
 
 def judgement(
-    before: Scene, after: Scene, *, band_bps: int, has_traded: bool, budget_wad: int
+    before: Scene, after: Scene, taken: tuple[Step, ...], *, band_bps: int, budget_wad: int
 ) -> str:
-    """The reason for which a mandate that led from `before` to `after` is undone, else ""."""
+    """The reason for which a mandate whose steps led to `after` is undone, else ""."""
     assert before.target_bps is not None
     old, new = before.assess(before.account), after.assess(before.account)
     if _is_weaker(old, new):
@@ -55,7 +63,7 @@ def judgement(
     if new.shortfall_up(before.target_bps) > old.shortfall_up(before.target_bps):
         return SHORTFALL_GREW
     most = div_up(new.required_init * (before.target_bps + band_bps), BPS)
-    if has_traded and new.equity_init > most:
+    if any(step.kind in TRADES for step in taken) and new.equity_init > most:
         return OVERSHOOT
     for donor, floor_bps in before.floors.items():
         if before.accounts[donor] == after.accounts[donor]:
@@ -65,7 +73,7 @@ def judgement(
             return WEAKER
         if figures.equity_init < div_up(figures.required_init * floor_bps, BPS):
             return BELOW_FLOOR
-    if loss_wad(before, after) > budget_wad:
+    if loss_wad(before, after, taken) > budget_wad:
         return ABOVE_BUDGET
     return after.increase_refusal() if after.is_tested else ""
 

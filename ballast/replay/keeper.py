@@ -1,10 +1,10 @@
 """The keeper: it sees a block, decides, and its transactions stand in the next one.
 
-It pokes the oracle for every asset with a new round and rebalances every account whose plan is
-ready, after trying the transaction in a call. The poke stands first and may change what a plan is
-worth: then the rebalance does more, less, or reverts because nothing is left to do. Right behind
-each rebalance the arbitrageur buys the pools that it may have sold to back to the market, as one
-would on a real chain.
+It pokes the oracle for every asset with a new round, has the house's headroom computed anew, and
+rebalances every account whose plan is ready, after trying the transaction in a call. The poke
+stands first and may change what a plan is worth: then the rebalance does more, less, or reverts
+because nothing is left to do. Right behind each rebalance the arbitrageur buys the pools that it
+may have sold to back to the market, as one would on a real chain.
 
 **Delay.** A rebalance becomes permitted with the round after which its plan is first ready, and
 counts from the block of that round as long as the plan stays ready. If the plan is ready only once
@@ -106,6 +106,8 @@ class Keeper:
         world, work = self.world, self._ready
         unpoked, self._unpoked, self._ready = self._unpoked, set(), []
         self.poke = world.system.poke(world.keeper, sorted(unpoked)) if unpoked else None
+        if unpoked:
+            world.system.perps.refresh(sender=world.keeper)
         sent = []
         for member in work:
             receipt = world.system.mandates.rebalance(member.account, sender=world.keeper)

@@ -15,7 +15,8 @@ from itertools import groupby
 from typing import Any
 
 from ballast.chain import BLOCK_INTERVAL_S, Call, Event, Reverted
-from ballast.prices import HOUR_S, PriceSeries, Round, iso
+from ballast.model.margin import Position
+from ballast.prices import ANSWER_SCALE, HOUR_S, PriceSeries, Round, iso
 from ballast.replay.cohorts import TARGET_BPS, Member, open_cohorts, plan_accounts
 from ballast.replay.keeper import Keeper, Sent
 from ballast.replay.world import ReplayError, World, build_world, start_node
@@ -23,6 +24,7 @@ from ballast.report.recording import (
     WAD,
     Frame,
     Holding,
+    House,
     Initial,
     Margin,
     Rebalance,
@@ -34,8 +36,10 @@ from ballast.report.recording import (
 # volatility and not at the prior.
 WARM_UP_S = 6 * HOUR_S
 _BPS = 10_000
-_MOVE_CASH, _PULL_CASH, _MOVE_COLLATERAL, _SELL = 1, 2, 3, 4  # IRebalancer.Step
+# IRebalancer.Step
+_MOVE_CASH, _PULL_CASH, _MOVE_COLLATERAL, _SELL, _SETTLE, _TRIM, _HEDGE, _UNWIND = range(1, 9)
 _LENT_PART = 3  # the vault holds this many times what both cohorts borrow
+_BACKED_PART = 4  # the house holds this many times the value of all perpetuals at the opening
 
 Progress = Callable[[int, int, Recording], None]
 
@@ -94,6 +98,7 @@ class Player:
     def play(self) -> Recording:
         """Every round, then the transactions that the last one asked for."""
         total, done = len(self.series.rounds), 0
+        self._provide()
         for slot_s, rounds in self._slots():
             if not self.members and slot_s > self.opens_at_s:
                 self._pass_to(self.opens_at_s)
@@ -162,12 +167,21 @@ class Player:
             if not done:
                 self.keeper.note_reverted(item)
 
+    def _provide(self) -> None:
+        """A liquidity provider asks for shares of the house while the oracle warms up."""
+        values = [p.equity * p.leverage for p in self._plans if p.kind != "spot"]
+        self._liquidity = round(2 * sum(values) * _BACKED_PART)
+        self._epoch = self.world.provide(self._liquidity)
+        self._time_s, self._block = self.world.chain.time, self.world.chain.block
+
     def _open(self) -> None:
-        """Both cohorts in one block, after the oracle has been poked."""
-        loans = sum(plan.equity * (plan.leverage - 1) for plan in self._plans)
+        """Both cohorts in one block, after the oracle has been poked and the house funded."""
+        system, keeper = self.world.system, self.world.keeper
+        loans = sum(plan.loan for plan in self._plans)
         with self.world.chain.one_block():
-            self.world.lend(round(2 * loans * _LENT_PART) + 1)
-            self.world.system.poke(self.world.keeper)
+            self.world.lend(2 * loans * _LENT_PART + 1)
+            system.poke(keeper)
+            system.liquidity_vault.fulfil_deposits(self._epoch, sender=keeper)
         try:
             self.members = open_cohorts(self.world, self._plans)
         except Reverted as error:
@@ -191,18 +205,30 @@ class Player:
 
     def _measure(self, rounds: int) -> None:
         """A frame of every account as of the newest block."""
-        house, quote = self.world.system.clearinghouse, self.world.quote
-        calls = [Call(house.snapshot, (m.account,)) for m in self.members]
+        system, quote = self.world.system, self.world.quote
+        house, assets = system.clearinghouse, list(self._names)
+        calls = [Call(self.world.system.mandates.snapshot, (m.account,)) for m in self.members]
         siblings = [m for m in self.members if m.reserve_account is not None]
         calls += [Call(house.assess, (m.reserve_account,)) for m in siblings]
         wallets = [m for m in self.members if m.plan.reserve_kind == "wallet"]
         calls += [Call(quote.balanceOf, (m.owner,)) for m in wallets]
+        one_share = 10 ** int(system.liquidity_vault.decimals())
+        calls.append(Call(house.assess, (system.house,)))
+        calls.append(Call(system.liquidity_vault.convertToAssets, (one_share,)))
+        calls += [Call(system.perps.exposure_of, (asset,)) for asset in assets]
         answers = self.world.chain.call_many(calls)
         snapshots = answers[: len(self.members)]
         rest = iter(answers[len(self.members) :])
         beside = {m.account: next(rest)[2] for m in siblings}
         unit_wad = WAD // 10 ** self.world.decimals("quote")
         beside |= {m.account: next(rest) * unit_wad for m in wallets}
+        equity, share_price = next(rest)[2], next(rest) * unit_wad / WAD
+        skew = {
+            self._names[asset]: (longs - shorts)
+            * self.world.answers[self._names[asset]]
+            // ANSWER_SCALE
+            for asset, (longs, shorts) in zip(assets, rest, strict=True)
+        }
         self.recording.frames.append(
             Frame(
                 time_s=self._time_s,
@@ -218,9 +244,11 @@ class Player:
                         {self._names[leg.asset]: _value(leg) for leg in s.legs},
                         s.cash,
                         beside.get(m.account, 0),
+                        sum(_result(leg) for leg in s.legs),
                     )
                     for m, s in zip(self.members, snapshots, strict=True)
                 ],
+                house=House(equity, share_price, skew),
             )
         )
 
@@ -235,10 +263,15 @@ class Player:
         swaps = [e.args for e in system.clearinghouse.events(receipt, "Swapped")]
         unit_wad = WAD // 10 ** self.world.decimals("quote")
         sales = []
-        for step, swap in zip((s for s in steps if s.kind == _SELL), swaps, strict=True):
+        sold = [s for s in steps if s.kind in (_SELL, _UNWIND)]
+        for step, swap in zip(sold, swaps, strict=True):
             asset = self._names[swap.asset_in]
             amount = swap.amount_in / 10 ** self.world.decimals(asset)
             sales.append(Sale(asset, amount, step.value, swap.amount_out * unit_wad))
+
+        def value_of(*kinds: int) -> int:
+            return sum(step.value for step in steps if step.kind in kinds)
+
         return Rebalance(
             account=self.members.index(sent.member),
             time_s=self._time_s,
@@ -249,9 +282,12 @@ class Player:
             after=Initial(judged.equity_after, judged.required_after),
             target=TARGET_BPS / _BPS,
             sales=sales,
-            pulled=sum(s.value for s in steps if s.kind == _PULL_CASH),
-            moved=sum(s.value for s in steps if s.kind in (_MOVE_CASH, _MOVE_COLLATERAL)),
+            pulled=value_of(_PULL_CASH),
+            moved=value_of(_MOVE_CASH, _MOVE_COLLATERAL),
             cost=judged.loss,
+            settled=value_of(_SETTLE),
+            trimmed=value_of(_TRIM, _UNWIND),
+            hedged=value_of(_HEDGE),
         )
 
 
@@ -260,3 +296,10 @@ def _value(leg: Any) -> int:
     collateral_wad = leg.position & (2**128 - 1)
     newest_wad = leg.price_word & (2**96 - 1)
     return int(collateral_wad * newest_wad // WAD)
+
+
+def _result(leg: Any) -> int:
+    """Unsettled result of a leg's perpetual: floor(q (p - f)) - c, WAD."""
+    size = Position.from_word(leg.position).size_wad
+    newest_wad = leg.price_word & (2**96 - 1)
+    return int(size * (newest_wad - leg.funding) // WAD - leg.cost)

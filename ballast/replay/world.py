@@ -49,6 +49,7 @@ class World:
     adapter: Contract
     arbitrageur: Arbitrageur
     lender: str
+    provider: str  # of liquidity to the house
     keeper: str
     publisher: str
     market: str  # where borrowed money is spent
@@ -73,6 +74,18 @@ class World:
         for asset in sorted({r.asset for r in rounds}):
             self.arbitrageur.align(asset, self.answers[asset])
 
+    def provide(self, amount: int) -> int:
+        """Let the provider ask for shares of the house for ``amount`` whole quote tokens.
+
+        Returns the epoch of the request, which can be fulfilled an hour after it ended.
+        """
+        units, vault = amount * 10**QUOTE_DECIMALS, self.system.liquidity_vault
+        fund(self.quote, self.provider, units)
+        self.quote.approve(vault, _MAX_UINT, sender=self.provider)
+        receipt = vault.requestDeposit(units, self.provider, self.provider, sender=self.provider)
+        (event,) = vault.events(receipt, "DepositRequest")
+        return int(event.args.requestId)
+
     def lend(self, amount: int) -> Receipt:
         """Let the lender put ``amount`` whole quote tokens into the vault."""
         units = amount * 10**QUOTE_DECIMALS
@@ -95,7 +108,7 @@ def build_world(node: Anvil, start_s: int, opening: Mapping[str, int]) -> World:
             f"{' and '.join(_DECIMALS)} only"
         )
     chain = RpcChain(node.url, block_interval_s=BLOCK_INTERVAL_S)
-    governor, lender, keeper, trader, publisher, market = chain.accounts[:6]
+    governor, lender, keeper, trader, publisher, market, provider = chain.accounts[:7]
     quote = chain.deploy("MockToken", "Dollar", "USD", QUOTE_DECIMALS, sender=governor)
     weth = deploy_weth(chain, governor)
     tokens = {
@@ -147,6 +160,7 @@ def build_world(node: Anvil, start_s: int, opening: Mapping[str, int]) -> World:
         adapter=adapter,
         arbitrageur=Arbitrageur(venue, trader),
         lender=lender,
+        provider=provider,
         keeper=keeper,
         publisher=publisher,
         market=market,

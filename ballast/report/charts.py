@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from statistics import median
 
@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ballast.prices import ANSWER_SCALE
-from ballast.report.recording import WAD, Cohort, Recording, Sale
+from ballast.report.recording import WAD, Cohort, Kind, Rebalance, Recording
 
 INK = "#17222e"
 MUTED = "#6b7a89"
@@ -76,7 +76,7 @@ def health_chart(recording: Recording) -> go.Figure:
     """Health of every account, one panel per cohort, with the two margin lines."""
     figure = _panels()
     times = _times(recording)
-    levels = [account.leverage for account in recording.accounts]
+    levels = [account.leverage for account in recording.accounts if account.kind == "spot"]
     low, high = min(levels), max(levels)
     for column, cohort in enumerate(ORDER, start=1):
         members = recording.members(cohort)
@@ -285,19 +285,66 @@ def holdings_chart(recording: Recording) -> go.Figure:
     return figure
 
 
+KIND_COLOURS: Mapping[Kind, str] = {"long": "#5664d9", "short": "#c98a1b", "basis": "#8e5bb5"}
+HOUSE_COLOUR = "#17222e"
+
+
+def kinds_chart(recording: Recording) -> go.Figure:
+    """Equity of each kind of account with perpetuals, and a share of the house, since the start."""
+    figure = _panels()
+    times = _times(recording)
+    for column, cohort in enumerate(ORDER, start=1):
+        for kind in recording.kinds:
+            members = recording.members(cohort, kind)
+            equity = [sum(f.margins[i].equity_maint for i in members) for f in recording.frames]
+            shares = [100 * value / equity[0] for value in equity]
+            kept = thin(shares)
+            figure.add_scatter(
+                x=[times[k] for k in kept],
+                y=[shares[k] for k in kept],
+                mode="lines",
+                line={"color": KIND_COLOURS[kind], "width": 2},
+                name=kind,
+                legendgroup=kind,
+                showlegend=column == 1,
+                hovertemplate=f"{kind} %{{y:.1f}} %<extra></extra>",
+                row=1,
+                col=column,
+            )
+        prices = [f.house.share_price for f in recording.frames if f.house]
+        shares = [100 * price / prices[0] for price in prices]
+        kept = thin(shares)
+        figure.add_scatter(
+            x=[times[k] for k in kept],
+            y=[shares[k] for k in kept],
+            mode="lines",
+            line={"color": HOUSE_COLOUR, "width": 1.5, "dash": "dot"},
+            name="a share of the house",
+            legendgroup="house",
+            showlegend=column == 1,
+            hovertemplate="house share %{y:.2f} %<extra></extra>",
+            row=1,
+            col=column,
+        )
+    _style(figure, recording, height=380, y_title="equity, % of the start")
+    figure.update_yaxes(ticksuffix=" %")
+    return figure
+
+
 def cost_chart(recording: Recording) -> go.Figure:
     """Every rebalance: when, what it cost, and how much it sold."""
     figure = go.Figure()
-    sold = [sum(s.value for s in r.sales) / WAD for r in recording.rebalances]
+    sold = [(sum(s.value for s in r.sales) + r.trimmed) / WAD for r in recording.rebalances]
     largest = max(sold, default=0.0) or 1.0
     groups = [
         (asset, f"mostly {asset} sold", _colour(recording, asset)) for asset in recording.assets
     ]
-    for asset, name, colour in [*groups, (None, "from reserves alone", CASH)]:
+    groups += [(_TRIMMED, "perpetuals closed", KIND_COLOURS["basis"])]
+    for group, name, colour in [*groups, (None, "from reserves or gains alone", CASH)]:
         chosen = [
             (r, value)
             for r, value in zip(recording.rebalances, sold, strict=True)
-            if _main_asset(r.sales) == asset
+            if _main_means(r) == group
         ]
         if not chosen:
             continue
@@ -399,8 +446,14 @@ def _colour(recording: Recording, asset: str) -> str:
     return SPARE_COLOURS[recording.assets.index(asset) % len(SPARE_COLOURS)]
 
 
-def _main_asset(sales: Sequence[Sale]) -> str | None:
-    """The asset that made up most of what a rebalance sold; ``None`` when it sold nothing."""
+_TRIMMED = "perpetuals"
+
+
+def _main_means(rebalance: Rebalance) -> str | None:
+    """Where most came from: perpetuals closed, or an asset sold; ``None`` when nothing traded."""
+    if rebalance.trimmed:
+        return _TRIMMED
+    sales = rebalance.sales
     return max(sales, key=lambda sale: sale.value).asset if sales else None
 
 

@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from ballast.prices import ANSWER_SCALE
 from ballast.report import charts
-from ballast.report.recording import WAD, Recording
+from ballast.report.recording import WAD, Kind, Rebalance, Recording
 from ballast.report.summary import summarise
 
 _HERE = Path(__file__).parent
@@ -43,12 +43,16 @@ def render(recording: Recording) -> str:
         "holdings": charts.holdings_chart(recording),
         "cost": charts.cost_chart(recording),
     }
+    if recording.kinds:
+        figures["kinds"] = charts.kinds_chart(recording)
     return environment.get_template("template.html").render(
         summary=summary,
         charts={name: _fragment(name, figure) for name, figure in figures.items()},
         plotly=get_plotlyjs(),
         falls=_falls(recording),
         pairs=_pairs(recording),
+        kinds=[(kind, _pairs(recording, kind)) for kind in recording.kinds],
+        house=_house(recording),
         rebalances=_rebalances(recording),
         refused=sorted(recording.refused.items()),
         span=_span(recording),
@@ -80,9 +84,26 @@ def _falls(recording: Recording) -> list[dict[str, Any]]:
     return rows
 
 
-def _pairs(recording: Recording) -> list[dict[str, Any]]:
+def _house(recording: Recording) -> dict[str, float] | None:
+    """What the liquidity providers' house went through, quote tokens; none without perpetuals."""
+    points = [f.house for f in recording.frames if f.house]
+    if not points:
+        return None
+    equity = [p.equity / WAD for p in points]
+    prices = [p.share_price for p in points]
+    skews = [sum(abs(value) for value in p.skew.values()) / WAD for p in points]
+    return {
+        "start": equity[0],
+        "end": equity[-1],
+        "low": min(equity),
+        "change_bps": 10_000 * (prices[-1] / prices[0] - 1),
+        "largest_skew": max(skews),
+    }
+
+
+def _pairs(recording: Recording, kind: Kind = "spot") -> list[dict[str, Any]]:
     """One row for each pair of twins: the same account with and without a hook."""
-    bare, hooked = recording.members("bare"), recording.members("hooked")
+    bare, hooked = recording.members("bare", kind), recording.members("hooked", kind)
     rows = []
     for b, h in zip(bare, hooked, strict=True):
         start = recording.accounts[h]
@@ -121,9 +142,7 @@ def _rebalances(recording: Recording) -> list[dict[str, Any]]:
                 "time": _clock(r.time_s),
                 "block": r.block,
                 "name": recording.accounts[r.account].name,
-                "sales": [(s.asset, s.amount, s.value / WAD) for s in r.sales],
-                "pulled": r.pulled / WAD,
-                "moved": r.moved / WAD,
+                "did": _means(r),
                 "before": r.before.health,
                 "after": r.after.health,
                 "target": r.target,
@@ -134,6 +153,18 @@ def _rebalances(recording: Recording) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _means(r: Rebalance) -> list[tuple[str, float]]:
+    """What a rebalance did, in words, each with its value in quote tokens."""
+    parts = [("gain settled", r.settled), ("perpetual closed", r.trimmed), ("hedged", r.hedged)]
+    parts += [(f"sold {_amount(s.amount)} {s.asset}", s.value) for s in r.sales]
+    parts += [("from its sibling", r.moved), ("from the wallet", r.pulled)]
+    return [(words, value / WAD) for words, value in parts if value]
+
+
+def _amount(amount: float) -> str:
+    return f"{amount:,.4g}" if amount < 1_000 else f"{amount:,.0f}"
 
 
 def _clock(time_s: int) -> str:

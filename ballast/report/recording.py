@@ -13,6 +13,10 @@ from typing import Literal, NamedTuple
 WAD = 10**18
 Cohort = Literal["hooked", "bare"]
 ReserveKind = Literal["none", "wallet", "cash", "collateral"]
+# How an account takes its exposure: collateral bought with a loan, a perpetual on margin of cash,
+# or collateral with as large a short against it, and a loan.
+Kind = Literal["spot", "long", "short", "basis"]
+PERPETUAL_KINDS: tuple[Kind, Kind, Kind] = ("long", "short", "basis")
 COHORTS: tuple[Cohort, Cohort] = ("hooked", "bare")
 
 
@@ -58,6 +62,7 @@ class Holding(NamedTuple):
     collateral: Mapping[str, int]  # value by asset
     cash: int  # negative: owed to the lending vault
     reserve: int = 0  # kept beside the account: in the owner's wallet or a sibling account
+    result: int = 0  # unsettled results of perpetuals
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,15 @@ class AccountStart:
     equity: int  # WAD, the reserve included
     reserve_kind: ReserveKind = "none"
     reserve: int = 0  # WAD
+    kind: Kind = "spot"
+
+
+class House(NamedTuple):
+    """The other side of every perpetual, and what a share of it is worth."""
+
+    equity: int  # of the house account, WAD
+    share_price: float  # quote tokens per share, both in whole units
+    skew: Mapping[str, int]  # traders' longs less shorts by asset, value at the round's price, WAD
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,7 @@ class Frame:
     answers: Mapping[str, int]
     margins: Sequence[Margin]  # one per account, in order of Recording.accounts
     holdings: Sequence[Holding]
+    house: House | None = None
 
 
 class Sale(NamedTuple):
@@ -110,6 +125,9 @@ class Rebalance:
     pulled: int  # WAD taken from the owner's wallet
     moved: int  # WAD moved in from a sibling account
     cost: int  # loss of maintenance equity as the contract judged it, WAD
+    settled: int = 0  # gains paid out by the house, WAD
+    trimmed: int = 0  # value by which perpetuals were closed, WAD
+    hedged: int = 0  # value sold short against collateral, WAD
 
 
 @dataclass
@@ -125,9 +143,14 @@ class Recording:
     # Rebalances that were due and that the contracts refused, by reason.
     refused: dict[str, int] = field(default_factory=dict)
 
-    def members(self, cohort: Cohort) -> list[int]:
-        """Indices of the accounts of one cohort."""
-        return [i for i, account in enumerate(self.accounts) if account.cohort == cohort]
+    def members(self, cohort: Cohort, kind: Kind = "spot") -> list[int]:
+        """Indices of the accounts of one kind in a cohort."""
+        return [i for i, a in enumerate(self.accounts) if (a.cohort, a.kind) == (cohort, kind)]
+
+    @property
+    def kinds(self) -> list[Kind]:
+        """Kinds with perpetuals that took part."""
+        return [k for k in PERPETUAL_KINDS if any(a.kind == k for a in self.accounts)]
 
     def breached_at(self, account: int) -> int | None:
         """Index of the first frame that found the account below maintenance, or ``None``."""

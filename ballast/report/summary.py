@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ballast.prices import iso
-from ballast.report.recording import COHORTS, WAD, Cohort, Recording
+from ballast.report.recording import COHORTS, WAD, Cohort, Kind, Recording
 
 
 def summarise(recording: Recording) -> dict[str, Any]:
@@ -19,7 +19,10 @@ def summarise(recording: Recording) -> dict[str, Any]:
     ``delay_blocks`` and ``gas`` (over the rebalances; null without one), ``equity`` (quote tokens),
     ``from_2x`` (accounts that started at 2x or more and how many of them breached) and ``ends_at``
     (over the rebalances, the equity reached as a multiple of the policy's target; null without
-    one). Raises ValueError for a recording without frames.
+    one). Both are the accounts that hold collateral and a loan; ``perpetuals`` has the same two
+    cohorts for each kind of account with perpetuals, and ``house`` the equity of the house
+    (quote tokens) and the price of a liquidity share at start and end; both are left out of a
+    replay without perpetuals. Raises ValueError for a recording without frames.
     """
     if not recording.frames:
         raise ValueError("nothing was recorded: play at least one round before reporting")
@@ -33,12 +36,25 @@ def summarise(recording: Recording) -> dict[str, Any]:
         "rounds": sum(frame.rounds for frame in recording.frames),
     }
     for cohort in COHORTS:
-        report[cohort] = _cohort(recording, cohort)
+        report[cohort] = _cohort(recording, cohort, "spot")
+    if recording.kinds:
+        report["perpetuals"] = {
+            kind: {cohort: _cohort(recording, cohort, kind) for cohort in COHORTS}
+            for kind in recording.kinds
+        }
+    if first.house and last.house:
+        report["house"] = {
+            "equity": {"start": _tokens(first.house.equity), "end": _tokens(last.house.equity)},
+            "share_price": {
+                "start": round(first.house.share_price, 6),
+                "end": round(last.house.share_price, 6),
+            },
+        }
     return report
 
 
-def _cohort(recording: Recording, cohort: Cohort) -> dict[str, Any]:
-    members = recording.members(cohort)
+def _cohort(recording: Recording, cohort: Cohort, kind: Kind) -> dict[str, Any]:
+    members = recording.members(cohort, kind)
     breached = [i for i in members if recording.breached_at(i) is not None]
     rebalances = [r for r in recording.rebalances if r.account in set(members)]
     costs = [recording.cost_bps(i) for i in members]

@@ -124,20 +124,19 @@ def _with_edges(
     edges: DynArray[Edge, MAX_HOLDINGS] = []
     for holding: Holding in holdings:
         edges.append(self._next_edge(holding, target_bps))
-    budget: uint256 = staticcall IMandates(sources.MANDATES).budget_left(
-        packing._owner(request.account)
-    )
+    owner: address = packing._owner(request.account)
+    budget: uint256 = staticcall IMandates(sources.MANDATES).budget_left(owner)
     budget -= min(budget, ROUNDING_UNITS * sources.UNIT_WAD)
     is_tested: bool = False
     released: uint256 = 0
     for i: uint256 in range(MAX_EDGES):
-        if plan.uncured == 0 or len(plan.steps) == steps.MAX_STEPS:
+        if len(edges) == 0 or plan.uncured == 0 or len(plan.steps) == steps.MAX_STEPS:
             break
         best: uint256 = 0
         for k: uint256 in range(1, len(edges), bound=MAX_HOLDINGS):
             if self._goes_before(edges[k], holdings[k].rank, edges[best], holdings[best].rank):
                 best = k
-        if len(edges) == 0 or edges[best].available == 0:
+        if edges[best].available == 0:
             break
         edge: Edge = edges[best]
         holding: Holding = holdings[best]

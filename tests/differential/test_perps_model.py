@@ -308,7 +308,7 @@ class Life:
         elif kind == "refresh":
             self.book = book.refresh()
         elif kind == "accrue":
-            self.book = book.accrue(asset)
+            self.attempt(lambda b: b.accrue(asset))
         elif kind == "settle":
             losers = [(other, known) for other in TRADERS for known in ASSETS][part % 6 :]
             self.attempt(lambda b: b.settle(trader, asset, losers)[0])
@@ -762,10 +762,10 @@ def test_refusal__everything_wrong_at_once__is_named_in_order() -> None:
     most = perps.MAX_HEADROOM_GWEI
     repairs: list[tuple[str, Callable[[], None]]] = [
         (perps.UNKNOWN_MARKET, changed(asset=BTC)),
+        (perps.PRICE_STALE, flagged(OFF_PEG_FLAGS)),
         (perps.NOT_IN_STEPS, changed(size_change=0)),
         (perps.NOT_IN_STEPS, changed(size_change=2**120 * GWEI)),
         (perps.NOT_IN_STEPS, changed(size_change=size)),
-        (perps.PRICE_STALE, flagged(OFF_PEG_FLAGS)),
         (perps.NOTHING_TO_REDUCE, changed(reduce_only=False)),
         (perps.DEADLINE_PASSED, changed(deadline=START)),
         (perps.MARKET_TOO_LARGE, changed(size_change=2**101 // GWEI * GWEI)),

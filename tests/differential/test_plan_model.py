@@ -8,6 +8,7 @@ fee.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -18,6 +19,7 @@ from ballast.chain import Reverted
 from ballast.model import sizing
 from ballast.model.mandate import judgement, least_proceeds_up
 from ballast.model.margin import BPS, WAD, div_up
+from ballast.model.perps import SIZE_STEP_WAD
 from ballast.model.plan import Code, Kind, Plan, Scene, Step, Venue, carry_out, make_plan
 from tests.support.fixtures import shared_world
 from tests.support.reading import (
@@ -27,7 +29,7 @@ from tests.support.reading import (
     read_plan,
     read_scene,
 )
-from tests.support.world import QUOTE, TWO_ASSETS, AssetSpec, World, build_world, to_wad
+from tests.support.world import QUOTE, TWO_ASSETS, UNLIMITED, AssetSpec, World, build_world, to_wad
 
 ACCOUNT, DONORS = 0, (1, 2, 3)
 REASONS = {
@@ -127,13 +129,40 @@ rounds = st.lists(
 )
 
 
-def set_up(world: World, own: Holding, others: list[Holding], terms: Terms) -> int:
+@dataclass(frozen=True)
+class Perpetuals:
+    """Values of perpetuals in ETH and BTC in whole quote tokens, of the account and of its first
+    donor; what the policy says of them; what the house has, and whether a rival takes what it can
+    of it first."""
+
+    own: tuple[int, int] = (0, 0)
+    donor: tuple[int, int] = (0, 0)
+    actions: int = 0
+    funding_bps: int = 0
+    slippage_bps: int = 100
+    budget: int = 10**6
+    house: int = 10_000_000
+    has_rival: bool = False
+
+
+def set_up(
+    world: World,
+    own: Holding,
+    others: list[Holding],
+    terms: Terms,
+    perpetuals: Perpetuals | None = None,
+) -> int:
     """The account with its donors, policy and guard."""
+    traded = perpetuals or Perpetuals()
+    if perpetuals:
+        fund_house(world, perpetuals.house)
     for sub, holding in zip((ACCOUNT, *DONORS), [own, *others], strict=True):
         account = world.account(sub)
         for name, value in zip(world.names, holding.values, strict=True):
             units = to_wad(value) * WAD // world.price_wad(name) // world.unit_wad(name)
             world.deposit(account, name, units)
+        if sub <= 1:
+            open_perpetuals(world, account, (traded.own, traded.donor)[sub])
         room = assess_on_chain(world, account).excess_init // world.unit_wad(QUOTE)
         # A loan is rounded up to a unit, so the last two units of room cannot be relied on.
         loan = room * holding.debt // 1_000 - 2
@@ -143,6 +172,8 @@ def set_up(world: World, own: Holding, others: list[Holding], terms: Terms) -> i
             world.borrow(account, loan)
         if sub in DONORS and terms.floors[sub - 1]:
             world.make_donor(account, terms.floors[sub - 1])
+    if traded.has_rival:
+        open_perpetuals(world, world.account(0, world.other_owner), (traded.house // 3,) * 2)
     account = world.account(ACCOUNT)
     uses_wallet, cap, balance = terms.wallet
     world.enrol(
@@ -155,12 +186,54 @@ def set_up(world: World, own: Holding, others: list[Holding], terms: Terms) -> i
         wallet_cap_wad=to_wad(cap),
         donors=terms.donors,
         sales={world.names[index]: cost for index, cost in terms.sales},
+        actions=traded.actions,
+        funding_bps=traded.funding_bps,
+        slippage_bps=traded.slippage_bps,
+        budget_wad=traded.budget * WAD,
     )
     spare = world.quote.balanceOf(world.owner)
     if spare:
         world.quote.transfer(world.stranger, spare, sender=world.owner)
     world.fund(world.owner, QUOTE, world.units(QUOTE, balance))
     return account
+
+
+def fund_house(world: World, amount: int = 10_000_000) -> None:
+    """Cash for the other side, and headroom made of it."""
+    units = world.units(QUOTE, amount)
+    world.fund(world.attacker, QUOTE, units)
+    world.clearinghouse.deposit(world.system.house, 0, units, sender=world.attacker)
+    world.system.perps.refresh(sender=world.keeper)
+
+
+def open_perpetuals(world: World, account: int, values: tuple[int, int]) -> None:
+    """With as much cash beside as they are worth, which may leave again; none where the house is
+    too small."""
+    for name, value in zip(("ETH", "BTC"), values, strict=True):
+        size = to_wad(value) * WAD // world.price_wad(name) // SIZE_STEP_WAD * SIZE_STEP_WAD
+        if size == 0:
+            continue
+        world.deposit(account, QUOTE, world.units(QUOTE, abs(value)))
+        limit = UNLIMITED if size > 0 else 0
+        with suppress(Reverted):
+            world.system.perps.trade(
+                account,
+                world.asset(name),
+                size,
+                limit,
+                UNLIMITED,
+                False,
+                sender=world.owner_of(account),
+            )
+
+
+def settle_rival(world: World) -> None:
+    """Somebody else is paid before."""
+    for name in ("ETH", "BTC"):
+        with suppress(Reverted):
+            world.system.perps.settle(
+                world.account(0, world.other_owner), world.asset(name), [], sender=world.keeper
+            )
 
 
 def play(world: World, drawn: list[tuple[int, tuple[int, ...], str | None]]) -> Iterator[None]:
@@ -245,6 +318,79 @@ def test_plan__any_account_policy_and_prices__equals_the_model(
             assert world.mandates.wallet_left(account) == after.wallet.left_wad
 
 
+# Long, short, hedged in part, in full or beyond, and what has no collateral at all.
+perp_values = st.one_of(
+    st.just(0), st.integers(100, 20_000), st.integers(-20_000, -100), st.integers(-20_000, -100)
+)
+perpetuals = st.builds(
+    Perpetuals,
+    st.tuples(perp_values, perp_values),
+    st.tuples(st.one_of(st.just(0), perp_values), st.just(0)),
+    st.one_of(st.just(15), st.just(15), st.integers(0, 15)),
+    st.sampled_from((0, 0, 0, 20, 1_000)),
+    st.sampled_from((500, 500, 200, 90, 60)),
+    st.sampled_from((10**6, 10**6, 10**6, 200, 20, 0)),
+    st.sampled_from((10_000_000, 10_000_000, 60_000, 25_000)),
+    st.booleans(),
+)
+# For each round: each asset's price in thousandths, an asset that falls silent, and whether the
+# market has calmed down since, without which no position may grow.
+swings = st.lists(
+    st.tuples(
+        st.tuples(*[st.one_of(st.integers(600, 1_000), st.integers(900, 2_500))] * 4),
+        st.sampled_from((None, None, None, None, None, "ETH", "FEW")),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@given(
+    quote_decimals=st.sampled_from((6, 8, 18)),
+    own=owns,
+    others=st.tuples(*[holdings] * 3),
+    terms=all_terms(st.one_of(st.just(FEE_BPS), st.integers(0, 500))),
+    traded=perpetuals,
+    moves=swings,
+)
+def test_plan__any_perpetuals_and_prices__equals_the_model(
+    quote_decimals: int,
+    own: Holding,
+    others: tuple[Holding, ...],
+    terms: Terms,
+    traded: Perpetuals,
+    moves: list,
+) -> None:
+    """As above with longs, shorts, hedges and pairs, gains that the house cannot or may not pay,
+    refused trades, and budgets that run out."""
+    world = plan_world(quote_decimals)
+    with world.isolated():
+        account = set_up(world, own, list(others), terms, traded)
+        for factors, silent, is_calm in moves:
+            for _ in play(world, [(0, factors, silent)]):
+                pass
+            if is_calm:
+                world.chain.advance(1_300)
+                for name, feed in world.feeds.items():
+                    if name != silent:
+                        feed.set_answer(feed.latestRoundData()[1], sender=world.governor)
+                world.poke([name for name in world.names if name != silent])
+                world.system.perps.refresh(sender=world.keeper)
+            settle_rival(world)
+            scene = read_scene(world, account)
+            plan = make_plan(scene)
+            assert read_plan(world, account) == plan
+            after, taken = carry_out(scene, venue_of(world, scene))
+            expected = REASONS.get(Code(plan.code)) or expected_reason(world, scene, after, taken)
+            assert rebalance_now(world, account) == expected
+            if expected:
+                continue
+            for known, model in after.accounts.items():
+                assert read_account(world, known) == model
+            assert read_account(world, world.system.house) == after.house
+
+
 def expected_reason(world: World, before: Scene, after: Scene, taken: tuple[Step, ...]) -> str:
     """Why a mandate that took these steps is undone, else ""."""
     if not taken:
@@ -252,8 +398,8 @@ def expected_reason(world: World, before: Scene, after: Scene, taken: tuple[Step
     return judgement(
         before,
         after,
+        taken,
         band_bps=world.mandates.guard_of(before.account).band_bps,
-        has_traded=any(step.kind == Kind.SELL for step in taken),
         budget_wad=world.mandates.budget_left(world.owner),
     )
 

@@ -15,9 +15,12 @@ from typing import Any
 
 from ballast.chain import Event, Receipt, Reverted
 from ballast.model.ledger import Loans
-from ballast.model.margin import BPS, Leg, Terms, increase_refusal
+from ballast.model.margin import BPS, Terms, is_no_riskier
+from ballast.model.perps import Exposure, Funding, Headroom, Refused
 from tests.support.system_actions import ENVIRONMENT, Call, Step
-from tests.support.system_state import LOW_128, WAD, Cast, State, held_position
+from tests.support.system_checks import Broken, Outcome
+from tests.support.system_markets import EXACT, MarketChecks
+from tests.support.system_state import LOW_128, PERPETUALS_SHIFT, WAD, State
 from tests.support.world import QUOTE, UNLIMITED
 
 RAY = 10**27
@@ -42,48 +45,14 @@ IDS = tuple(
 )
 
 
-class Broken(AssertionError):
-    """An invariant does not hold. `id` names it."""
-
-    def __init__(self, invariant: str, message: str) -> None:
-        self.id = invariant
-        super().__init__(f"{invariant}: {message}")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a step: receipts of what was accepted, and the reason of a refusal."""
-
-    receipts: tuple[tuple[Call, Receipt], ...] = ()
-    reason: str | None = None
-
-    @property
-    def is_accepted(self) -> bool:
-        """Whether all transactions went through."""
-        return self.reason is None
-
-
 @dataclass
-class Invariants:
-    """The checks, their premise counters and what has to be remembered from action to action."""
+class Invariants(MarketChecks):
+    """The checks, and what has to be remembered from action to action."""
 
-    cast: Cast
-    premises: Counter[str] = field(default_factory=Counter)
     donated: Counter[tuple[str, str]] = field(default_factory=Counter)  # token, holder: units
     lifetimes: dict[str, int] = field(default_factory=dict)  # owner: micro quote tokens
 
     # ---- the frame
-
-    def held(self, invariant: str, is_premise: bool = True) -> bool:
-        """Counts a premise."""
-        if is_premise:
-            self.premises[invariant] += 1
-        return is_premise
-
-    def must(self, invariant: str, holds: bool, message: str) -> None:
-        """Demands. Raises Broken."""
-        if not holds:
-            raise Broken(invariant, message)
 
     def note(self, outcome: Outcome) -> None:
         """Remembers donations and budgets; for steps whose state is not read, too."""

@@ -1,7 +1,9 @@
 """The whole deployed system as one value: every word, balance and figure, read at one moment.
 
 A `Cast` is a deployment with its people; `read_state(cast)` reads a `State`. Reading is by view
-calls alone, prepared once, because a campaign reads some three hundred words per action.
+calls alone, prepared once, because a campaign reads some four hundred words per action. A few words
+of the perpetual markets have no view; `Seen` takes them from events. `State.book` is the state as
+the exact model knows it.
 """
 
 from __future__ import annotations
@@ -11,8 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ballast.chain import Contract, Reverted
-from ballast.model.margin import Mark, Position, Terms
+from ballast.chain import Contract, Receipt, Reverted
+from ballast.model.ledger import Account, Book, Lender, Loans
+from ballast.model.margin import GWEI, Mark, Position, Terms
+from ballast.model.perps import Headroom, Market, MarketTerms
 from tests.support.world import (
     QUOTE,
     UNLIMITED,
@@ -23,15 +27,52 @@ from tests.support.world import (
 
 LOW_128 = 2**128 - 1
 WAD = 10**18
+SLOTS = 16  # places of an asset list
+_PERPETUAL: Mapping[str, Any] = {
+    "base_fee_e6": 500,
+    "band_e6": 10_000,
+    "lag_s": 1_200,
+    "max_funding_e6": 3_000_000,
+    "weight_bps": 5_000,
+}
 ASSETS: Mapping[str, AssetSpec] = {
-    "ETH": AssetSpec(18, 2_000),
-    "BTC": AssetSpec(8, 30_000),
-    # A small asset whose quota and supply cap are within reach.
+    # Markets so small that a few accounts meet every cap.
+    "ETH": AssetSpec(
+        18,
+        2_000,
+        {
+            "perpetual": {
+                **_PERPETUAL,
+                "depth": 10_000,
+                "open_interest_cap": 130,
+                "skew_cap": 100,
+                "round_cap": 45,
+                "min_size": 0.01,
+            }
+        },
+    ),
+    "BTC": AssetSpec(
+        8,
+        30_000,
+        {
+            "perpetual": {
+                **_PERPETUAL,
+                "depth": 700,
+                "open_interest_cap": 9,
+                "skew_cap": 7,
+                "round_cap": 3,
+                "min_size": 0.001,
+            }
+        },
+    ),
+    # A small asset whose quota and supply cap are within reach, without a perpetual market.
     "SOL": AssetSpec(6, 50, {"quota": 4_000, "supply_cap": 8_000, "prior_sigma_e6": 900_000}),
 }
 LENT = 1_500_000  # whole quote tokens in the vault, little enough for its limits to be met
 WEALTH = 3_000_000  # dollars of each token in every wallet
 SUBS = 2
+# Liquidity providers; the attacker is one more.
+PROVIDERS: Mapping[str, str] = {"provider": "0x" + "a1" * 20, "provider_b": "0x" + "b2" * 20}
 
 
 class TransientWatch:
@@ -76,14 +117,54 @@ class TransientWatch:
         self._evm.reset_transient_storage()
 
 
+class Seen:
+    """What only events tell of perpetual markets, by asset id: round and skew at its start, the
+    anchors of the breaker, the mode. Everything else that is followed here has a view as well."""
+
+    def __init__(self, perps: Contract) -> None:
+        self._perps = perps
+        self.exposures: dict[int, int] = {}
+        self.breakers: dict[int, int] = {}
+        self.close_only: dict[int, bool] = {}
+        for event in perps.chain.events(perps):
+            self._put(event.name, event.args)
+
+    def follow(self, receipt: Receipt) -> None:
+        """A transaction that was accepted."""
+        for event in self._perps.events(receipt):
+            self._put(event.name, event.args)
+
+    def _put(self, name: str, args: Any) -> None:
+        if name == "Filled":
+            self.exposures[args.asset] = args.exposure_word
+        elif name == "BreakerMoved":
+            self.breakers[args.asset] = args.breaker_word
+        elif name == "ModeChanged":
+            self.close_only[args.asset] = args.is_close_only
+
+
 @dataclass(frozen=True)
 class State:
-    """What the system holds at one moment. Keys: account ids, asset names, holder names."""
+    """What the system holds at one moment. Keys: account ids, asset names, holder names.
+
+    The house is among the accounts of words, positions and terms, and last of them.
+    """
 
     time: int
+    house: int
+    ids: Mapping[str, int]  # asset ids by name
+    quote_unit_wad: int
     account_words: Mapping[int, int]
     listed: Mapping[int, int]
     positions: Mapping[tuple[int, str], int]
+    costs: Mapping[tuple[int, str], int]  # of markets
+    market_words: Mapping[str, int]
+    markets: Mapping[str, Market]  # as the model knows them
+    sides: Mapping[str, tuple[int, int]]  # traders' longs and shorts as the markets count them
+    house_figures: Mapping[str, int]
+    pool: Mapping[str, int]  # the liquidity vault
+    pool_shares: Mapping[str, int]
+    claims: Mapping[tuple[str, str], int]  # provider, limit
     settings: Mapping[int, bytes]  # hook, guard, announcement and policy, as one string
     guards: Mapping[int, int]
     terms: Mapping[int, Terms]
@@ -116,10 +197,44 @@ class State:
         """Collateral of one asset."""
         return self.positions[account, name] & LOW_128
 
+    def size_wad(self, account: int, name: str) -> int:
+        """Perpetual of one asset."""
+        return _signed(self.positions[account, name] >> 128, 128)
+
     def words(self, account: int) -> tuple[int, ...]:
         """Everything stored in the ledger about an account."""
         held = (word for (who, _), word in self.positions.items() if who == account)
-        return (self.account_words[account], self.listed[account], *held)
+        costs = (word for (who, _), word in self.costs.items() if who == account)
+        return (self.account_words[account], self.listed[account], *held, *costs)
+
+    def held(self, account: int, name: str) -> Position:
+        """A position as the margin model knows it."""
+        cost_word = self.costs.get((account, name), 0)
+        return Position.from_word(self.positions[account, name], cost_word)
+
+    def has_perpetual(self, account: int) -> bool:
+        """Whether the list says that an asset carries a perpetual or an unpaid result."""
+        return self.listed[account] >> PERPETUALS_SHIFT != 0
+
+    @cached_property
+    def book(self) -> Book:
+        """All of it as the exact model knows it."""
+        name_of = {asset: name for name, asset in self.ids.items()}
+        accounts = {}
+        for account, word in self.account_words.items():
+            listed = self.listed[account]
+            ids = [listed >> 8 * i & 255 for i in range(min(listed >> 128 & 255, SLOTS))]
+            held = {asset: self.held(account, name_of[asset]) for asset in ids if asset in name_of}
+            accounts[account] = Account(word & LOW_128, word >> 128, held)
+        return Book(
+            house=self.house,
+            markets={self.ids[name]: market for name, market in self.markets.items()},
+            prices={self.ids[name]: mark for name, mark in self.marks.items()},
+            accounts=accounts,
+            loans=Loans(self.vault["index_wad"], self.quote_unit_wad),
+            lender=Lender(self.vault["idle"], self.vault["debt_shares"]),
+            now=self.time,
+        )
 
     @cached_property
     def is_any_price_bad(self) -> bool:
@@ -140,6 +255,8 @@ class Cast:
         world, chain = self.world, self.world.chain
         chain.block_interval_s = 0  # time passes only where an action says so
         people = chain.accounts
+        self.house: int = world.system.house
+        self.seen = Seen(world.system.perps)
         self.roles: dict[str, str] = {
             "governor": people[0],
             "owner_a": people[1],
@@ -150,7 +267,9 @@ class Cast:
             "stranger": people[6],
             "owner_c": people[7],
             "operator": people[8],
+            **PROVIDERS,
         }
+        self.providers = (*PROVIDERS, "attacker")
         self.owners = ("owner_a", "owner_b", "owner_c")
         # A hook that does what it is told, in place of a hostile one.
         self.hook = chain.deploy("ScriptedHook", sender=people[0])
@@ -169,10 +288,12 @@ class Cast:
             for role in (*self.owners, "attacker")
             for sub in range(SUBS)
         ]
+        self.everyone = (*self.accounts, self.house)
         self.labels = {
             account: f"{self.role_of[self.owner_address(account)]}/{account & 255}"
             for account in self.accounts
         }
+        self.labels[self.house] = "house"
         self._fund()
         call_state = world.clearinghouse.call_state.encode()
         clearing_house = world.clearinghouse.address
@@ -188,7 +309,8 @@ class Cast:
                 units = WEALTH * 10 ** world.decimals(name) // price
                 token.mint(who, units, sender=world.governor)
                 if role != "stranger":
-                    for spender in (world.clearinghouse, world.system.vault):
+                    spenders = (world.clearinghouse, world.system.vault)
+                    for spender in (*spenders, world.system.liquidity_vault):
                         token.approve(spender, UNLIMITED, sender=who)
 
     def owner_address(self, account: int) -> str:
@@ -208,6 +330,12 @@ class Cast:
         """Collaterals by name."""
         return self.world.names
 
+    @cached_property
+    def market_names(self) -> list[str]:
+        """Those with a perpetual market."""
+        ids = self.world.system.perps.market_ids()
+        return [name for name in self.names if self.world.asset(name) in ids]
+
     def read(self) -> State:
         """Everything, now."""
         return read_state(self)
@@ -218,24 +346,40 @@ class Cast:
 
 
 Question = tuple[Any, str, bytes]
+PERPETUALS_SHIFT = 136
+POOL_VIEWS = (
+    *("totalSupply", "totalAssets", "entry_assets", "exit_assets", "request_room"),
+    *("bad_debt_wad", "deposit_cap", "oldest_redemption"),
+)
+CLAIM_VIEWS = ("maxDeposit", "maxMint", "maxRedeem", "maxWithdraw")
+SETTINGS = ("hook", "guard", "announced", "policy", "last_at")
+MARKET_KINDS = ("market", "terms_of", "headroom_of")
+MANY_WORDS = (
+    *("terms", "round", "vault_state", "marks"),
+    *("terms_of", "exposure_of", "headroom_of", "escrow"),
+)
 
 
 def _reading_plan(cast: Cast) -> list[Question]:
     """Every view call of one reading: key, address, call data."""
     world, system = cast.world, cast.world.system
     ch, mandates, rebalancer = world.clearinghouse, world.mandates, world.rebalancer
+    perps, pool = system.perps, system.liquidity_vault
     plan: list[Question] = []
 
     def ask(key: Any, contract: Contract, function: str, *args: Any) -> None:
         plan.append((key, contract.address, contract.function(function).encode(*args)))
 
     ids = [world.asset(name) for name in cast.names]
-    for account in cast.accounts:
+    for account in cast.everyone:
         ask(("account", account), ch, "account_word", account)
         ask(("listed", account), ch, "listed_word", account)
         for name in cast.names:
             ask(("position", account, name), ch, "position_word", account, world.asset(name))
+        for name in cast.market_names:
+            ask(("cost", account, name), ch, "cost_word", account, world.asset(name))
         ask(("terms", account), ch, "assess", account)
+    for account in cast.accounts:
         ask(("hook", account), mandates, "hook_of", account)
         ask(("guard", account), mandates, "guard_word", account)
         ask(("announced", account), mandates, "announced_guard", account)
@@ -243,9 +387,25 @@ def _reading_plan(cast: Cast) -> list[Question]:
         ask(("last_at", account), rebalancer, "last_at", account)
         ask(("wallet", account), mandates, "wallet_left", account)
         for role in ("operator", "attacker"):
-            ask(("permission", account, role), ch, "permissions_of", account, cast.roles[role])
+            ask(
+                ("permission", account, role), mandates, "permissions_of", account, cast.roles[role]
+            )
     for name in cast.names:
         ask(("supply", name), ch, "supply_word", world.asset(name))
+    for name in cast.market_names:
+        asset = world.asset(name)
+        ask(("market", name), ch, "market_word", asset)
+        for view in ("terms_of", "exposure_of", "headroom_of"):
+            ask((view, name), perps, view, asset)
+    for view in ("free_wad", "skew_charge_wad", "uncertainty_wad", "oldest_round_at"):
+        ask(("house", view), perps, view)
+    ask(("house", "below_since"), system.liquidator, "below_since")
+    for view in POOL_VIEWS:
+        ask(("pool", view), pool, view)
+    ask(("escrow",), pool, "escrow")
+    for provider in cast.providers:
+        for view in CLAIM_VIEWS:
+            ask(("claim", provider, view), pool, view, cast.roles[provider])
     for role in (*cast.owners, "attacker"):
         ask(("budget", cast.roles[role]), mandates, "budget_left", cast.roles[role])
     for name, token in world.tokens.items():
@@ -254,6 +414,7 @@ def _reading_plan(cast: Cast) -> list[Question]:
             ask(("balance", name, holder), token, "balanceOf", address)
     for holder, address in cast.holders.items():
         ask(("share", holder), system.vault, "balanceOf", address)
+        ask(("pool_share", holder), pool, "balanceOf", address)
     for name, feed in world.feeds.items():
         ask(("round", name), feed, "latestRoundData")
     for view in ("totalSupply", "totalAssets", "utilisation_wad", "borrow_rate_ray"):
@@ -273,8 +434,8 @@ def _words(raw: bytes) -> list[int]:
     return [int.from_bytes(raw[i : i + 32], "big") for i in range(0, len(raw), 32)]
 
 
-def _signed(word: int) -> int:
-    return word - (word >> 255 << 256)
+def _signed(word: int, bits: int = 256) -> int:
+    return word - (word >> bits - 1 << bits)
 
 
 def read_state(cast: Cast) -> State:
@@ -290,7 +451,7 @@ def read_state(cast: Cast) -> State:
             failures.append(f"{key}: {error}")
             raw = bytes(64 * 32)
         kind, rest = key[0], key[1:]
-        if kind in ("hook", "guard", "announced", "policy", "last_at"):
+        if kind in SETTINGS:
             raw_settings[rest[0]].append(raw)
             if kind != "guard":
                 continue
@@ -299,7 +460,7 @@ def read_state(cast: Cast) -> State:
     one = {
         kind: {key: int.from_bytes(raw[:32], "big") for key, raw in answers.items()}
         for kind, answers in parts.items()
-        if kind not in ("terms", "round", "vault_state", "marks")
+        if kind not in MANY_WORDS
     }
     terms = {
         account: Terms(_signed(w[0]), w[1], _signed(w[2]), w[3])
@@ -309,11 +470,31 @@ def read_state(cast: Cast) -> State:
     vault = dict(one["vault"])
     state_words = _words(parts["vault_state"][()])
     vault.update(zip(VAULT_FIELDS, state_words, strict=False))
+    pool = dict(one["pool"])
+    pool["waiting"], pool["set_aside"] = _words(parts["escrow"][()])[:2]
     return State(
         time=chain.time,
+        house=cast.house,
+        ids=cast.world.system.assets,
+        quote_unit_wad=cast.unit(QUOTE),
         account_words=one["account"],
         listed=one["listed"],
         positions=one["position"],
+        costs=one["cost"],
+        market_words=one["market"],
+        markets={
+            name: _market(
+                cast,
+                name,
+                {kind: answers[name] for kind, answers in parts.items() if kind in MARKET_KINDS},
+            )
+            for name in cast.market_names
+        },
+        sides={name: tuple(_words(raw)[:2]) for name, raw in parts["exposure_of"].items()},
+        house_figures=one["house"],
+        pool=pool,
+        pool_shares=one["pool_share"],
+        claims=one["claim"],
         settings={account: b"".join(raw) for account, raw in raw_settings.items()},
         guards=one["guard"],
         terms=terms,
@@ -338,6 +519,14 @@ def read_state(cast: Cast) -> State:
     )
 
 
-def held_position(state: State, account: int, name: str) -> Position:
-    """A position as the margin model knows it."""
-    return Position.from_word(state.positions[account, name])
+def _market(cast: Cast, name: str, raw: Mapping[str, bytes]) -> Market:
+    asset, seen = cast.world.asset(name), cast.seen
+    long_wad, short_wad, refreshed_at = _words(raw["headroom_of"])[:3]
+    return Market.from_words(
+        MarketTerms(*_words(raw["terms_of"])[:10]),
+        seen.exposures.get(asset, 0),
+        Headroom(long_wad // GWEI, short_wad // GWEI, refreshed_at).word,
+        seen.breakers.get(asset, 0),
+        int.from_bytes(raw["market"][:32], "big"),
+        seen.close_only.get(asset, False),
+    )

@@ -1,14 +1,18 @@
-"""What the threat tests share: every entry of a contract as a call, and who holds how much."""
+"""What the threat tests share: every entry of a contract as a call, who holds how much, trades."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
-from ballast.chain import Contract
+from ballast.chain import Contract, Receipt
 from ballast.deploy import WAD, Market, load_parameters
 from ballast.deploy import _list as list_asset
-from tests.support.world import QUOTE, ZERO_ADDRESS, World
+from ballast.model.margin import Position
+from ballast.model.perps import Funding
+from tests.support.world import QUOTE, UNLIMITED, ZERO_ADDRESS, Amount, World, to_wad
+
+FAR = 2**40 - 1  # a deadline
 
 
 def free_of_charge(entry: dict[str, Any]) -> list[Any]:
@@ -62,6 +66,82 @@ def lenders_claim(world: World) -> int:
     """What the vault owes its lenders, token units."""
     return int(world.system.vault.totalAssets())
 
+
+# ---- perpetuals
+
+
+def fund_house(world: World, amount: Amount = 1_000_000) -> None:
+    """Cash for the house, from anybody, and headroom that counts it."""
+    units = world.units(QUOTE, amount)
+    payer = world.other_owner
+    world.fund(payer, QUOTE, int(world.quote.balanceOf(payer)) + units)
+    world.clearinghouse.deposit(world.system.house, 0, units, sender=payer)
+    renew(world)
+
+
+def renew(world: World) -> None:
+    """Headroom as of now."""
+    world.system.perps.refresh(sender=world.keeper)
+
+
+def trade_wad(
+    world: World, account: int, size_wad: int, name: str = "ETH", *, reduce_only: bool = False
+) -> Receipt:
+    """Buys (> 0) or sells at any price."""
+    receipt: Receipt = world.system.perps.trade(
+        account,
+        world.asset(name),
+        size_wad,
+        UNLIMITED if size_wad > 0 else 0,
+        FAR,
+        reduce_only,
+        sender=world.owner_of(account),
+    )
+    return receipt
+
+
+def trade(world: World, account: int, size: Amount, name: str = "ETH") -> Receipt:
+    """Buys (> 0) or sells whole units at any price."""
+    return trade_wad(world, account, to_wad(size), name)
+
+
+def close(world: World, account: int, name: str = "ETH") -> Receipt:
+    """Trades the position to zero."""
+    return trade_wad(world, account, -held(world, account, name).size_wad, name)
+
+
+def held(world: World, account: int, name: str = "ETH") -> Position:
+    """Collateral, size, cost and entry of a position."""
+    asset, house = world.asset(name), world.clearinghouse
+    return Position.from_word(house.position_word(account, asset), house.cost_word(account, asset))
+
+
+def unsettled(world: World, account: int, name: str = "ETH") -> int:
+    """What a perpetual has won or lost and not been paid, WAD, at the newest price."""
+    word = world.clearinghouse.market_word(world.asset(name))
+    move = world.price_wad(name) - Funding.from_word(word).at(world.chain.time)
+    position = held(world, account, name)
+    return int(position.size_wad * move // WAD - position.cost_wad)
+
+
+def cash(world: World, account: int) -> int:
+    """Cash less debt, WAD."""
+    return int(world.clearinghouse.cash_of(account))
+
+
+def set_terms(world: World, name: str = "ETH", **changes: int) -> None:
+    """Other terms for a market, by the names of its parameters; sizes in 1e-9 units."""
+    perps, asset = world.system.perps, world.asset(name)
+    terms = perps.terms_of(asset)._asdict() | changes
+    perps.set_terms(asset, tuple(terms.values()), sender=world.governor)
+
+
+def make_free(world: World, name: str = "ETH") -> None:
+    """Takes the fees off a market; what remains of a fill price is the premium for skew."""
+    set_terms(world, name, base_fee_e6=0, band_e6=0, lag_s=0)
+
+
+# ---- a further token
 
 EXTRA_ID = 200
 EXTRA_PRICE = 100  # quote tokens

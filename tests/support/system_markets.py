@@ -1,0 +1,461 @@
+"""What must hold of perpetuals, the house and its vault after every action, and the exact model.
+
+Sums over all accounts (I18, I19), the counters and caps of the markets (I20), and everything that
+`ballast.model` can foretell: the margin of every account, each fill in a receipt, and what becomes
+of a trade, a settlement, a refresh, an accrual and a deleveraging, refusals included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ballast.chain import Event, Receipt
+from ballast.model import perps
+from ballast.model.ledger import Account, Book
+from ballast.model.liquidity import VIRTUAL_SHARES
+from ballast.model.margin import RATE, WAD, Position, div_up, result_wad
+from ballast.model.perps import (
+    SIZE_STEP_WAD,
+    Breaker,
+    Funding,
+    Headroom,
+    Market,
+    Order,
+    Refused,
+    growths,
+)
+from tests.support.system_actions import ENVIRONMENT, Call, Step
+from tests.support.system_checks import Checks, Outcome
+from tests.support.system_state import LOW_128, State
+
+MAY_TRADE = 16
+NOT_PERMITTED = "operators: not permitted"
+HEDGES_LAST = "liquidator: hedges last"
+HEDGE_GRACE_S = 1_800
+MAX_CASH_WAD = 2**120
+NAV_ROUNDING_WAD = 64  # a wei or two for each fill of a batch
+EXACT = tuple(
+    f"exact {what}" for what in ("assess", "fill", "trade", "settle", "adl", "refresh", "accrue")
+)
+
+
+class MarketChecks(Checks):
+    """The perpetual side of the checks."""
+
+    # ---- one state
+
+    def of_markets(self, now: State) -> None:
+        """I18, I19, I20: sums over all accounts."""
+        cast = self.cast
+        for name in cast.market_names:
+            held = {account: now.held(account, name) for account in cast.everyone}
+            sizes = [position.size_wad for position in held.values()]
+            costs = sum(position.cost_wad for position in held.values())
+            self.held("I19", any(position.has_perpetual for position in held.values()))
+            self.must("I19", sum(sizes) == 0, f"sizes of {name} add up to {sum(sizes)}")
+            self.must("I19", costs == 0, f"costs of {name} add up to {costs}")
+
+            mark = now.book.mark(now.ids[name])
+            result = sum(result_wad(position, mark) for position in held.values())
+            self.held("I18", mark.funding_wad != 0 and any(sizes))
+            fine = -len(held) <= result <= 0
+            self.must("I18", fine, f"results of {name} add up to {result}")
+
+            traders = [held[account].size_wad for account in cast.accounts]
+            longs = sum(size for size in traders if size > 0)
+            shorts = -sum(size for size in traders if size < 0)
+            self.held("I20", longs != 0 and shorts != 0)
+            self.must("I20", now.sides[name] == (longs, shorts), f"{name}: {now.sides[name]}")
+            told = now.markets[name].exposure
+            told_wad = (told.longs_gwei * SIZE_STEP_WAD, told.shorts_gwei * SIZE_STEP_WAD)
+            self.must("I20", told_wad == (longs, shorts), f"{name}: events say {told}")
+        self.held("I19")
+        self.must("I19", now.debt_shares(now.house) == 0, "the house has a debt")
+        cash = now.cash_wad(now.house)
+        self.must("I19", 0 <= cash < MAX_CASH_WAD, f"the house has cash {cash}")
+
+    def of_model(self, now: State) -> None:
+        """The exact model, given what is stored, says what the views say."""
+        cast, book = self.cast, now.book
+        for account in cast.everyone:
+            self.held("exact assess", now.has_perpetual(account))
+            expected, found = book.assess(account), now.terms[account]
+            message = f"{cast.labels[account]}: {found}, the model says {expected}"
+            self.must("exact assess", expected == found, message)
+        figures = {"free_wad": book.free_wad, **_figures(book)}
+        for view, told in figures.items():
+            message = f"{view} {now.house_figures[view]}, the model says {told}"
+            self.must("exact assess", told == now.house_figures[view], message)
+        lent = book.lender.max_loan(book.loans)
+        self.must("exact assess", lent == now.vault["max_loan"], f"would lend {lent}")
+        self.must("exact assess", not book.faults(), f"{book.faults()}")
+        worth = self.worth(now)
+        for view, units in worth.items():
+            message = f"{view} {now.pool[view]}, the model says {units}"
+            self.must("exact pool", units == now.pool[view], message)
+
+    def worth(self, now: State) -> dict[str, int]:
+        """What the liquidity vault should say of its value."""
+        book, unit, bad = now.book, now.quote_unit_wad, now.pool["bad_debt_wad"]
+        figures = _figures(book)
+        value = book.assess(now.house).equity_maint - figures["skew_charge_wad"] - bad
+        spread = figures["uncertainty_wad"]
+        return {
+            "totalAssets": max(0, value) // unit,
+            "entry_assets": div_up(max(0, value + bad + spread), unit),
+            "exit_assets": max(0, value - spread) // unit,
+        }
+
+    def of_pool(self, now: State) -> None:
+        """I01 and I03 for the liquidity vault: shares and what is set aside."""
+        pool = now.pool
+        self.held("I03", pool["totalSupply"] != 0)
+        total = sum(now.pool_shares.values())
+        self.must("I03", total == pool["totalSupply"], f"{total} pool shares found")
+        owed = sum(now.claims[provider, "maxWithdraw"] for provider in self.cast.providers)
+        self.held("I01", owed != 0)
+        self.must("I01", owed <= pool["set_aside"], f"{owed} owed, {pool['set_aside']} set aside")
+        shares = sum(now.claims[provider, "maxMint"] for provider in self.cast.providers)
+        fine = shares <= now.pool_shares["LiquidityVault"]
+        self.must("I03", fine, f"{shares} pool shares can be claimed and are not there")
+
+    # ---- two states
+
+    def of_value(self, step: Step, outcome: Outcome, before: State, after: State) -> None:
+        """I10 for the house: no action but leaving lowers its worth, and leaving no share's."""
+        calls = [call for call, _ in outcome.receipts]
+        if step.kind in ENVIRONMENT or before.time != after.time or not calls:
+            return
+        names = {(call.contract, call.function) for call in calls}
+        if ("LiquidityVault", "fulfil_redemptions") not in names:
+            self.held("I10 house", before.book.nav_wad != after.book.nav_wad)
+            change = after.book.nav_wad - before.book.nav_wad
+            self.must("I10", change >= -NAV_ROUNDING_WAD, f"the house lost {-change}")
+        if names & {("LiquidityVault", f"fulfil_{what}") for what in ("deposits", "redemptions")}:
+            self.held("I10 pool")
+            old, new = before.pool, after.pool
+            left = (new["totalAssets"] + 1) * (old["totalSupply"] + VIRTUAL_SHARES)
+            right = (old["totalAssets"] + 1) * (new["totalSupply"] + VIRTUAL_SHARES)
+            self.must("I10", left >= right, f"a pool share lost value: {old} to {new}")
+
+    def of_fills(self, outcome: Outcome, before: State, after: State) -> None:
+        """Each fill and settlement in the receipts, priced by the model; I19 and I20 for each.
+
+        At the end everything of the markets that the events told is what is stored (I46).
+        """
+        calls = [call for call, _ in outcome.receipts]
+        if any(c.contract.startswith("feed") or c.contract == "RiskOracle" for c in calls):
+            return
+        walk = Walk(self, before)
+        for call, receipt in outcome.receipts:
+            for event in walk.events(receipt):
+                walk.take(call, event)
+        for name in self.cast.market_names:
+            asset = before.ids[name]
+            found, told = after.markets[name], walk.markets[asset]
+            if found != told and not walk.is_governed:
+                self.must("I46", False, f"{name}: events told {told}, stored is {found}")
+            for account in self.cast.everyone:
+                same = walk.position(account, asset) == after.held(account, name)
+                self.must("I46", same, f"{name} of {self.cast.labels[account]} moved untold")
+
+    def of_headroom(self, outcome: Outcome, after: State) -> None:
+        """I20: what a refresh hands out is within the house's initial excess, over all markets."""
+        world = self.cast.world
+        last = outcome.receipts[-1][1] if outcome.receipts else Receipt()
+        if not world.system.perps.events(last, "HeadroomRefreshed"):
+            return
+        total = 0
+        for name in self.cast.market_names:
+            market, mark = after.markets[name], after.marks[name]
+            room, risk = market.headroom, mark.risk
+            long_e6 = max(risk.r_init_e6, RATE // 2) + risk.l_init_e6
+            short_e6 = RATE + risk.l_init_e6
+            backed = max(room.long_gwei * long_e6, room.short_gwei * short_e6)
+            total += div_up(mark.price_wad * backed * SIZE_STEP_WAD, WAD * RATE)
+        excess = max(0, after.terms[after.house].excess_init)
+        self.held("I20 headroom", total != 0)
+        self.must("I20", total <= excess, f"headroom worth {total}, the house has {excess}")
+
+    def of_exit(self, outcome: Outcome, after: State) -> None:
+        """I11 for the house: whoever leaves leaves it at its initial margin."""
+        for call, _ in outcome.receipts:
+            if (call.contract, call.function) == ("LiquidityVault", "fulfil_redemptions"):
+                self.held("I11 house")
+                excess = after.terms[after.house].excess_init
+                self.must("I11", excess >= 0, f"an exit left the house with excess {excess}")
+
+    # ---- what the model foretells
+
+    def of_foretold(self, step: Step, outcome: Outcome, before: State, after: State) -> None:
+        """One call of the markets: accepted or refused as the model says, and with its result."""
+        if len(step.calls) != 1 or before.time != after.time:
+            return
+        call = step.calls[0]
+        foretell = {
+            ("Perps", "trade"): self._trade,
+            ("Perps", "settle"): self._settle,
+            ("Perps", "refresh"): self._refresh,
+            ("Perps", "accrue"): self._accrue,
+            ("Liquidator", "adl"): self._adl,
+        }.get((call.contract, call.function))
+        if foretell is not None:
+            foretell(call, outcome, before, after)
+
+    def _foretold(
+        self, key: str, act: Callable[[], Book], outcome: Outcome, after: State
+    ) -> None:
+        try:
+            book, reason = act(), None
+        except Refused as refused:
+            book, reason = after.book, refused.reason
+        self.held(key)
+        message = f"the model says {reason!r}, the contract {outcome.reason!r}"
+        self.must(key, reason == outcome.reason, message)
+        if reason is not None:
+            self.held(f"{key} refused")
+            return
+        for account in self.cast.everyone:
+            expected, found = book.account(account), after.book.account(account)
+            same = _listed(expected) == _listed(found)
+            message = f"{self.cast.labels[account]} has {found}, the model says {expected}"
+            self.must(key, same, message)
+        for asset, market in book.markets.items():
+            found_market = after.book.markets[asset]
+            message = f"market {asset}: {found_market}, the model says {market}"
+            self.must(key, market == found_market, message)
+        message = f"the vault has {after.book.lender}, the model says {book.lender}"
+        self.must(key, book.lender == after.book.lender, message)
+
+    def _trade(self, call: Call, outcome: Outcome, before: State, after: State) -> None:
+        account, asset, change, acceptable, deadline, is_reduction = call.args
+        if asset not in before.book.prices:
+            self.must("exact trade", not outcome.is_accepted, "traded what is not listed")
+            return
+        is_owner = self.cast.roles[call.sender] == self.cast.owner_address(account)
+        if not is_owner and not before.permissions.get((account, call.sender), 0) & MAY_TRADE:
+            self.held("I25")
+            self.must("I25", outcome.reason == NOT_PERMITTED, f"{outcome.reason}")
+            return
+        order = Order(
+            account,
+            asset,
+            change,
+            acceptable_price=acceptable,
+            deadline=deadline,
+            reduce_only=is_reduction,
+        )
+        self._foretold("exact trade", lambda: before.book.trade(order)[0], outcome, after)
+
+    def _settle(self, call: Call, outcome: Outcome, before: State, after: State) -> None:
+        account, asset, losers = call.args
+        book = before.book
+        if not {asset, *(loser[1] for loser in losers)} <= set(book.prices):
+            return
+        self.held("exact settle with losers", bool(losers) and outcome.is_accepted)
+        self._foretold("exact settle", lambda: book.settle(account, asset, losers)[0], outcome, after)
+
+    def _refresh(self, call: Call, outcome: Outcome, before: State, after: State) -> None:
+        self._foretold("exact refresh", before.book.refresh, outcome, after)
+
+    def _accrue(self, call: Call, outcome: Outcome, before: State, after: State) -> None:
+        (asset,) = call.args
+        self._foretold("exact accrue", lambda: before.book.accrue(asset), outcome, after)
+
+    def _adl(self, call: Call, outcome: Outcome, before: State, after: State) -> None:
+        account, asset, size = call.args
+        book = before.book
+        if asset not in book.markets or size < SIZE_STEP_WAD:
+            self.must("exact adl", not outcome.is_accepted, "nothing was deleveraged")
+            return
+        liquidator = self.cast.world.system.liquidator
+        for _, receipt in outcome.receipts:
+            called = liquidator.events(receipt, "HookCalled")
+            if any(event.args.success for event in called):
+                self.held("exact adl with hook")
+                return
+
+        def act() -> Book:
+            house, since = book.assess(book.house), before.house_figures["below_since"]
+            is_due = house.equity_maint < 0 or 0 < since <= before.time - HEDGE_GRACE_S
+            is_possible = house.excess_maint < 0 < book.adl_bound_wad(account, asset)
+            if is_possible and book.is_hedge(account, asset) and not is_due:
+                raise Refused(HEDGES_LAST)
+            return book.adl(account, asset, size)[0]
+
+        self._foretold("exact adl", act, outcome, after)
+
+
+class Walk:
+    """Markets and positions as the events of a step tell them, from a state before it."""
+
+    def __init__(self, checks: MarketChecks, before: State) -> None:
+        self.checks = checks
+        self.now = before.time
+        self.book = before.book
+        self.house = before.house
+        self.markets: dict[int, Market] = dict(before.book.markets)
+        self.is_governed = False  # terms or mode were changed
+        self._positions: dict[tuple[int, int], Position] = {}
+        self._filled: Event | None = None
+
+    def position(self, account: int, asset: int) -> Position:
+        """What an account holds, as far as told."""
+        return self._positions.get((account, asset), self.book.account(account).position(asset))
+
+    def events(self, receipt: Receipt) -> list[Event]:
+        """Of ledger and markets, in order."""
+        world = self.checks.cast.world
+        found = world.clearinghouse.events(receipt) + world.system.perps.events(receipt)
+        return sorted(found, key=lambda event: event.log_index)
+
+    def take(self, call: Call, event: Event) -> None:
+        """The next event."""
+        args, name = event.args, event.name
+        if name in ("Deposited", "Withdrawn"):
+            self._collateral(args.account, args.asset, args.word)
+        elif name == "Transferred":
+            self._collateral(args.donor, args.asset, args.donor_word)
+            self._collateral(args.receiver, args.asset, args.receiver_word)
+        elif name == "Swapped":
+            self._collateral(args.account, args.asset_in, args.word_in)
+            self._collateral(args.account, args.asset_out, args.word_out)
+        elif name == "Filled":
+            self._filled = event
+        elif name == "Traded":
+            self._traded(event)
+        elif name == "Settled":
+            self._settled(event)
+        elif name == "MarketTouched":
+            funding = Funding.from_word(args.market_word)
+            self._change(args.asset, funding=funding)
+        elif name == "HeadroomRefreshed":
+            self._change(args.asset, headroom=Headroom.from_word(args.headroom_word))
+        elif name == "BreakerMoved":
+            self._change(args.asset, breaker=Breaker.from_word(args.breaker_word))
+        elif name in ("TermsChanged", "ModeChanged"):
+            self.is_governed = True
+
+    def _change(self, asset: int, **changes: Any) -> None:
+        self.markets[asset] = replace(self.markets[asset], **changes)
+
+    def _put(self, account: int, asset: int, **changes: int) -> Position:
+        new = replace(self.position(account, asset), **changes)
+        self._positions[account, asset] = new
+        return new
+
+    def _collateral(self, account: int, asset: int, word: int) -> None:
+        if asset:
+            self._put(account, asset, collateral_wad=word & LOW_128)
+
+    def _traded(self, event: Event) -> None:
+        checks, args = self.checks, event.args
+        account, asset, change = args.account, args.asset, args.size_change
+        filled, self._filled = self._filled, None
+        checks.must("exact fill", filled is not None, "booked what was not priced")
+        assert filled is not None
+        told = filled.args
+        same = (told.account, told.asset, told.size_change) == (account, asset, change)
+        checks.must("exact fill", same, f"priced {told}, booked {args}")
+
+        held, mark, old = self.position(account, asset), self.book.prices[asset], self.markets[asset]
+        is_adl = told.fee_e6 == 0
+        market = old.in_round(mark)
+        if is_adl:
+            fill = old.deleveraged(change, held, mark, self.now)[1]
+        else:
+            fill = old.priced(held, change, mark, self.now)
+        new_size = held.size_wad + change
+        grown = [wad // SIZE_STEP_WAD for wad in growths(held.size_wad, new_size)]
+        market = market.grown(*grown).touched(mark, self.now)
+        position = self._put(
+            account,
+            asset,
+            size_wad=new_size,
+            cost_wad=held.cost_wad + fill.cost_change,
+            entry_wad=fill.entry_wad,
+        )
+        house = self.position(self.house, asset)
+        self._put(
+            self.house,
+            asset,
+            size_wad=house.size_wad - change,
+            cost_wad=house.cost_wad - fill.cost_change,
+        )
+        expected = (
+            *(mark.price_wad, fill.price_wad, fill.fee_e6, market.exposure.word),
+            *(fill.cost_change, fill.price_wad, position.word, position.cost_word),
+            market.funding.word,
+        )
+        found = (
+            *(told.index_wad, told.price_wad, told.fee_e6, told.exposure_word),
+            *(args.cost_change, args.price_wad, args.position_word, args.cost_word),
+            args.market_word,
+        )
+        checks.held("exact fill")
+        checks.must("exact fill", expected == found, f"filled {found}, the model says {expected}")
+        self.markets[asset] = market
+        checks.must("I29", mark.is_live, f"traded asset {asset} on a stale price")
+        if max(grown) > 0 and not is_adl:
+            self._increased(asset, abs(new_size), old, market, grown)
+
+    def _increased(
+        self, asset: int, size_wad: int, old: Market, new: Market, grown: Sequence[int]
+    ) -> None:
+        """I20: an increase ends within every cap."""
+        checks, terms, mark = self.checks, new.terms, self.book.prices[asset]
+        checks.held("I20 increase")
+        before, after, room = old.exposure, new.exposure, new.headroom
+        sides = (after.longs_gwei, after.shorts_gwei)
+        within = {
+            "interest": all(
+                side <= terms.open_interest_cap_gwei
+                for side, growth in zip(sides, grown, strict=True)
+                if growth > 0
+            ),
+            "skew": abs(after.skew_gwei) <= max(terms.skew_cap_gwei, abs(before.skew_gwei)),
+            "round": abs(after.skew_gwei - after.start_skew_gwei) <= terms.round_cap_gwei,
+            "size": size_wad >= terms.min_size_gwei * SIZE_STEP_WAD,
+            "headroom": min(room.long_gwei, room.short_gwei) >= 0,
+            "age": not room.is_stale(self.now),
+            "mode": not new.is_close_only,
+            "price": mark.backs_increase,
+            "breaker": not new.breaker.is_tripped(mark.price_wad),
+        }
+        beyond = [what for what, is_within in within.items() if not is_within]
+        checks.must("I20", beyond == [], f"an increase beyond {beyond}: {old} to {new}")
+
+    def _settled(self, event: Event) -> None:
+        checks, args = self.checks, event.args
+        account, asset, moved = args.account, args.asset, args.moved
+        held = self.position(account, asset)
+        mark = replace(
+            self.book.prices[asset], funding_wad=self.markets[asset].funding.at(self.now)
+        )
+        result = result_wad(held, mark)
+        checks.held("I19 settled")
+        fine = 0 < moved <= result or result <= moved < 0
+        checks.must("I19", fine, f"settled {moved} of {result}")
+        position = self._put(account, asset, cost_wad=held.cost_wad + moved)
+        checks.must("I19", position.cost_word == args.cost_word, f"cost word of {args}")
+        house = self.position(self.house, asset)
+        self._put(self.house, asset, cost_wad=house.cost_wad - moved)
+        checks.must("I19", args.house_word >> 128 == 0, "the house borrowed")
+
+
+def _listed(account: Account) -> tuple[Any, ...]:
+    """Everything stored about an account, the order of its list included."""
+    return (account.word, account.listed_word, list(account.positions.items()))
+
+
+def _figures(book: Book) -> dict[str, int]:
+    """What the markets say of all of them together."""
+    marked = [(market, book.mark(asset)) for asset, market in book.markets.items()]
+    rounds = [mark.made_at * mark.is_live for market, mark in marked if market.skew_wad]
+    return {
+        "skew_charge_wad": perps.skew_charge_wad(marked),
+        "uncertainty_wad": perps.uncertainty_wad(marked),
+        "oldest_round_at": min([book.now, *rounds]),
+    }
