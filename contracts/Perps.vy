@@ -117,8 +117,10 @@ def trade(
 @reentrant
 def settle(account: uint256, asset: uint256, losers: DynArray[IPerps.Loser, MAX_LOSERS]) -> int256:
     """@notice Pays out a gain, collecting losses as far as it needs them."""
+    self._require_trader(account)
     moved: int256 = extcall IClearinghouse(CLEARINGHOUSE).settle(account, asset, max_value(uint256), True)
     for loser: IPerps.Loser in losers:
+        self._require_trader(loser.account)
         missing: int256 = self._unpaid(account, asset)
         if missing <= 0:
             break
@@ -282,11 +284,7 @@ def fill(order: IPerps.Order, scene: IPerps.Scene) -> IPerps.Fill:
 @reentrant
 def result(scene: IPerps.Scene) -> int256:
     """@notice What an open position has won or lost and not been paid."""
-    newest: int256 = self._result(scene, packing._newest_wad(scene.price_word))
-    if newest <= 0:
-        return newest
-    self._require_usable(packing._flags(scene.price_word))
-    return max(min(newest, self._result(scene, packing._previous_wad(scene.price_word))), 0)
+    return self._due(scene)
 
 
 ################################################################
@@ -607,8 +605,8 @@ def _backed_gwei(share_wad: uint256, price_wad: uint256, rate_e6: uint256) -> ui
 @pure
 def _change(order: IPerps.Order, size: int256) -> int256:
     """@dev The size change, cut to what closes the position where only a reduction is wanted."""
-    step: uint256 = fixed_point._abs(order.size_change) % markets.SIZE_STEP
-    self._require_step(order.size_change != 0 and step == 0 and fixed_point._abs(order.size_change) < 2**120)
+    is_sized: bool = order.size_change > -(2**120) and order.size_change < 2**120 and order.size_change != 0
+    self._require_step(is_sized and fixed_point._abs(order.size_change) % markets.SIZE_STEP == 0)
     if not order.reduce_only:
         return order.size_change
     self._require_reduction(size != 0 and (size > 0) != (order.size_change > 0))
@@ -639,22 +637,33 @@ def _result(scene: IPerps.Scene, price_wad: uint256) -> int256:
 
 @internal
 @view
-def _gain(account: uint256, asset: uint256, size: int256, price_word: uint256) -> int256:
-    """@dev u at the newest price, with what the ledger holds."""
-    scene: IPerps.Scene = empty(IPerps.Scene)
-    scene.size_wad = size
-    scene.cost_word = staticcall IClearinghouse(CLEARINGHOUSE).cost_word(account, asset)
-    scene.market_word = staticcall IClearinghouse(CLEARINGHOUSE).market_word(asset)
-    return self._result(scene, packing._newest_wad(price_word))
+def _due(scene: IPerps.Scene) -> int256:
+    """@dev u, a gain at the lesser of two prices and on none that must not back an increase."""
+    newest: int256 = self._result(scene, packing._newest_wad(scene.price_word))
+    if newest <= 0:
+        return newest
+    self._require_usable(packing._flags(scene.price_word))
+    return max(min(newest, self._result(scene, packing._previous_wad(scene.price_word))), 0)
 
 
 @internal
 @view
 def _unpaid(account: uint256, asset: uint256) -> int256:
     """@dev What a winner still has to get."""
-    position: uint256 = staticcall IClearinghouse(CLEARINGHOUSE).position_word(account, asset)
+    cost_word: uint256 = staticcall IClearinghouse(CLEARINGHOUSE).cost_word(account, asset)
+    size: int256 = packing._size_wad(staticcall IClearinghouse(CLEARINGHOUSE).position_word(account, asset))
+    if size == 0:
+        return -packing._cost_wad(cost_word)
     marks: DynArray[uint256, 32] = staticcall IRiskOracle(ORACLE).marks([asset])
-    return self._gain(account, asset, packing._size_wad(position), marks[0])
+    return self._due(
+        IPerps.Scene(
+            size_wad=size,
+            cost_word=cost_word,
+            market_word=staticcall IClearinghouse(CLEARINGHOUSE).market_word(asset),
+            price_word=marks[0],
+            risk_word=marks[1],
+        )
+    )
 
 
 @internal
@@ -730,6 +739,13 @@ def _require_new(asset: uint256):
 def _require_market(prices: uint256):
     if prices == 0:
         reasons._fail("perps: unknown market")
+
+
+@internal
+@view
+def _require_trader(account: uint256):
+    if account == HOUSE:
+        reasons._fail("perps: not for the house")
 
 
 @internal

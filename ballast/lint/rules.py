@@ -48,11 +48,13 @@ class Config:
         "contracts/modules/feeds.vy",  # other people's price feeds, which may revert
         "contracts/Mandates.vy",  # hooks, which may do anything
         "contracts/Rebalancer.vy",  # a sale that is refused must not take the plan with it
+        "contracts/Liquidator.vy",  # a hook that fails must not keep a hedge from being closed
     )
     token_call: tuple[str, ...] = (
         "contracts/adapters/",
         "contracts/mocks/",
         "contracts/modules/safe_token.vy",
+        "contracts/LiquidityVault.vy",  # approves exactly what it pays into the house
     )
     unsafe: tuple[str, ...] = (
         "contracts/modules/kinked_rate.vy",

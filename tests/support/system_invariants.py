@@ -8,18 +8,18 @@ held, so that an invariant that was never put to the test is seen.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ballast.chain import Event, Receipt, Reverted
 from ballast.model.ledger import Loans
-from ballast.model.margin import BPS, Terms, is_no_riskier
-from ballast.model.perps import Exposure, Funding, Headroom, Refused
+from ballast.model.margin import BPS, Position, Terms, is_no_riskier
+from ballast.model.perps import SIZE_STEP_WAD, Order, Refused
 from tests.support.system_actions import ENVIRONMENT, Call, Step
 from tests.support.system_checks import Broken, Outcome
-from tests.support.system_markets import EXACT, MarketChecks
+from tests.support.system_markets import EXACT, NAV_ROUNDING_WAD, PARTS, MarketChecks
 from tests.support.system_state import LOW_128, PERPETUALS_SHIFT, WAD, State
 from tests.support.world import QUOTE, UNLIMITED
 
@@ -29,20 +29,25 @@ MAX_RATE_RAY = 100_000 * RAY // BPS // YEAR_S + 1
 MAX_USE_BPS = 9_200
 MAX_RESERVE_FACTOR_BPS = 5_000
 VIRTUAL_SHARES = 10**6
+ENTRY_WAIT_S = 3_600 + 600
 MICRO_WAD = 10**12
 ROUNDING_UNITS = 2  # of the quote token, that each step with cash may cost without being a loss
 REVOKED = 1 << 192  # the guard word that a revocation leaves in the event
 READY = 0
-PERPETUALS_SHIFT = 136
 # What a rebalance and an announced guard may do to others is judged by I14 to I16.
 OPEN_TO_ALL = frozenset({("Mandates", "rebalance"), ("Mandates", "apply_guard")})
+# What settling and deleveraging do to others is foretold by the model, call by call.
+FORETOLD = frozenset({("Perps", "settle"), ("Liquidator", "adl")})
+ROOMS = ("Clearinghouse", "Mandates", "Rebalancer", "Perps", "Liquidator")
+SETTLE_STEP = 5
 IDS = tuple(
     f"I{number:02}"
     for number in (
         *(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 17),
-        *(22, 23, 24, 25, 26, 27, 28, 29, 31, 32, 40, 42, 44, 46),
+        *(18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 29, 31, 32, 40, 42, 44, 46),
     )
 )
+PREMISES = (*IDS, *EXACT, *PARTS)
 
 
 @dataclass
@@ -51,6 +56,7 @@ class Invariants(MarketChecks):
 
     donated: Counter[tuple[str, str]] = field(default_factory=Counter)  # token, holder: units
     lifetimes: dict[str, int] = field(default_factory=dict)  # owner: micro quote tokens
+    script: list[tuple[str, bytes]] = field(default_factory=list)  # of the scripted hook
 
     # ---- the frame
 
@@ -66,12 +72,16 @@ class Invariants(MarketChecks):
                 given.append((call.contract.removeprefix("token "), *call.args))
             for event in world.clearinghouse.events(receipt, "Withdrawn"):
                 args = event.args
-                given.append((token_of[args.asset], args.receiver, args.amount))
-            for event in world.system.vault.events(receipt, "Withdraw"):
-                given.append((QUOTE, event.args.receiver, event.args.assets))
+                if args.account != self.cast.house:
+                    given.append((token_of[args.asset], args.receiver, args.amount))
+            for vault in (world.system.vault, world.system.liquidity_vault):
+                for event in vault.events(receipt, "Withdraw"):
+                    given.append((QUOTE, event.args.receiver, event.args.assets))
             for token, receiver, units in given:
                 if receiver in holder_of:
                     self.donated[token, holder_of[receiver]] += units
+            if call.function == "set_script":
+                self.script = call.args[0]
             if call.function == "skim":
                 self.donated[QUOTE, "LendingVault"] = 0
             for event in world.mandates.events(receipt):
@@ -87,10 +97,12 @@ class Invariants(MarketChecks):
         self._of_state(after)
         self._of_vault(before, after)
         if self.held("I44", after.time > before.time):
-            for account in self.cast.accounts:
+            for account in self.cast.everyone:
                 same = before.words(account) == after.words(account)
                 self.must("I44", same, f"time changed {self.cast.labels[account]}")
-            self.must("I44", before.balances == after.balances, "time moved tokens")
+            for what in ("balances", "markets", "market_words", "pool_shares", "claims"):
+                same = getattr(before, what) == getattr(after, what)
+                self.must("I44", same, f"time changed {what}")
         if self.held("I08", before.vault["debt_shares"] != 0 and after.time > before.time):
             accounts = self.cast.accounts
             accrued = sum(after.debt_units(a) - before.debt_units(a) for a in accounts)
@@ -107,17 +119,23 @@ class Invariants(MarketChecks):
         self._of_vault(before, after)
         self._of_prices(before, after)
         self._of_tokens(before, after)
+        self.of_foretold(step, outcome, before, after)
         if not outcome.is_accepted and len(step.calls) == 1:
             self._nothing_changed(before, after)
             return
         self._of_others(step, outcome, before, after)
         self._of_caps(before, after)
+        self.of_fills(outcome, before, after)
+        self.of_value(step, outcome, before, after)
+        self.of_headroom(outcome, after)
+        self.of_exit(outcome, after)
         for call, receipt in outcome.receipts:
-            self._of_risk(call, before, after)
+            self._of_risk(call, receipt, before, after)
             self._of_swaps(receipt, before)
             if (call.contract, call.function) == ("Mandates", "rebalance"):
                 self._of_rebalance(call, receipt, before, after)
-            if self.cast.world.clearinghouse.events(receipt, "Swapped"):
+            is_swap = bool(self.cast.world.clearinghouse.events(receipt, "Swapped"))
+            if is_swap or call.contract == "LiquidityVault":
                 self._of_allowances()
 
     # ---- one state
@@ -132,9 +150,13 @@ class Invariants(MarketChecks):
         self._of_custody(now)
         self._of_shares(now)
         self._of_lists(now)
+        self.of_markets(now)
+        self.of_model(now)
+        self.of_pool(now)
         for account in cast.accounts:
             if self.held("I22", now.debt_shares(account) != 0):
                 covered = any(now.collateral_wad(account, name) for name in cast.names)
+                covered = covered or now.has_perpetual(account)
                 negative = now.terms[account].equity_maint < 0
                 label = cast.labels[account]
                 self.must("I22", covered or negative, f"{label} owes and shows no loss")
@@ -155,22 +177,25 @@ class Invariants(MarketChecks):
         """I01 to the unit: what lies in a contract is what it owes and what was given to it."""
         cast = self.cast
         for name in cast.names:
-            ledger = sum(now.collateral_wad(account, name) for account in cast.accounts)
+            ledger = sum(now.collateral_wad(account, name) for account in cast.everyone)
             total = now.supplies[name] & LOW_128
             self.must("I01", ledger == total, f"{name}: positions {ledger}, supply word {total}")
             self._balance_is(now, name, "Clearinghouse", ledger // cast.unit(name))
             self.held("I01", total != 0)
-        cash = sum(now.cash_wad(account) for account in cast.accounts)
+        cash = sum(now.cash_wad(account) for account in cast.everyone)
         self.must("I01", cash % cast.unit(QUOTE) == 0, f"cash {cash} is no number of units")
         self._balance_is(now, QUOTE, "Clearinghouse", cash // cast.unit(QUOTE))
         self.held("I01", cash != 0)
         self._balance_is(now, QUOTE, "LendingVault", now.vault["idle"])
+        escrow = now.pool["waiting"] + now.pool["set_aside"]
+        self.held("I01 pool", escrow != 0)
+        self._balance_is(now, QUOTE, "LiquidityVault", escrow)
         self.held("I26")
         for contract in cast.contracts:
             if contract in ("MockVenue", "Clearinghouse"):
                 continue
             for name in (*cast.names, QUOTE):
-                if (name, contract) != (QUOTE, "LendingVault"):
+                if name != QUOTE or contract not in ("LendingVault", "LiquidityVault"):
                     self._balance_is(now, name, contract, 0, "I26")
 
     def _balance_is(
@@ -204,17 +229,26 @@ class Invariants(MarketChecks):
         self.must("I09", vault["borrow_rate_ray"] <= MAX_RATE_RAY, f"{vault['borrow_rate_ray']}")
 
     def _of_lists(self, now: State) -> None:
+        """Dense, without duplicates, complete; and marked exactly where there is a perpetual."""
         cast = self.cast
-        for account in cast.accounts:
+        for account in cast.everyone:
             listed = now.listed[account]
             count = listed >> 128 & 255
             ids = [listed >> 8 * i & 255 for i in range(16)]
-            held = {cast.world.asset(n) for n in cast.names if now.positions[account, n]}
+            held = {now.ids[n]: now.held(account, n) for n in cast.names}
+            wanted = {asset for asset, p in held.items() if p.word or p.cost_word}
             self.held("I27", count != 0)
-            dense = set(ids[:count]) == held and len(held) == count and not any(ids[count:])
+            dense = set(ids[:count]) == wanted and len(wanted) == count and not any(ids[count:])
             label = cast.labels[account]
-            self.must("I27", dense, f"{label}: list {ids}, count {count}, holds {held}")
-            self.must("I27", listed >> PERPETUALS_SHIFT == 0, f"{label}: perpetuals appeared")
+            self.must("I27", dense, f"{label}: list {ids}, count {count}, holds {wanted}")
+            bits = listed >> PERPETUALS_SHIFT
+            marked = {asset for slot, asset in enumerate(ids) if bits >> slot & 1}
+            carried = {asset for asset, p in held.items() if p.has_perpetual}
+            self.held("I27 marked", bool(carried))
+            fine = marked == carried and bits < 1 << count
+            self.must("I27", fine, f"{label}: marked {marked}, perpetuals in {carried}")
+            for asset in wanted - carried:
+                self.must("I27", not held[asset].cost_word, f"{label}: a cost without a mark")
 
     # ---- two states
 
@@ -242,6 +276,8 @@ class Invariants(MarketChecks):
         for account in self.cast.accounts:
             if before.words(account) != after.words(account) or not after.listed[account]:
                 continue
+            if after.has_perpetual(account):  # a requirement may fall faster than what it secures
+                continue
             self.held("I32")
             old_terms, new_terms = before.terms[account], after.terms[account]
             fine = (
@@ -261,7 +297,10 @@ class Invariants(MarketChecks):
             self.must("I02", supply == before.token_supplies[token], f"{token} was created")
 
     def _nothing_changed(self, before: State, after: State) -> None:
-        for what in ("account_words", "listed", "positions", "settings", "supplies", "balances"):
+        for what in (
+            *("account_words", "listed", "positions", "costs", "settings", "supplies", "balances"),
+            *("markets", "market_words", "sides", "pool", "pool_shares", "claims"),
+        ):
             same = getattr(before, what) == getattr(after, what)
             self.must("I24", same, f"a refused action changed {what}")
 
@@ -276,26 +315,35 @@ class Invariants(MarketChecks):
             elif value in self.cast.labels:
                 found.add(value)
 
+        ledger = self.cast.world.clearinghouse
         for call, receipt in outcome.receipts:
-            if call.contract in ("Clearinghouse", "Mandates", "Rebalancer"):
+            if call.contract in ROOMS:
                 collect(call.args)
-            for event in self.cast.world.clearinghouse.events(receipt, "Transferred"):
+            if call.contract == "LiquidityVault" and call.function.startswith("fulfil"):
+                found.add(self.cast.house)
+            for event in ledger.events(receipt, "Transferred"):
                 pair = {event.args.donor, event.args.receiver}
                 owners = {account >> 8 for account in pair}
                 self.must("I24", len(owners) == 1, "a transfer between two owners")
                 found |= pair
+            for event in ledger.events(receipt):
+                if event.name in ("Traded", "Settled"):
+                    self.held("I24 traded")
+                    named = event.args.account in found
+                    self.must("I24", named, f"{event.name} {event.args.account} was not named")
+                    found.add(self.cast.house)
         return found
 
     def _of_others(self, step: Step, outcome: Outcome, before: State, after: State) -> None:
         """I24 and I25: who was not named is untouched, and nobody takes from another."""
         cast = self.cast
         touched = self._touched(step, outcome)
-        others = [account for account in cast.accounts if account not in touched]
+        others = [account for account in cast.everyone if account not in touched]
         self.held("I24", any(after.listed[account] for account in others))
         for account in others:
             label = cast.labels[account]
             self.must("I24", before.words(account) == after.words(account), f"{label} changed")
-            same = before.settings[account] == after.settings[account]
+            same = before.settings.get(account) == after.settings.get(account)
             self.must("I24", same, f"settings of {label} changed")
             if step.kind not in ENVIRONMENT and not _moves_marks(outcome):
                 same = before.terms[account] == after.terms[account]
@@ -310,7 +358,10 @@ class Invariants(MarketChecks):
             self.must("I25", fine, f"{call.sender} sent the tokens of another elsewhere")
         if (call.contract, call.function) in OPEN_TO_ALL:
             return
-        self._of_strangers(call, before, after)
+        if (call.contract, call.function) not in FORETOLD:
+            self._of_strangers(call, before, after)
+        if (call.contract, call.function) != ("Liquidator", "adl"):
+            self._of_wallets(call, before, after)
 
     def _of_strangers(self, call: Call, before: State, after: State) -> None:
         """I25 for one accepted transaction: whatever is not its sender's does not get less."""
@@ -327,9 +378,18 @@ class Invariants(MarketChecks):
                 for n in cast.names
             )
             less = less or after.cash_wad(account) < before.cash_wad(account)
+            less = less or any(
+                after.size_wad(account, n) != before.size_wad(account, n)
+                or after.costs[account, n] != before.costs[account, n]
+                for n in cast.market_names
+            )
             if less:
                 allowed = before.permissions.get((account, call.sender), 0)
-                self.must("I25", allowed & 14 != 0, f"{call.sender} took from {label}")
+                self.must("I25", allowed & 30 != 0, f"{call.sender} took from {label}")
+
+    def _of_wallets(self, call: Call, before: State, after: State) -> None:
+        """I25: nor does what is in the wallets of others."""
+        cast = self.cast
         for role in cast.roles:
             if role in (call.sender, "governor"):
                 continue
@@ -337,7 +397,11 @@ class Invariants(MarketChecks):
                 fine = after.balances[token, role] >= before.balances[token, role]
                 self.must("I25", fine, f"{call.sender} took {token} out of the wallet of {role}")
             fine = after.shares[role] >= before.shares[role]
+            fine = fine and after.pool_shares[role] >= before.pool_shares[role]
             self.must("I25", fine, f"{call.sender} took shares of {role}")
+        for (provider, view), most in before.claims.items():
+            fine = provider == call.sender or after.claims[provider, view] >= most
+            self.must("I25", fine, f"{call.sender} claimed what is due to {provider}")
 
     def _of_caps(self, before: State, after: State) -> None:
         for name, word in after.supplies.items():
@@ -348,6 +412,10 @@ class Invariants(MarketChecks):
         if self.held("I28", new["supply"] > old["supply"]):
             fine = new["totalAssets"] <= new["deposit_cap"]
             self.must("I28", fine, f"vault: {new['totalAssets']} above its cap")
+        if self.held("I28 pool", after.pool["waiting"] > before.pool["waiting"]):
+            taken = after.pool["totalAssets"] + after.pool["waiting"]
+            fine = taken <= after.pool["deposit_cap"]
+            self.must("I28", fine, f"liquidity vault: {taken} above its cap")
         if new["debt_shares"] > old["debt_shares"]:
             debt = -(-new["debt_shares"] * new["index_wad"] // WAD)
             fine = debt * BPS <= (new["idle"] + debt) * MAX_USE_BPS + BPS
@@ -371,38 +439,44 @@ class Invariants(MarketChecks):
                 found.add(account)
         return found
 
-    def _legs(self, state: State, account: int) -> list[Leg]:
-        return [
-            Leg(self.cast.world.asset(n), held_position(state, account, n), state.marks[n])
-            for n in self.cast.names
-            if state.positions[account, n]
-        ]
-
     def _net_wad(self, state: State, account: int) -> int:
         return state.cash_wad(account) - state.debt_units(account) * self.cast.unit(QUOTE)
 
-    def _of_risk(self, call: Call, before: State, after: State) -> None:
+    def _is_bound(self, state: State, account: int) -> bool:
+        """Whether there is something that margin has to cover."""
+        return state.debt_shares(account) != 0 or state.has_perpetual(account)
+
+    def _of_risk(self, call: Call, receipt: Receipt, before: State, after: State) -> None:
         cast = self.cast
         risky = self._risky_accounts(call)
         for account in risky:
-            if not after.debt_shares(account):
+            if not self._is_bound(after, account):
                 continue
             label = cast.labels[account]
             self.held("I11")
             excess = after.terms[account].excess_init
             self.must("I11", excess >= 0, f"{label} left with excess {excess}")
-            refusal = increase_refusal(
-                self._net_wad(after, account), self._legs(after, account), True
-            )
+            refusal = after.book.increase_refusal(account)
             self.must("I29", refusal == "", f"{label} grew risk on bad prices: {refusal}")
-        if call.contract != "Clearinghouse":
+        if call.contract not in ("Clearinghouse", "Perps"):
             return
         # Rounding of a repayment, once per action of a batch.
         index = after.vault["index_wad"]
         slack = 16 * (Loans(index, cast.unit(QUOTE)).repayment_loss_wad + cast.unit(QUOTE))
+        traded = {
+            event.args.account for event in cast.world.clearinghouse.events(receipt, "Traded")
+        }
+        for account in traded - risky:
+            old, new = before.terms[account], after.terms[account]
+            eased = Terms(new.equity_init + slack, new.required_init, new.equity_maint + slack)
+            eased = replace(eased, required_maint=new.required_maint)
+            safer = is_no_riskier(old, eased, [])
+            self.held("I11 traded", not safer)
+            refusal = "" if safer else after.book.increase_refusal(account)
+            self.must("I11", refusal == "", f"{cast.labels[account]} traded: {refusal}")
         for account in cast.accounts:
             old, new = before.terms[account], after.terms[account]
-            if account in risky or before.words(account) == after.words(account):
+            if account in risky | traded or before.words(account) == after.words(account):
                 continue
             self.held("I12")
             label = cast.labels[account]
@@ -446,7 +520,8 @@ class Invariants(MarketChecks):
         label = cast.labels[account]
         (event,) = cast.world.mandates.events(receipt, "Rebalanced")
         moves = cast.world.clearinghouse.events(receipt, "Transferred")
-        has_traded = bool(cast.world.clearinghouse.events(receipt, "Swapped"))
+        trades = cast.world.clearinghouse.events(receipt, "Traded")
+        has_traded = bool(trades or cast.world.clearinghouse.events(receipt, "Swapped"))
         guard = cast.world.mandates.guard_of(account)
         old, new = before.terms[account], after.terms[account]
 
@@ -454,6 +529,8 @@ class Invariants(MarketChecks):
         shortfalls = [terms.shortfall_up(guard.target_bps) for terms in (old, new)]
         self.must("I14", shortfalls[1] <= shortfalls[0], f"{label}: shortfall {shortfalls}")
         donors = {move.args.donor for move in moves}
+        self.held("I14 traded", bool(trades))
+        self.must("I14", all(t.args.account == account for t in trades), "traded for another")
         self.must("I15", all(m.args.receiver == account for m in moves), "moved elsewhere")
         for who in {account, *donors}:
             self._no_weaker(before.terms[who], after.terms[who], cast.labels[who])
@@ -461,11 +538,14 @@ class Invariants(MarketChecks):
             most = -(-new.required_init * (guard.target_bps + guard.band_bps) // BPS)
             self.must("I14", new.equity_init <= most, f"{label} traded beyond its target")
         for name in cast.names:
-            grown = after.collateral_wad(account, name) - before.collateral_wad(account, name)
             given = sum(
                 before.collateral_wad(d, name) - after.collateral_wad(d, name) for d in donors
             )
-            self.must("I14", grown <= given, f"{label}: exposure to {name} grew")
+            is_still = before.positions[account, name] == after.positions[account, name]
+            most = before.held(account, name).delta_wad + given
+            delta = after.held(account, name).delta_wad
+            fine = min(most, 0) <= delta <= max(most, 0) or is_still
+            self.must("I14", fine, f"{label}: exposure to {name} grew from {most} to {delta}")
 
         for donor in donors:
             self.held("I15")
@@ -476,12 +556,14 @@ class Invariants(MarketChecks):
             self.must("I15", donor >> 8 == account >> 8, "a donor of somebody else")
             fine = after.debt_shares(donor) <= before.debt_shares(donor)
             self.must("I15", fine, f"{cast.labels[donor]} borrowed to give")
-            if self.held("I11", after.debt_shares(donor) != 0):
+            for name in cast.market_names:
+                same = before.size_wad(donor, name) == after.size_wad(donor, name)
+                same = same and before.costs[donor, name] == after.costs[donor, name]
+                self.must("I15", same, f"{cast.labels[donor]} gave perpetuals")
+            if self.held("I11", self._is_bound(after, donor)):
                 fine = after.terms[donor].excess_init >= 0
                 self.must("I11", fine, f"{cast.labels[donor]} gave below its initial margin")
-                refusal = increase_refusal(
-                    self._net_wad(after, donor), self._legs(after, donor), True
-                )
+                refusal = after.book.increase_refusal(donor)
                 self.must("I29", refusal == "", f"{cast.labels[donor]} gave on bad prices")
 
         self._of_losses(call, receipt, event, donors, before, after)
@@ -520,6 +602,7 @@ class Invariants(MarketChecks):
         pulls = cast.world.mandates.events(receipt, "WalletPulled")
         moves = [m for m in ledger.events(receipt, "Transferred") if m.args.asset == 0]
         cash_steps = len(pulls) + len(moves) + len(ledger.events(receipt, "Swapped"))
+        cash_steps += self._settled_steps(receipt, event.args.hook)
         rounding = ROUNDING_UNITS * cash_steps * cast.unit(QUOTE)
         loss = event.args.loss
         self.held("I16", loss != 0)
@@ -540,12 +623,25 @@ class Invariants(MarketChecks):
             gained = after.balances[token, call.sender] > before.balances[token, call.sender]
             self.must("I16", not gained, f"the caller gained {token}")
 
+    def _settled_steps(self, receipt: Receipt, hook: str) -> int:
+        """How often a hook asked for a gain: each may round, whether something moved or not."""
+        world = self.cast.world
+        if hook == self.cast.hook.address:
+            selector = world.mandates.settle.encode(0)[:4]
+            return sum(data[:4] == selector for _, data in self.script)
+        taken = world.rebalancer.events(receipt, "StepTaken")
+        return sum(step.args.kind == SETTLE_STEP for step in taken)
+
     def _of_allowances(self) -> None:
         """I26: none of our contracts lets anybody move its tokens."""
         world = self.cast.world
+        spenders = (
+            *(world.venue.address, world.rebalancer.address, world.attacker),
+            world.clearinghouse.address,
+        )
         for token in world.tokens.values():
             for contract in world.system.contracts.values():
-                for spender in (world.venue.address, world.rebalancer.address, world.attacker):
+                for spender in spenders:
                     left = token.allowance(contract, spender)
                     self.must("I26", left == 0, f"{contract.name} lets {spender} take {left}")
 
@@ -582,6 +678,15 @@ class Invariants(MarketChecks):
             state = cast.read()
             fine = state.debt_shares(account) == 0
             self.must("I23", fine, "a debt is left after repaying all of it")
+            for name in cast.market_names:
+                if state.size_wad(account, name):
+                    self._close(account, name, state, attempt)
+            state = cast.read()
+            if state.has_perpetual(account):  # or a margin test would be in the way
+                return
+            if state.debt_shares(account):  # of a loss that was settled
+                attempt("I23", ch.repay, account, UNLIMITED, sender="lender")
+            self.held("I23 exit")
             home = cast.owner_address(account)
             for name in (*cast.names, QUOTE):
                 units = (
@@ -595,6 +700,27 @@ class Invariants(MarketChecks):
             state = cast.read()
             empty = not any(state.words(account)[1:]) and not state.debt_shares(account)
             self.must("I23", empty, f"{cast.labels[account]} could not leave entirely")
+
+    def _close(
+        self, account: int, name: str, state: State, attempt: Callable[..., Receipt]
+    ) -> None:
+        """A live position closes whatever caps, mode and breaker say, but for its margin."""
+        size, asset = state.size_wad(account, name), state.ids[name]
+        if not state.marks[name].is_live:
+            return
+        order = Order(account, asset, -size, reduce_only=True)
+        try:
+            state.book.trade(order)
+        except Refused as refused:
+            is_margin = refused.reason.startswith("margin: ")
+            self.held("I23 close refused")
+            self.must("I23", is_margin, f"{name} cannot be closed: {refused}")
+            return
+        self.held("I23 close")
+        limit = UNLIMITED if size < 0 else 0
+        args = (account, asset, -size, limit, state.time, True)
+        trade = self.cast.world.system.perps.trade
+        attempt("I23", trade, *args, sender=self.cast.owner_role(account))
 
     def round_trips_cost(self, units: int) -> None:
         """I10: into the vault and out again, or into a debt and out again, gains nothing."""
@@ -624,6 +750,68 @@ class Invariants(MarketChecks):
             gained = self._net_wad(new, account) - self._net_wad(old, account)
             self.must("I10", gained <= 0, f"borrowing and repaying gained {gained}")
 
+    def trades_cost(self, account: int, other: int, name: str, size_wad: int) -> None:
+        """I10: to open and to close at one price gains nothing, alone, in parts or by two."""
+        cast = self.cast
+        asset = cast.world.asset(name)
+        whole = self._traded(((account, size_wad), (account, -size_wad)), asset)
+        self.held("I10 trades", whole is not None)
+        half = size_wad // 2
+        half -= half % SIZE_STEP_WAD
+        parts = ((account, half), (account, size_wad - half), (account, -size_wad))
+        split = self._traded(parts, asset)
+        if whole is not None and split is not None:
+            # Each fill price is rounded by a wei a unit.
+            fine = abs(whole - split) <= 4 * (abs(size_wad) // WAD + 2)
+            self.must("I10", fine, f"whole {whole}, in parts {split}")
+        orders = ((account, size_wad), (other, -size_wad), (account, -size_wad), (other, size_wad))
+        pair = self._traded(orders, asset)
+        self.held("I10 pairs", pair is not None)
+
+    def _traded(self, orders: Sequence[tuple[int, int]], asset: int) -> int | None:
+        """What orders gain on a copy, whose positions are the same afterwards; None if refused."""
+        cast = self.cast
+        perps = cast.world.system.perps
+        who = {account for account, _ in orders}
+        with self._aside():
+            old = cast.read()
+            try:
+                perps.refresh(sender=cast.roles["keeper"])
+                for account, change in orders:
+                    limit = UNLIMITED if change > 0 else 0
+                    args = (account, asset, change, limit, old.time, False)
+                    perps.trade(*args, sender=cast.owner_address(account))
+            except Reverted:
+                return None
+            new = cast.read()
+            gained = sum(new.terms[a].equity_maint - old.terms[a].equity_maint for a in who)
+            self.must("I10", gained < 0, f"{orders} of asset {asset} gained {gained}")
+            house = new.book.nav_wad - old.book.nav_wad
+            fine = house >= -NAV_ROUNDING_WAD
+            self.must("I10", fine, f"{orders} of asset {asset} cost the house {-house}")
+            return gained
+
+    def entries_cost(self, units: int) -> None:
+        """I10: shares of the liquidity vault are worth no more than was paid for them."""
+        cast, world = self.cast, self.cast.world
+        pool, provider = world.system.liquidity_vault, cast.roles["provider"]
+        keeper = cast.roles["keeper"]
+        with self._aside():
+            try:
+                asked = pool.requestDeposit(units, provider, provider, sender=provider)
+                world.chain.mine(1, ENTRY_WAIT_S)
+                for feed in world.feeds.values():
+                    feed.set_answer(feed.latestRoundData()[1], sender=world.governor)
+                receipt = pool.fulfil_deposits(asked.return_value, sender=keeper)
+            except Reverted:
+                return
+            self.held("I10 entry")
+            shares, now = receipt.return_value, cast.read().pool
+            value = shares * (now["exit_assets"] + 1) // (now["totalSupply"] + VIRTUAL_SHARES)
+            (event,) = pool.events(receipt, "DepositsFulfilled")
+            paid = event.args.assets
+            self.must("I10", value <= paid, f"paid {paid} for shares worth {value}")
+
     def rebalances_end(self, account: int) -> None:
         """I17: with prices as they are, repeating makes the shortfall smaller or is refused."""
         world, cast = self.cast.world, self.cast
@@ -649,46 +837,34 @@ class Invariants(MarketChecks):
     def events_tell_all(self) -> None:
         """I46: the words of the ledger, rebuilt from events, are the words in storage."""
         cast, world = self.cast, self.cast.world
-        account_words: dict[int, int] = {}
-        positions: dict[tuple[int, int], int] = {}
-        listed: dict[int, int] = {}
-        totals: Counter[int] = Counter()
-
-        def put(account: int, asset: int, word: int) -> None:
-            if asset == 0:
-                account_words[account] = word
-                return
-            totals[asset] += (word & LOW_128) - (positions.get((account, asset), 0) & LOW_128)
-            positions[account, asset] = word
-
+        told = Told(cast.house)
         for event in world.chain.events(world.clearinghouse):
-            args = event.args
-            if event.name in ("Deposited", "Withdrawn"):
-                put(args.account, args.asset, args.word)
-            elif event.name == "Transferred":
-                put(args.donor, args.asset, args.donor_word)
-                put(args.receiver, args.asset, args.receiver_word)
-            elif event.name == "Swapped":
-                put(args.account, args.asset_in, args.word_in)
-                put(args.account, args.asset_out, args.word_out)
-            elif event.name == "AssetListChanged":
-                listed[args.account] = args.listed
+            told.take(event)
         now = cast.read()
-        for account in cast.accounts:
-            self.held("I46", account in account_words)
+        for account in cast.everyone:
+            self.held("I46", account in told.account_words)
             label = cast.labels[account]
-            word = account_words.get(account, 0)
+            word = told.account_words.get(account, 0)
             self.must("I46", word == now.account_words[account], f"account word of {label}")
-            self.must("I46", listed.get(account, 0) == now.listed[account], f"list of {label}")
+            same = told.listed.get(account, 0) == now.listed[account]
+            self.must("I46", same, f"list of {label}")
             for name in cast.names:
-                word = positions.get((account, world.asset(name)), 0)
-                same = word == now.positions[account, name]
+                asset = now.ids[name]
+                position = told.position(account, asset)
+                same = position.word == now.positions[account, name]
                 self.must("I46", same, f"position word of {label} in {name}")
+                same = position.cost_word == now.costs.get((account, name), 0)
+                self.must("I46", same, f"cost word of {label} in {name}")
         for name in cast.names:
-            same = totals[world.asset(name)] == now.supplies[name] & LOW_128
+            same = told.totals[now.ids[name]] == now.supplies[name] & LOW_128
             self.must("I46", same, f"total of {name}")
+        for name in cast.market_names:
+            self.held("I46 markets")
+            same = told.markets.get(now.ids[name], 0) == now.market_words[name]
+            self.must("I46", same, f"market word of {name}")
         self._settings_from_events(now)
         self._vault_from_events(now)
+        self._pool_from_events(now)
 
     def _settings_from_events(self, now: State) -> None:
         cast, mandates = self.cast, self.cast.world.mandates
@@ -713,6 +889,90 @@ class Invariants(MarketChecks):
         self.must("I46", debt == now.vault["debt_shares"], "loan shares")
         for holder, address in cast.holders.items():
             self.must("I46", shares[address] == now.shares[holder], f"shares of {holder}")
+
+    def _pool_from_events(self, now: State) -> None:
+        """Shares, what waits, what is set aside and flagged in the liquidity vault."""
+        cast, pool = self.cast, self.cast.world.system.liquidity_vault
+        shares: Counter[str] = Counter()
+        waiting = set_aside = bad_debt_wad = 0
+        for event in cast.world.chain.events(pool):
+            args = event.args
+            if event.name == "Transfer":
+                shares[args.sender] -= args.value
+                shares[args.receiver] += args.value
+            elif event.name == "DepositRequest":
+                waiting += args.assets
+            elif event.name == "DepositsFulfilled":
+                waiting -= args.assets
+            elif event.name == "RedemptionsFulfilled":
+                set_aside += args.assets
+            elif event.name == "Withdraw":
+                set_aside -= args.assets
+            elif event.name == "BadDebtFlagged":
+                bad_debt_wad += args.new_wad - args.old_wad
+        for holder, address in cast.holders.items():
+            same = shares[address] == now.pool_shares[holder]
+            self.must("I46", same, f"pool shares of {holder}")
+        told = (waiting, set_aside, bad_debt_wad)
+        found = (now.pool["waiting"], now.pool["set_aside"], now.pool["bad_debt_wad"])
+        self.must("I46", told == found, f"liquidity vault: events say {told}, not {found}")
+
+
+class Told:
+    """The ledger as its events tell it."""
+
+    def __init__(self, house: int) -> None:
+        self.house = house
+        self.account_words: dict[int, int] = {}
+        self.listed: dict[int, int] = {}
+        self.totals: Counter[int] = Counter()
+        self.markets: dict[int, int] = {}
+        self._positions: dict[tuple[int, int], Position] = {}
+
+    def position(self, account: int, asset: int) -> Position:
+        """Position and cost."""
+        return self._positions.get((account, asset), Position())
+
+    def take(self, event: Event) -> None:
+        """The next event."""
+        args, name = event.args, event.name
+        if name in ("Deposited", "Withdrawn"):
+            self._put(args.account, args.asset, args.word)
+        elif name == "Transferred":
+            self._put(args.donor, args.asset, args.donor_word)
+            self._put(args.receiver, args.asset, args.receiver_word)
+        elif name == "Swapped":
+            self._put(args.account, args.asset_in, args.word_in)
+            self._put(args.account, args.asset_out, args.word_out)
+        elif name == "AssetListChanged":
+            self.listed[args.account] = args.listed
+        elif name == "MarketTouched":
+            self.markets[args.asset] = args.market_word
+        elif name == "Traded":
+            self.markets[args.asset] = args.market_word
+            traded = Position.from_word(args.position_word, args.cost_word)
+            self._positions[args.account, args.asset] = traded
+            self._house(args.asset, -args.size_change, -args.cost_change)
+        elif name == "Settled":
+            word = self.position(args.account, args.asset).word
+            settled = Position.from_word(word, args.cost_word)
+            self._positions[args.account, args.asset] = settled
+            self._house(args.asset, 0, -args.moved)
+            self.account_words[args.account] = args.word
+            self.account_words[self.house] = args.house_word
+
+    def _house(self, asset: int, size_change: int, cost_change: int) -> None:
+        old = self.position(self.house, asset)
+        new = replace(old, size_wad=old.size_wad + size_change, cost_wad=old.cost_wad + cost_change)
+        self._positions[self.house, asset] = new
+
+    def _put(self, account: int, asset: int, word: int) -> None:
+        if asset == 0:
+            self.account_words[account] = word
+            return
+        old = self.position(account, asset)
+        self.totals[asset] += (word & LOW_128) - old.collateral_wad
+        self._positions[account, asset] = Position.from_word(word, old.cost_word)
 
 
 def _moves_marks(outcome: Outcome) -> bool:

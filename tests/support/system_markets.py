@@ -39,6 +39,14 @@ NAV_ROUNDING_WAD = 64  # a wei or two for each fill of a batch
 EXACT = tuple(
     f"exact {what}" for what in ("assess", "fill", "trade", "settle", "adl", "refresh", "accrue")
 )
+# Premises of parts of an invariant, each of which has to be put to the test by itself.
+PARTS = (
+    *("I01 pool", "I10 house", "I10 pool", "I10 trades", "I10 pairs", "I10 entry"),
+    *("I11 house", "I11 traded", "I14 traded", "I19 settled", "I20 headroom", "I20 increase"),
+    *("I23 repay", "I23 close", "I23 exit", "I24 traded", "I27 marked", "I28 pool"),
+    *("I46 markets", "exact pool", "exact settle with losers"),
+    *("exact trade refused", "exact settle refused", "exact adl refused"),
+)
 
 
 class MarketChecks(Checks):
@@ -204,9 +212,7 @@ class MarketChecks(Checks):
         if foretell is not None:
             foretell(call, outcome, before, after)
 
-    def _foretold(
-        self, key: str, act: Callable[[], Book], outcome: Outcome, after: State
-    ) -> None:
+    def _foretold(self, key: str, act: Callable[[], Book], outcome: Outcome, after: State) -> None:
         try:
             book, reason = act(), None
         except Refused as refused:
@@ -255,7 +261,9 @@ class MarketChecks(Checks):
         if not {asset, *(loser[1] for loser in losers)} <= set(book.prices):
             return
         self.held("exact settle with losers", bool(losers) and outcome.is_accepted)
-        self._foretold("exact settle", lambda: book.settle(account, asset, losers)[0], outcome, after)
+        self._foretold(
+            "exact settle", lambda: book.settle(account, asset, losers)[0], outcome, after
+        )
 
     def _refresh(self, call: Call, outcome: Outcome, before: State, after: State) -> None:
         self._foretold("exact refresh", before.book.refresh, outcome, after)
@@ -360,7 +368,11 @@ class Walk:
         same = (told.account, told.asset, told.size_change) == (account, asset, change)
         checks.must("exact fill", same, f"priced {told}, booked {args}")
 
-        held, mark, old = self.position(account, asset), self.book.prices[asset], self.markets[asset]
+        held, mark, old = (
+            self.position(account, asset),
+            self.book.prices[asset],
+            self.markets[asset],
+        )
         is_adl = told.fee_e6 == 0
         market = old.in_round(mark)
         if is_adl:

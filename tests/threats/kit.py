@@ -10,7 +10,8 @@ from ballast.deploy import WAD, Market, load_parameters
 from ballast.deploy import _list as list_asset
 from ballast.model.margin import Position
 from ballast.model.perps import Funding
-from tests.support.world import QUOTE, UNLIMITED, ZERO_ADDRESS, Amount, World, to_wad
+from ballast.sandbox import Amount
+from tests.support.world import QUOTE, UNLIMITED, ZERO_ADDRESS, World, to_wad
 
 FAR = 2**40 - 1  # a deadline
 
