@@ -98,6 +98,8 @@ MASK_128: constant(uint256) = 2**128 - 1
 
 CALL_STATE_IDLE: constant(uint256) = 0
 QUOTE_ASSET: constant(uint256) = 0
+# An address and eight bits.
+MAX_ACCOUNT: constant(uint256) = 2**168
 # Where the bitmap of perpetuals begins in an asset list.
 PERPETUALS_SHIFT: constant(uint256) = 136
 
@@ -160,7 +162,7 @@ _escrow: uint256
 _epochs: HashMap[uint256, HashMap[uint256, uint256]]
 # By side and epoch: due u128 for what is filled | the next epoch of the queue u128, redemptions only.
 _results: HashMap[uint256, HashMap[uint256, uint256]]
-# Epochs of redemptions not yet paid: oldest u128 | newest u128, 0 when none waits.
+# Epochs of redemptions not yet paid: oldest u128, 0 when none waits | newest u128, of no meaning then.
 _queue: uint256
 # By side and controller: asked u128 | epoch u64 | claim_epoch u64.
 _requests: HashMap[uint256, HashMap[address, uint256]]
@@ -791,13 +793,9 @@ def _enqueue(epoch: uint256):
 @internal
 def _dequeue(epoch: uint256):
     """
-    @dev Only of the oldest.
+    @dev Only of the oldest; 0 comes after the newest.
     """
-    next: uint256 = self._high(self._results[REDEEM][epoch])
-    newest: uint256 = self._high(self._queue)
-    if next == 0:
-        newest = 0
-    self._queue = self._packed(next, newest)
+    self._queue = self._packed(self._high(self._results[REDEEM][epoch]), self._high(self._queue))
 
 
 @internal
@@ -1187,7 +1185,9 @@ def _check_paid():
 def _check_may_flag(account: uint256, recorded: uint256):
     if account == HOUSE:
         reasons._fail("liquidity: house is not flagged")
-    if recorded == 0 and (staticcall IClearinghouse(CLEARINGHOUSE).listed_word(account)) >> PERPETUALS_SHIFT == 0:
+    listed: uint256 = staticcall IClearinghouse(CLEARINGHOUSE).listed_word(account)
+    # One name for an account: with more bits another number could mean the same positions, and count them again.
+    if account >= MAX_ACCOUNT or (recorded == 0 and listed >> PERPETUALS_SHIFT == 0):
         reasons._fail("liquidity: no perpetual")
 
 

@@ -145,20 +145,21 @@ def _perpetuals(figures: dict[str, Any]) -> Table:
         f"a liquidity share {change_bps:+.1f} bp",
     )
     table.add_column("")
-    table.add_column("breached, without a hook", justify="right", style="red")
-    table.add_column("with a hook", justify="right", style="green")
-    table.add_column("equity at the end, % of the start", justify="right")
-    table.add_column("with a hook", justify="right")
-    table.add_column("rebalances", justify="right")
-    table.add_column("cost, bp, mean", justify="right")
+    for title in ("breached,\nno hook", "equity left,\nno hook"):
+        table.add_column(title, justify="right", style="red")
+    for title in ("breached,\nhook", "equity left,\nhook"):
+        table.add_column(title, justify="right", style="green")
+    table.add_column("rebal-\nances", justify="right")
+    table.add_column("cost, bp,\nmean", justify="right")
     for kind, cohorts in figures["perpetuals"].items():
         bare, hooked = cohorts["bare"], cohorts["hooked"]
         kept = [100 * c["equity"]["end"] / c["equity"]["start"] for c in (bare, hooked)]
         table.add_row(
             kind,
             f"{bare['breached']} of {bare['accounts']}",
+            f"{kept[0]:.0f} %",
             f"{hooked['breached']} of {hooked['accounts']}",
-            *(f"{share:.0f}" for share in kept),
+            f"{kept[1]:.0f} %",
             str(hooked["rebalances"]),
             f"{hooked['cost_bps']['mean']:.1f}",
         )

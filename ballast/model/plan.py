@@ -534,7 +534,7 @@ class _Holding:
 
 
 def _with_costed_means(plan: Plan, scene: Scene) -> Plan:
-    """Without those steps that the ledger tests at the end, where the plan does not get that far."""
+    """Without the steps that the ledger tests at the end, where the plan does not get that far."""
     assert scene.policy is not None and scene.target_bps is not None
     if plan.uncured == 0 or not (scene.policy.sales or scene.policy.actions):
         return plan

@@ -10,6 +10,7 @@ from statistics import mean
 import pytest
 from click.testing import CliRunner
 
+from ballast.model.margin import Position
 from ballast.prices import HOUR_S, PriceSeries, Round, expand
 from ballast.replay import WARM_UP_S, Player, ReplayError, World, build_world, replay, start_node
 from ballast.report import Recording, percentile, summarise
@@ -19,6 +20,8 @@ from scripts.demo import cli
 T0 = 1_584_000_000
 DOLLARS = {"ETH": 200.0, "BTC": 8_000.0}
 ACCOUNTS = 3  # 1.5x, 2.5x and 3.5x; the second keeps a reserve in its wallet
+KINDS = ("long", "short", "basis")  # one account of each stands beside them
+COHORT = ACCOUNTS + len(KINDS)  # members of a cohort, in this order
 
 
 def _crash(depth: float = 0.26) -> PriceSeries:
@@ -73,8 +76,12 @@ def test_demo__short_crash__spares_the_hooked_and_breaks_the_bare(run):
 
 def test_demo__json__has_the_promised_shape(run):
     figures = json.loads(json.dumps(summarise(run.recording)))
-    assert set(figures) == {"prices", "rounds", "hooked", "bare"}
+    assert set(figures) == {"prices", "rounds", "hooked", "bare", "perpetuals", "house"}
     assert set(figures["prices"]) == {"source", "from", "to"}
+    assert tuple(figures["perpetuals"]) == KINDS
+    for cohorts in figures["perpetuals"].values():
+        assert set(cohorts) == {"hooked", "bare"}
+        assert all(c["accounts"] == 1 and set(c) == set(figures["bare"]) for c in cohorts.values())
     for cohort in ("hooked", "bare"):
         assert figures[cohort]["accounts"] == ACCOUNTS
         for key, parts in {
@@ -98,6 +105,9 @@ def test_demo__rounds__are_those_of_the_feeds_since_the_opening(run):
 
 def test_demo__rebalances__are_the_events_of_the_chain(run):
     events = run.rebalanced()
+    assert len(run.recording.rebalances) == len(events)
+    spot = {m.account for m in run.player.members[:ACCOUNTS]}
+    events = [e for e in events if e.args.account in spot]
     figures = summarise(run.recording)["hooked"]
     assert figures["rebalances"] == len(events)
     hashes = [e.tx_hash for e in events]
@@ -109,24 +119,73 @@ def test_demo__rebalances__are_the_events_of_the_chain(run):
 
 
 def test_demo__cost__is_the_loss_that_the_contract_judged(run):
-    members = run.player.members[:ACCOUNTS]
-    starts = run.recording.accounts[:ACCOUNTS]
+    members = run.player.members[:COHORT]
+    starts = run.recording.accounts[:COHORT]
     lost = {m.account: 0 for m in members}
     for event in run.rebalanced():
         lost[event.args.account] += event.args.loss
     costs = [
         10_000 * lost[m.account] / start.equity for m, start in zip(members, starts, strict=True)
     ]
-    figures = summarise(run.recording)["hooked"]["cost_bps"]
-    assert figures["mean"] == pytest.approx(mean(costs), abs=1e-4)
-    assert figures["max"] == pytest.approx(max(costs), abs=1e-4)
+    summary = summarise(run.recording)
+    figures = summary["hooked"]["cost_bps"]
+    assert figures["mean"] == pytest.approx(mean(costs[:ACCOUNTS]), abs=1e-4)
+    assert figures["max"] == pytest.approx(max(costs[:ACCOUNTS]), abs=1e-4)
+    for kind, cost in zip(KINDS, costs[ACCOUNTS:], strict=True):
+        figures = summary["perpetuals"][kind]["hooked"]["cost_bps"]
+        assert figures["mean"] == pytest.approx(cost, abs=1e-4)
+
+
+def test_demo__long_with_a_hook__is_trimmed_and_stays_further_from_its_margin(run):
+    recording = run.recording
+    assert summarise(recording)["perpetuals"]["long"]["hooked"]["breached"] == 0
+    ((hooked,), (bare,)) = (recording.members(c, "long") for c in ("hooked", "bare"))
+    assert recording.lowest_health(hooked) > 1.5 * recording.lowest_health(bare)
+    assert sum(r.trimmed for r in recording.rebalances if r.account == hooked) > 0
+
+
+def test_demo__basis_accounts__keep_their_equity_whatever_the_price(run):
+    figures = summarise(run.recording)["perpetuals"]["basis"]
+    for cohort in ("bare", "hooked"):
+        assert figures[cohort]["breached"] == 0
+        assert figures[cohort]["equity"]["end"] >= 0.985 * figures[cohort]["equity"]["start"]
+
+
+def test_demo__house__loses_what_the_traders_win(run):
+    """I19: perpetuals move money and make none. Over all accounts, the house among them, what was
+    won adds up to nothing but the wei of rounding."""
+    system, oracle = run.world.system, run.world.system.oracle
+    accounts = [m.account for m in run.player.members]
+    traded = 0
+    for asset in system.assets.values():
+        price = oracle.price_wad(asset)
+        legs = [
+            leg
+            for account in (*accounts, system.house)
+            for leg in system.mandates.snapshot(account).legs
+            if leg.asset == asset
+        ]
+        sizes = [Position.from_word(leg.position).size_wad for leg in legs]
+        traded += any(sizes)
+        assert sum(sizes) == 0
+        assert sum(leg.cost for leg in legs) == 0
+        results = [
+            size * (price - leg.funding) // WAD - leg.cost
+            for size, leg in zip(sizes, legs, strict=True)
+        ]
+        assert -len(legs) <= sum(results) <= 0
+    assert traded > 0
+    first, last = run.recording.frames[0].house, run.recording.frames[-1].house
+    assert first is not None and last is not None and last.equity != first.equity
+    assert summarise(run.recording)["house"]["equity"]["end"] == round(last.equity / WAD, 2)
 
 
 def test_demo__sales__lose_what_the_contract_judged(run):
     """The same loss told twice; repaying a loan may round up by a unit of the quote token."""
     unit_wad = WAD // 10**6
     assert any(r.sales for r in run.recording.rebalances)
-    for r in run.recording.rebalances:
+    spot = run.recording.members("hooked")
+    for r in (r for r in run.recording.rebalances if r.account in spot):
         swapped = sum(sale.value - sale.proceeds for sale in r.sales)
         assert -10 <= r.cost - swapped <= 3 * unit_wad
 
@@ -165,13 +224,18 @@ def test_demo__pools__stand_at_the_feed_when_a_keeper_sells(run):
 
 
 def test_cohorts__at_the_opening__are_twins(run):
-    hooked, bare = run.recording.accounts[:ACCOUNTS], run.recording.accounts[ACCOUNTS:]
+    hooked, bare = run.recording.accounts[:COHORT], run.recording.accounts[COHORT:]
     first = run.recording.frames[0]
     for n, (one, other) in enumerate(zip(hooked, bare, strict=True)):
-        assert (one.name, one.leverage, one.mix, one.equity, one.reserve) == (
-            (other.name, other.leverage, other.mix, other.equity, other.reserve)
+        assert (one.name, one.leverage, one.mix, one.kind, one.reserve) == (
+            (other.name, other.leverage, other.mix, other.kind, other.reserve)
         )
-        assert first.margins[n] == first.margins[ACCOUNTS + n]
+        if one.kind != "spot":
+            # Each trade finds the skew that the ones before it left.
+            assert one.equity == pytest.approx(other.equity, rel=1e-2)
+            continue
+        assert one.equity == other.equity
+        assert first.margins[n] == first.margins[COHORT + n]
         value = sum(first.holdings[n].collateral.values())
         assert value / (one.equity - one.reserve) == pytest.approx(one.leverage, rel=1e-3)
         assert one.equity > 10_000 * WAD
@@ -179,7 +243,7 @@ def test_cohorts__at_the_opening__are_twins(run):
 
 def test_cohorts__bare_accounts__have_no_hook_and_no_policy(run):
     system = run.world.system
-    for member in run.player.members[ACCOUNTS:]:
+    for member in run.player.members[COHORT:]:
         assert int(system.mandates.hook_of(member.account), 16) == 0
         assert system.rebalancer.policy_of(member.account).trigger_bps == 0
 

@@ -13,10 +13,11 @@ import os
 
 import pytest
 
-from tests.support.system_actions import Call, Step
 from tests.support.system_campaign import Episode, Tally, campaign, replay, shrink
-from tests.support.system_invariants import IDS, Broken
+from tests.support.system_checks import Broken
+from tests.support.system_invariants import PREMISES
 from tests.support.system_state import Cast, TransientWatch
+from tests.support.system_steps import Call, Step
 
 PROFILE = os.environ.get("BALLAST_PROFILE", "quick")
 ACCEPTED = {"quick": 3_000, "deep": 100_000}[PROFILE]
@@ -37,7 +38,7 @@ CONDITIONAL = {
 
 
 def _assert_no_premise_is_vacuous(tally: Tally) -> None:
-    untried = [key for key in (*IDS, "I23 repay") if not tally.premises[key]]
+    untried = [key for key in PREMISES if not tally.premises[key]]
     assert untried == [], "no check may pass only because its premise never held"
     kinds = set(tally.accepted) | set(tally.refused)
     assert {kind for kind in kinds if not tally.accepted[kind]} == set()

@@ -8,76 +8,35 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, replace
 from typing import Any
 
 from ballast.chain import Contract
+from ballast.model.margin import GWEI
 from tests.clearing_kit import action
 from tests.support.system_state import ASSETS, WAD, Cast, State
+from tests.support.system_steps import Call, Step
+from tests.support.system_trades import TRADE, TradeDraws
 from tests.support.world import FEED_DECIMALS, QUOTE, UNLIMITED, VENUE_FEE_PPM, ZERO_ADDRESS, to_wad
 
 HEARTBEAT_S = 3_900
 MOST_MOVE = 0.15
 SCRIPTED = (3, 4)  # accounts that begin with a hook that does what it is told
 ANSWER_UNIT = 10**FEED_DECIMALS
-ENVIRONMENT = frozenset(
-    {"price", "refresh", "poke", "wait", "feed_dies", "quote_price", "governor"}
-)
+ALL_PERMISSIONS = 31
+ALL_ACTIONS = 15  # that a policy may allow with perpetuals
+
+Draw = Callable[[State], "tuple[Call, ...] | list[Step]"]
 
 
-@dataclass(frozen=True)
-class Call:
-    """One transaction. `contract` is a key of `Cast.contracts`, `sender` a role."""
-
-    contract: str
-    function: str
-    args: tuple[Any, ...]
-    sender: str
-
-
-@dataclass(frozen=True)
-class Step:
-    """One action: time that passes first, then its transactions.
-
-    With a `probe` it is instead a check on a copy of the world, of the method of that name.
-    """
-
-    kind: str
-    calls: tuple[Call, ...] = ()
-    wait_s: int = 0
-    probe: tuple[Any, ...] = ()
-
-
-def _named(cast: Cast, value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        inner = ", ".join(_named(cast, item) for item in value)
-        return f"[{inner}]" if isinstance(value, list) else f"({inner})"
-    if isinstance(value, int) and value in cast.labels:
-        return cast.labels[value]
-    for name, address in cast.holders.items():
-        if value == address:
-            return name
-    return "unlimited" if isinstance(value, int) and value == UNLIMITED else repr(value)
-
-
-def described(cast: Cast, step: Step) -> str:
-    """One line for people; `repr(step)` is for machines."""
-    if step.probe:
-        return f"{step.kind}: {_named(cast, step.probe)}"
-    calls = "; ".join(
-        f"{c.contract}.{c.function}{_named(cast, c.args)} by {c.sender}" for c in step.calls
-    )
-    return f"{step.kind}: {f'wait {step.wait_s} s; ' if step.wait_s else ''}{calls}"
-
-
-class Actions:
+class Actions(TradeDraws):
     """Draws the next step. Weights and sizes are such that about half are accepted."""
 
     def __init__(self, cast: Cast, rng: random.Random) -> None:
-        self.cast = cast
-        self.rng = rng
+        super().__init__(cast, rng)
         self.hostile_functions = _state_changing(cast)
-        self._table: list[tuple[float, str, Callable[[State], tuple[Call, ...]]]] = [
+        self._queue: list[Step] = []
+        self._table: list[tuple[float, str, Draw]] = [
             (6, "deposit", self._deposit),
             (7, "withdraw", self._withdraw),
             (9, "borrow", self._borrow),
@@ -109,15 +68,35 @@ class Actions:
             (7, "hostile", self._hostile),
             (0.4, "approve", self._approve),
             (0.7, "governor", self._governor),
+            (9, "open", self._open),
+            (4, "increase", self._increase),
+            (4, "reduce", self._reduce),
+            (4, "flip", self._flip),
+            (5, "close", self._close),
+            (2.5, "reduce_only", self._reduce_only),
+            (2.5, "bad_trade", self._bad_trade),
+            (6, "settle", self._settle),
+            (3, "headroom", self._headroom),
+            (1.5, "accrue", self._accrue),
+            (4, "adl", self._adl),
+            (0.8, "flag_house", self._flag_house),
+            (0.6, "flag_bad_debt", self._flag_bad_debt),
+            (0.8, "donate_house", self._donate_house),
+            (1, "price", self._squeeze),
+            (2, "ask_entry", self._ask_entry),
+            (2, "ask_exit", self._ask_exit),
+            (2, "fulfil", self._fulfil),
+            (2.5, "claim", self._claim),
         ]
         self._weights = [weight for weight, _, _ in self._table]
 
     # ---- drawing
 
     def opening(self) -> list[Step]:
-        """Every owner's accounts filled, guarded and with a policy; the same for every seed."""
-        cast, steps = self.cast, []
+        """The house opens; every owner's accounts are filled, guarded and given a policy."""
+        cast = self.cast
         state = cast.read()
+        steps = self.house_opens(state)
         for account in cast.accounts:
             role = cast.owner_role(account)
             for name in cast.names:
@@ -140,19 +119,30 @@ class Actions:
 
     def next(self, state: State) -> Step:
         """The next step, given what is."""
+        if self._queue:
+            return self._queue.pop(0)
         rng = self.rng
         wait_s = rng.choices((0, 12, rng.randrange(13, 900)), (62, 34, 4))[0]
         is_overdue = any(state.time - at > HEARTBEAT_S - 600 for _, at in state.rounds.values())
         if (is_overdue or state.is_any_price_unusable) and rng.random() < 0.2:
             return Step("refresh", self._refresh(state), wait_s)
-        _, kind, draw = rng.choices(self._table, self._weights)[0]
-        if kind == "wait":
-            wait_s = rng.choice((60, 600, 3_600, 3_601, 5_000, 86_400, 10 * 86_400))
-            calls = self._refresh(state) if rng.random() < 0.8 else ()
-            return Step(kind, calls, wait_s)
-        return Step(kind, draw(state), wait_s)
+        is_stale = any(m.headroom.is_stale(state.time + wait_s) for m in state.markets.values())
+        if is_stale and rng.random() < 0.25:
+            return Step("headroom", self._headroom(state), wait_s)
+        while True:
+            _, kind, draw = rng.choices(self._table, self._weights)[0]
+            if kind == "wait":
+                wait_s = rng.choice((60, 600, 3_600, 3_601, 5_000, 86_400, 10 * 86_400))
+                calls = self._refresh(state) if rng.random() < 0.8 else ()
+                return Step(kind, calls, wait_s)
+            drawn = draw(state)
+            if isinstance(drawn, list):
+                self._queue = drawn
+                return self._queue.pop(0)
+            if drawn:
+                return Step(kind, drawn, wait_s)
 
-    def probe(self, last: Step, is_accepted: bool) -> Step | None:
+    def probe(self, last: Step, is_accepted: bool, state: State) -> Step | None:
         """Now and then a check on a copy of the world after the last step."""
         rng = self.rng
         if last.kind == "rebalance" and is_accepted and rng.random() < 0.5:
@@ -163,69 +153,17 @@ class Actions:
         if draw < 0.05:
             units = rng.choice((1, 7, 10**6, 10**10))
             return Step("probe", probe=("round_trips_cost", units))
+        if draw < 0.06:
+            name = rng.choice(self.cast.market_names)
+            terms = state.markets[name].terms
+            largest = rng.choice((terms.min_size_gwei * 3, terms.round_cap_gwei // 3))
+            size = rng.choice((1, -1)) * rng.randrange(terms.min_size_gwei * 2, largest + 1) * GWEI
+            account, other = rng.sample(self.cast.accounts, 2)
+            return Step("probe", probe=("trades_cost", account, other, name, size))
+        if draw < 0.065:
+            units = self._worth(state, QUOTE, rng.choice((1, 1_000, 50_000)))
+            return Step("probe", probe=("entries_cost", units))
         return None
-
-    # ---- choices
-
-    def _id(self, name: str) -> int:
-        return self.cast.world.asset(name)
-
-    def _account(self) -> int:
-        return self.rng.choice(self.cast.accounts)
-
-    def _sender(self, account: int) -> str:
-        """The owner, now and then somebody else."""
-        if self.rng.random() < 0.93:
-            return self.cast.owner_role(account)
-        return self.rng.choice(("attacker", "stranger", "keeper", "owner_a"))
-
-    def _part(self, units: int) -> int:
-        """Some of what is there: all, a part, a unit, a little too much, far too much."""
-        rng = self.rng
-        draw = rng.random()
-        if draw < 0.62:
-            return int(units * rng.choice((0.01, 0.1, 0.3, 0.5, 0.9)) * rng.uniform(0.5, 1.1))
-        if draw < 0.8:
-            return units
-        if draw < 0.9:
-            return rng.choice((1, 2, 7))
-        return units + 1 if draw < 0.96 else rng.choice((0, 2**119, 2**255, UNLIMITED))
-
-    def _near(self, units: int) -> int:
-        """Mostly close to a limit, on either side of it."""
-        if self.rng.random() < 0.3:
-            return self._part(units)
-        return int(units * self.rng.uniform(0.6, 1.05))
-
-    def _worth(self, state: State, name: str, dollars: float) -> int:
-        """Token units worth so much at the newest price."""
-        price = WAD if name == QUOTE else max(state.marks[name].price_wad, 1)
-        return int(dollars * WAD) * WAD // price // self.cast.unit(name)
-
-    def _held(self, state: State, account: int, name: str) -> int:
-        """Token units of cash or collateral."""
-        if name == QUOTE:
-            return state.cash_wad(account) // self.cast.unit(QUOTE)
-        return state.collateral_wad(account, name) // self.cast.unit(name)
-
-    def _cash_and(self, state: State, account: int, units: int) -> int:
-        """The cash of an account and so many units of a loan."""
-        return min(self._held(state, account, QUOTE) + units, UNLIMITED)
-
-    def _held_names(self, state: State, account: int) -> list[str]:
-        return [n for n in self.cast.names if state.collateral_wad(account, n)] or self.cast.names
-
-    def _room(self, state: State, account: int) -> int:
-        """Quote units that the margin test would still let go."""
-        return max(state.terms[account].excess_init, 0) // self.cast.unit(QUOTE)
-
-    def _receiver(self, account: int) -> str:
-        draw = self.rng.random()
-        if draw < 0.85:
-            return self.cast.owner_address(account)
-        if draw < 0.95:
-            return self.cast.roles[self.rng.choice(list(self.cast.roles))]
-        return self.rng.choice((ZERO_ADDRESS, self.cast.world.clearinghouse.address))
 
     # ---- accounts
 
@@ -335,7 +273,9 @@ class Actions:
 
     def _action(self, state: State, account: int) -> tuple[Any, ...]:
         rng, cast = self.rng, self.cast
-        kind = rng.choices((1, 2, 3, 4, 5, 6), (4, 4, 2, 3, 5, 0.15))[0]
+        kind = rng.choices((1, 2, 3, 4, 5, TRADE, 7), (4, 4, 2, 3, 5, 4, 0.15))[0]
+        if kind == TRADE:
+            return self._trade_action(state, account)
         if kind == 1:
             name = rng.choice((*cast.names, QUOTE))
             units = self._modest(self._worth(state, name, 50_000))
@@ -367,17 +307,24 @@ class Actions:
 
     def _set_operator(self, state: State) -> tuple[Call, ...]:
         account = self._account()
-        permissions = self.rng.choice((15, 15, 8, 4, 2, 1, 0, 16))
+        permissions = self.rng.choice((31, 31, 15, 16, 24, 8, 4, 2, 1, 0, 32))
         expires_at = state.time + self.rng.choice((3_600, 86_400, 30 * 86_400, 0))
         args = (account, self.cast.roles["operator"], permissions, expires_at)
-        return (Call("Clearinghouse", "set_operator", args, self._sender(account)),)
+        return (Call("Mandates", "set_operator", args, self._sender(account)),)
 
     def _operator_acts(self, state: State) -> tuple[Call, ...]:
         trusted = [a for a in self.cast.accounts if state.permissions[a, "operator"]]
         account = self._account()
         if trusted and self.rng.random() < 0.9:
             account = self.rng.choice(trusted)
-        kind = self.rng.randrange(5)
+        kind = self.rng.randrange(7)
+        if kind > 4:
+            name = self.rng.choice(self.cast.market_names)
+            size = state.size_wad(account, name)
+            change = -size
+            if not size or self.rng.random() < 0.5:
+                change = self._growth(state, account, name, self.rng.choice((1, -1)))
+            return self._order(state, (account, name), change, "operator")
         if kind == 0:
             name = self.rng.choice(self._held_names(state, account))
             units = self._modest(self._held(state, account, name))
@@ -458,6 +405,8 @@ class Actions:
             [sibling & 255 for sibling in cast.siblings(account)] if rng.random() < 0.8 else [],
             [(self._id(name), rng.choice((0, 10, 30, 100))) for name in names],
             cast.world.venue.address,
+            rng.choice((0, ALL_ACTIONS, ALL_ACTIONS, rng.randrange(ALL_ACTIONS + 1))),
+            rng.choice((0, 0, 10, 200)),
         )
         return Call("Rebalancer", "set_policy", (account, policy), cast.owner_role(account))
 
@@ -466,7 +415,10 @@ class Actions:
         call = self._set_policy_of(account, state.guards[account] & 2**16 - 1)
         if self.rng.random() < 0.15:
             bad = list(call.args[1])
-            bad[0] = self.rng.choice((0, 9_999, 15_000, 2**16))
+            place, values = self.rng.choice(
+                ((0, (0, 9_999, 15_000, 2**16)), (7, (16, 2**8)), (8, (1_001, 2**16)))
+            )
+            bad[place] = self.rng.choice(values)
             call = Call(call.contract, call.function, (account, tuple(bad)), call.sender)
         return (call,)
 
@@ -498,7 +450,8 @@ class Actions:
 
     def _hook_call(self, state: State, account: int) -> tuple[str, bytes]:
         rng, cast, mandates = self.rng, self.cast, self.cast.world.mandates
-        kind = rng.choices(("move", "sell", "buy", "pull"), (5, 5, 0.5, 2))[0]
+        kinds = ("move", "sell", "buy", "pull", "trade", "settle")
+        kind = rng.choices(kinds, (5, 5, 0.5, 2, 5, 2))[0]
         if kind == "move":
             donor = cast.siblings(account)[0] if rng.random() < 0.95 else self._account()
             name = rng.choice((*self._held_names(state, donor), QUOTE))
@@ -506,6 +459,13 @@ class Actions:
             data = mandates.move.encode(donor, self._id(name), units)
         elif kind == "pull":
             data = mandates.pull.encode(self._modest(5_000 * 10**6))
+        elif kind in ("trade", "settle"):
+            held = [n for n in cast.market_names if state.size_wad(account, n)]
+            name = rng.choice(held or cast.market_names)
+            data = mandates.settle.encode(state.ids[name])
+            if kind == "trade":
+                change = self._shrinking(state, account, name)
+                data = mandates.trade.encode(state.ids[name], change)
         else:
             draw = self._sale if kind == "sell" else self._purchase
             sold, bought, units = draw(state, account)
@@ -513,6 +473,15 @@ class Actions:
             order = (cast.world.venue.address, self._id(sold), self._id(bought), units, 0)
             data = mandates.swap.encode(*order)
         return mandates.address, data
+
+    def _shrinking(self, state: State, account: int, name: str) -> int:
+        """A trade that mostly takes exposure away: what a guard lets a hook do."""
+        held = state.held(account, name)
+        if held.delta_wad == 0 or self.rng.random() < 0.1:
+            return self._growth(state, account, name, self.rng.choice((1, -1)))
+        part = self.rng.choice((0.05, 0.3, 0.8, 1.1))
+        least = state.markets[name].terms.min_size_gwei * GWEI
+        return -self._signed_whole(held.delta_wad * part) or least
 
     # ---- prices and time
 
@@ -555,7 +524,25 @@ class Actions:
             move = -abs(move)
         if answer < usual // 3:
             move = abs(move)
-        answer = max(int(answer * (1 + move)), 1)
+        return self._round(state, name, max(int(answer * (1 + move)), 1))
+
+    def _squeeze(self, state: State) -> tuple[Call, ...] | list[Step]:
+        """Round after round against the house, until it is short or nearly so."""
+        rng = self.rng
+        skewed = [(n, m.skew_wad) for n, m in state.markets.items() if m.skew_wad]
+        if not skewed:
+            return ()
+        name, skew = rng.choice(skewed)
+        answer, usual, steps = self._sound_answer(state, name), self._answer(name), []
+        for _ in range(rng.randrange(2, 6)):
+            answer = int(answer * (1 + (1 if skew > 0 else -1) * rng.uniform(0.05, MOST_MOVE)))
+            if usual // 4 < answer < 4 * usual:
+                steps.append(Step("price", self._round(state, name, answer), rng.choice((0, 12))))
+        return steps or ()
+
+    def _round(self, state: State, name: str, answer: int) -> tuple[Call, ...]:
+        """A round of a feed, mostly with the venue and the oracle's sampling in its wake."""
+        rng = self.rng
         calls = [Call(f"feed {name}", "set_answer", (answer,), "governor")]
         quote_wad = self._sound_answer(state, QUOTE) * WAD // ANSWER_UNIT
         price = answer * WAD // ANSWER_UNIT * WAD // quote_wad
@@ -647,7 +634,9 @@ class Actions:
 
     def _governor(self, state: State) -> tuple[Call, ...]:
         rng = self.rng
-        kind = rng.randrange(4)
+        kind = rng.randrange(7)
+        if kind > 3:
+            return (self._governed_market(state, kind),)
         if kind == 0:
             name = rng.choice(self.cast.names)
             cap = to_wad(8_000 if name == "SOL" else 100_000) * rng.choice((6, 10, 10, 12)) // 10
@@ -661,6 +650,26 @@ class Actions:
             return (Call("LendingVault", "set_reserve_factor", (bps,), "governor"),)
         cap = rng.choice((1_000_000, 10**9, 10**9)) * 10**6
         return (Call("LendingVault", "set_deposit_cap", (cap,), "governor"),)
+
+    def _governed_market(self, state: State, kind: int) -> Call:
+        rng = self.rng
+        name = rng.choice(self.cast.market_names)
+        asset, terms = state.ids[name], state.markets[name].terms
+        if kind == 4:
+            is_close_only = not state.markets[name].is_close_only and rng.random() < 0.6
+            return Call("Perps", "set_close_only", (asset, is_close_only), "governor")
+        if kind == 5:
+            cap = rng.choice((10**6, 10**9, 10**9)) * 10**6
+            return Call("LiquidityVault", "set_deposit_cap", (cap,), "governor")
+        perpetual = ASSETS[name].terms["perpetual"]
+        changed = replace(
+            terms,
+            depth_gwei=int(perpetual["depth"] * GWEI) * rng.choice((1, 1, 2)),
+            open_interest_cap_gwei=int(perpetual["open_interest_cap"] * GWEI) // rng.choice((1, 4)),
+            max_funding_e6=rng.choice((0, 10**6, 10**7, 10**7 + 1)),
+            weight_bps=rng.choice((5_000, 5_000, 2_000, 5_001)),
+        )
+        return Call("Perps", "set_terms", (asset, astuple(changed)), "governor")
 
     def _hostile(self, state: State) -> tuple[Call, ...]:
         """Any function of any contract, with arguments that aim at somebody else."""
@@ -687,6 +696,7 @@ class Actions:
                 cast.roles["attacker"],
                 cast.owner_address(victim),
                 cast.roles["lender"],
+                cast.roles["provider"],
                 cast.world.venue.address,
                 cast.world.rebalancer.address,
                 cast.world.quote.address,
@@ -705,9 +715,13 @@ class Actions:
         if name in ("asset", "assets", "asset_in", "asset_out"):
             return rng.randrange(len(cast.names) + 1)
         if name == "kind":
-            return rng.randrange(1, 6)
+            return rng.randrange(1, 8)
         bits = int(kind.removeprefix("u").removeprefix("int") or 256)
         pool_of = (0, 1, 15, 300, 10_000, 13_000, state.time + 86_400, 10**6, 10**12, 10**21)
+        if name.startswith("size") and rng.random() < 0.7:
+            return rng.choice((1, -1) if kind.startswith("int") else (1,)) * rng.choice(
+                (10**9, 10**17, 10**18, 10**19)
+            )
         return min(rng.choice((*pool_of, UNLIMITED)), 2 ** (bits - 1) - 1)
 
 

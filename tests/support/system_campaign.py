@@ -13,9 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ballast.chain import Reverted
-from tests.support.system_actions import ENVIRONMENT, Actions, Step, described
-from tests.support.system_invariants import Broken, Invariants, Outcome
+from tests.support.system_actions import Actions
+from tests.support.system_checks import Broken, Outcome
+from tests.support.system_invariants import Invariants
 from tests.support.system_state import Cast, State
+from tests.support.system_steps import ENVIRONMENT, Step, described
 
 MOST_PRINTED = 25  # steps printed so that a machine can read them
 
@@ -68,6 +70,7 @@ class Episode:
             for call in step.calls:
                 function = cast.contracts[call.contract].function(call.function)
                 receipt = function.transact(*call.args, sender=cast.roles[call.sender])
+                cast.seen.follow(receipt)
                 receipts.append((call, receipt))
         except Reverted as error:
             return Outcome(tuple(receipts), str(error))
@@ -108,7 +111,7 @@ class Episode:
             done += outcome.is_accepted and step.kind not in ENVIRONMENT
             if outcome.reason is not None:
                 self.tally.reasons[step.kind, outcome.reason] += 1
-            probe = actions.probe(step, outcome.is_accepted)
+            probe = actions.probe(step, outcome.is_accepted, state)
             if probe is not None:
                 self.perform(probe, state)
         self.invariants.events_tell_all()

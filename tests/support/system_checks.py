@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from ballast.chain import Receipt
-from tests.support.system_actions import Call
 from tests.support.system_state import Cast
+from tests.support.system_steps import Call
 
 
 class Broken(AssertionError):

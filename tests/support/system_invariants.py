@@ -17,10 +17,10 @@ from ballast.chain import Event, Receipt, Reverted
 from ballast.model.ledger import Loans
 from ballast.model.margin import BPS, Position, Terms, is_no_riskier
 from ballast.model.perps import SIZE_STEP_WAD, Order, Refused
-from tests.support.system_actions import ENVIRONMENT, Call, Step
 from tests.support.system_checks import Broken, Outcome
 from tests.support.system_markets import EXACT, NAV_ROUNDING_WAD, PARTS, MarketChecks
 from tests.support.system_state import LOW_128, PERPETUALS_SHIFT, WAD, State
+from tests.support.system_steps import ENVIRONMENT, Call, Step
 from tests.support.world import QUOTE, UNLIMITED
 
 RAY = 10**27

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from ballast.chain import Contract, Receipt, Reverted
+from ballast.chain.abi import checksum
 from ballast.model.ledger import Account, Book, Lender, Loans
 from ballast.model.margin import GWEI, Mark, Position, Terms
 from ballast.model.perps import Headroom, Market, MarketTerms
@@ -72,7 +73,10 @@ LENT = 1_500_000  # whole quote tokens in the vault, little enough for its limit
 WEALTH = 3_000_000  # dollars of each token in every wallet
 SUBS = 2
 # Liquidity providers; the attacker is one more.
-PROVIDERS: Mapping[str, str] = {"provider": "0x" + "a1" * 20, "provider_b": "0x" + "b2" * 20}
+PROVIDERS: Mapping[str, str] = {
+    "provider": checksum("0x" + "a1" * 20),
+    "provider_b": checksum("0x" + "b2" * 20),
+}
 
 
 class TransientWatch:
@@ -315,6 +319,8 @@ class Cast:
 
     def owner_address(self, account: int) -> str:
         """The address that owns an account."""
+        if account == self.house:
+            return self.world.system.liquidity_vault.address
         return self.world.owner_of(account)
 
     def owner_role(self, account: int) -> str:

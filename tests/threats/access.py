@@ -23,13 +23,15 @@ GOVERNOR, OWNER, OPERATOR, LENDER, KEEPER, STRANGER = (
     "keeper",
     "stranger",
 )
-# Contracts as callers. Only people can send, so the first three are people before contracts that
-# were told to trust them.
+# Contracts as callers. Only people can send, so these are addresses without code before contracts
+# that were told to trust them.
 CLEARINGHOUSE, MANDATES, LISTINGS = "clearinghouse", "mandates", "listings"
+PERPS, EXCHANGE, LIQUIDATOR = "perps", "exchange", "liquidator"
 HOOK = "hook"  # of the account, outside of its mandate
 
 PEOPLE = (GOVERNOR, OWNER, OPERATOR, LENDER, KEEPER, STRANGER)
-TRUSTED = (CLEARINGHOUSE, MANDATES, LISTINGS)
+TRUSTED = (CLEARINGHOUSE, MANDATES, LISTINGS, PERPS, EXCHANGE, LIQUIDATOR)
+TRUSTED_ADDRESSES = {role: f"0x{0xC0DE00 + n:040x}" for n, role in enumerate(TRUSTED)}
 ROLES = (*PEOPLE, *TRUSTED, HOOK)
 ANYONE = frozenset(ROLES)
 NOBODY: frozenset[str] = frozenset()  # outside of the one moment that the refusal names
@@ -39,24 +41,37 @@ BUDGET = (10**18, 86_400, 10**18)
 PARAMETERS = (3_000, 1_500, 8_000, 1_500, 800, 4_000, 250, 200, 600, 10**12)
 RATE = (100, 400, 6_000, 8_000)
 NO_PICTURE = (0, 0, 0, 0, 0, [])
+TERMS = (10**15, 10**13, 10**12, 10**12, 10**7, 500, 10_000, 1_200, 10**6, 1_000)
+SIDE = (0, 0, 0)
 
 NOT_PERMITTED = "operators: not permitted"
 NOT_GOVERNOR = "ownable: caller is not the owner"
 NOT_HEIR = "ownable_2step: caller is not the new owner"
 NOT_BORROWER = "vault: not the clearinghouse"
 NOT_MANDATES = "clearinghouse: only mandates"
+NOT_PERPS = "clearinghouse: only perps"
 NOT_AT_WORK = "mandates: only the hook at work"
+NO_ALLOWANCE = "erc20: insufficient allowance"
+NOT_ACTING = "liquidity: not an operator"
 
 
 @dataclass(frozen=True)
 class Scene:
-    """The world of the table: an indebted account with a hook, and an adapter of the real venue."""
+    """The world of the table: an indebted account with a hook and a perpetual, an adapter of the
+    real venue, and an owner of shares of both vaults with an operator there, too."""
 
     world: World
     account: int
     contracts: Mapping[str, Contract]
     wired: Mapping[str, Contract]  # contracts that trust people instead of contracts
     hook: Contract
+    deposits: int  # epochs of the liquidity vault that can be fulfilled
+    redemptions: int
+
+    @property
+    def price_word(self) -> int:
+        """Of asset 1."""
+        return int(self.world.system.oracle.marks([1])[0])
 
     @property
     def who(self) -> dict[str, str]:
@@ -70,7 +85,7 @@ class Scene:
             KEEPER: world.keeper,
             STRANGER: world.stranger,
             HOOK: self.hook.address,
-            **dict(zip(TRUSTED, world.chain.accounts[7:10], strict=True)),
+            **TRUSTED_ADDRESSES,
         }
 
     def outcome(self, contract: str, name: str, role: str) -> str | None:
@@ -80,7 +95,7 @@ class Scene:
         arguments = entry.arguments(self, caller)
         is_wired = role in TRUSTED and not entry.allowed.isdisjoint(TRUSTED)
         source = self.wired if is_wired and entry.allowed != ANYONE else self.contracts
-        function = source[contract].function(name)
+        function = source[contract].function(name.split("(")[0])
         with self.world.isolated():
             try:
                 if role == HOOK:
@@ -119,6 +134,15 @@ def _batch(scene: Scene, caller: str) -> tuple[Any, ...]:
     return ([action],)
 
 
+def _order(scene: Scene) -> tuple[Any, ...]:
+    """A purchase at any price."""
+    return (scene.account, 1, 10**18, 2**255, 2**256 - 1, 2**40, False)
+
+
+def _claim(scene: Scene, caller: str) -> tuple[Any, ...]:
+    return (1, caller, scene.world.owner)
+
+
 _OWNED = {
     "transfer_ownership": Entry(
         _only(GOVERNOR), NOT_GOVERNOR, lambda scene, caller: (scene.world.stranger,)
@@ -147,11 +171,14 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
             lambda scene, caller: (scene.account, scene.world.venue, 1, 0, 10**15, 0),
         ),
         "batch": Entry(_only(OWNER, OPERATOR), NOT_PERMITTED, _batch),
-        "set_operator": Entry(
-            _only(OWNER),
-            "operators: only the owner",
-            lambda scene, caller: (scene.account, scene.world.stranger, 15, 2**39),
+        # Perps says who acts; a deleveraging needs no permission.
+        "trade": Entry(
+            _only(PERPS),
+            NOT_PERPS,
+            lambda scene, caller: (scene.world.owner, _order(scene), False),
         ),
+        "settle": Entry(_only(PERPS), NOT_PERPS, _account(1, 1, True)),
+        "set_market": Entry(_only(PERPS), NOT_PERPS, _fixed(1, 1)),
         "open_mandate": Entry(_only(MANDATES), NOT_MANDATES, _account()),
         "latch": Entry(_only(MANDATES), NOT_MANDATES, _account()),
         "mandate_transfer": Entry(
@@ -164,12 +191,25 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
             NOT_MANDATES,
             lambda scene, caller: (scene.account, scene.world.venue, 1, 0, 10**15, 0, 100),
         ),
+        "mandate_trade": Entry(
+            _only(MANDATES), NOT_MANDATES, lambda scene, caller: (_order(scene),)
+        ),
+        "mandate_settle": Entry(_only(MANDATES), NOT_MANDATES, _account(1)),
         "mandate_pull": Entry(_only(MANDATES), NOT_MANDATES, _account(1)),
         "close_mandate": Entry(_only(MANDATES), NOT_MANDATES, _fixed()),
         "set_asset": Entry(_only(LISTINGS), "clearinghouse: only listings", _fixed(9, 1, 1)),
+    },
+    "Exchange": {
+        "swap": Entry(
+            _only(CLEARINGHOUSE),
+            "exchange: not the clearinghouse",
+            lambda scene, caller: (
+                *((scene.world.venue, 1, 0, 0, scene.world.owner, 0), SIDE, SIDE),
+            ),
+        ),
         "set_adapter": Entry(
             _only(LISTINGS),
-            "clearinghouse: only listings",
+            "exchange: only listings",
             lambda scene, caller: (scene.world.venue, True),
         ),
     },
@@ -177,9 +217,7 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         **_OWNED,
         "transfer": Entry(ANYONE, "", lambda scene, caller: (scene.world.owner, 0)),
         "transferFrom": Entry(
-            NOBODY,
-            "erc20: insufficient allowance",
-            lambda scene, caller: (scene.world.lender, caller, 1),
+            NOBODY, NO_ALLOWANCE, lambda scene, caller: (scene.world.lender, caller, 1)
         ),
         "approve": Entry(ANYONE, "", lambda scene, caller: (scene.world.owner, 1)),
         # By signature, whoever brings it; this one is nobody's.
@@ -192,12 +230,12 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         "mint": Entry(ANYONE, "", lambda scene, caller: (1, caller)),
         "withdraw": Entry(
             _only(LENDER),
-            "erc20: insufficient allowance",
+            NO_ALLOWANCE,
             lambda scene, caller: (10**6, caller, scene.world.lender),
         ),
         "redeem": Entry(
             _only(LENDER),
-            "erc20: insufficient allowance",
+            NO_ALLOWANCE,
             lambda scene, caller: (10**12, caller, scene.world.lender),
         ),
         "lend": Entry(_only(CLEARINGHOUSE), NOT_BORROWER, lambda scene, caller: (1, caller)),
@@ -212,6 +250,49 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         "set_insurance_receiver": Entry(
             _only(GOVERNOR), NOT_GOVERNOR, lambda scene, caller: (scene.world.owner,)
         ),
+    },
+    "Liquidator": {
+        # Both act by what the ledger says; the house is sound here.
+        "flag_house": Entry(ANYONE, "", _fixed()),
+        "adl": Entry(ANYONE, "", _account(1, 10**18)),
+    },
+    "LiquidityVault": {
+        **_OWNED,
+        "transfer": Entry(ANYONE, "", lambda scene, caller: (scene.world.lender, 0)),
+        "transferFrom": Entry(
+            NOBODY, NO_ALLOWANCE, lambda scene, caller: (scene.world.owner, caller, 1)
+        ),
+        "approve": Entry(ANYONE, "", lambda scene, caller: (scene.world.lender, 1)),
+        # By signature, whoever brings it; this one is nobody's.
+        "permit": Entry(
+            NOBODY,
+            "ecdsa: invalid signature",
+            lambda scene, caller: (scene.world.owner, caller, 1, 2**40, 27, 1, 1),
+        ),
+        "requestDeposit": Entry(
+            _only(OWNER, OPERATOR),
+            NOT_ACTING,
+            lambda scene, caller: (10**6, scene.world.owner, scene.world.owner),
+        ),
+        "requestRedeem": Entry(
+            _only(OWNER, OPERATOR),
+            NO_ALLOWANCE,
+            lambda scene, caller: (10**6, scene.world.owner, scene.world.owner),
+        ),
+        # The caller's own operators.
+        "setOperator": Entry(ANYONE, "", lambda scene, caller: (scene.world.stranger, True)),
+        # What the caller may claim; the others act for a controller.
+        "deposit(uint256,address)": Entry(ANYONE, "", lambda scene, caller: (1, caller)),
+        "deposit(uint256,address,address)": Entry(_only(OWNER, OPERATOR), NOT_ACTING, _claim),
+        "mint(uint256,address)": Entry(ANYONE, "", lambda scene, caller: (1, caller)),
+        "mint(uint256,address,address)": Entry(_only(OWNER, OPERATOR), NOT_ACTING, _claim),
+        "withdraw": Entry(_only(OWNER, OPERATOR), NOT_ACTING, _claim),
+        "redeem": Entry(_only(OWNER, OPERATOR), NOT_ACTING, _claim),
+        # A whole epoch, whoever asks.
+        "fulfil_deposits": Entry(ANYONE, "", lambda scene, caller: (scene.deposits,)),
+        "fulfil_redemptions": Entry(ANYONE, "", lambda scene, caller: (scene.redemptions,)),
+        "flag_bad_debt": Entry(ANYONE, "", _account()),
+        "set_deposit_cap": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1)),
     },
     "Listings": {
         **_OWNED,
@@ -234,6 +315,11 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         # What the owner announced, once its hour has passed.
         "apply_guard": Entry(ANYONE, "", _account()),
         "revoke": Entry(_only(OWNER), "mandates: only the owner", _account()),
+        "set_operator": Entry(
+            _only(OWNER),
+            "operators: only the owner",
+            lambda scene, caller: (scene.account, scene.world.stranger, 31, 2**39),
+        ),
         # The caller's own budget.
         "arm_budget": Entry(ANYONE, "", _fixed(BUDGET)),
         "rebalance": Entry(ANYONE, "", _account()),
@@ -241,13 +327,37 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         "swap": Entry(
             NOBODY, NOT_AT_WORK, lambda scene, caller: (scene.world.venue, 1, 0, 10**15, 0)
         ),
+        "trade": Entry(NOBODY, NOT_AT_WORK, _fixed(1, 10**18)),
+        "settle": Entry(NOBODY, NOT_AT_WORK, _fixed(1)),
         "pull": Entry(NOBODY, NOT_AT_WORK, _fixed(1)),
     },
+    "Perps": {
+        **_OWNED,
+        "trade": Entry(
+            _only(OWNER, OPERATOR), NOT_PERMITTED, _account(1, 10**17, 2**255, 2**40, False)
+        ),
+        # A gain, to the account that made it.
+        "settle": Entry(ANYONE, "", _account(1, [])),
+        "refresh": Entry(ANYONE, "", _fixed()),
+        "accrue": Entry(ANYONE, "", _fixed(1)),
+        "deleverage": Entry(
+            _only(LIQUIDATOR), "perps: only the liquidator", _account(1, -(10**16))
+        ),
+        "fill": Entry(
+            _only(CLEARINGHOUSE),
+            "perps: not the clearinghouse",
+            lambda scene, caller: (_order(scene), (0, 0, 0, scene.price_word, 0)),
+        ),
+        "list_market": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(9, TERMS)),
+        "set_terms": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1, TERMS)),
+        "set_close_only": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1, True)),
+    },
+    "Planner": {},
     "Rebalancer": {
         "set_policy": Entry(
             _only(OWNER),
             "rebalancer: only the owner",
-            _account((10_500, 0, 0, False, [], [], ZERO_ADDRESS)),
+            _account((10_500, 0, 0, False, [], [], ZERO_ADDRESS, 0, 0)),
         ),
         "clear_policy": Entry(_only(OWNER), "rebalancer: only the owner", _account()),
         "on_mandate": Entry(_only(MANDATES), "rebalancer: only mandates", _account(0, NO_PICTURE)),
@@ -273,7 +383,7 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
     "UniswapV3Adapter": {
         **_OWNED,
         "swap": Entry(
-            _only(CLEARINGHOUSE),
+            _only(EXCHANGE),
             "adapter: only exchange",
             lambda scene, caller: (
                 *(scene.world.tokens["ETH"], scene.world.tokens[QUOTE], 1, 0, caller),

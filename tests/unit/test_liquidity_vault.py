@@ -1099,6 +1099,15 @@ def test_flag_bad_debt__account_without_perpetual__only_to_clear_a_record(
         vault.flag_bad_debt(account, sender=liquidity.stranger)
 
 
+def test_flag_bad_debt__id_beyond_all_accounts__reverts(liquidity: Liquidity) -> None:
+    """A number with more bits may mean positions that are flagged already under their own name."""
+    for account in (2**168, 1 << 248 | 9 << 8, UNLIMITED):
+        with reverts("liquidity: no perpetual"):
+            _flag(liquidity, account, -WAD)
+    _flag(liquidity, 2**168 - 1, -WAD)
+    assert liquidity.vault.bad_debt_wad() == WAD
+
+
 def test_flag_bad_debt__the_house_itself__reverts(liquidity: Liquidity) -> None:
     """Its equity counts already; to count it twice would make exits cheap."""
     liquidity.house.set_listed(liquidity.account, PERPETUAL, sender=liquidity.governor)

@@ -24,6 +24,7 @@ from ballast.report import (
     write,
 )
 from ballast.report.charts import MAX_POINTS, thin
+from ballast.report.recording import House
 from tests.fake_run import fake_recording
 
 WAD = 10**18
@@ -237,8 +238,28 @@ def test_render__help_from_reserves__is_told_in_words():
         replace(last, sales=[], moved=80 * WAD, cost=0),
     ]
     text = re.sub(r"\s+", " ", " ".join(_read(render(recording)).text))
-    assert "$120 from the wallet" in text
-    assert "$80 from its sibling" in text
+    assert "from the wallet ($120)" in text
+    assert "from its sibling ($80)" in text
+
+
+def test_render__perpetuals__are_told_with_the_house():
+    recording = fake_recording(4)
+    starts = [replace(a, kind="long") if a.name == "A04" else a for a in recording.accounts]
+    house = House(10**6 * WAD, 1.0, {"ETH": 5_000 * WAD})
+    frames = [replace(f, house=house) for f in recording.frames]
+    frames[-1] = replace(frames[-1], house=house._replace(share_price=0.99))
+    recording = replace(recording, accounts=starts, frames=frames)
+    recording.rebalances.append(
+        replace(recording.rebalances[-1], sales=[], settled=70 * WAD, trimmed=90 * WAD)
+    )
+    text = re.sub(r"\s+", " ", " ".join(_read(render(recording)).text))
+    assert "gain settled ($70) + perpetual closed ($90)" in text
+    assert "Accounts with perpetuals" in text and "-100.0 bp" in text
+    assert "Accounts with perpetuals" not in " ".join(_read(render(fake_recording(4))).text)
+    figures = summarise(recording)
+    assert figures["hooked"]["accounts"] == 3
+    assert figures["perpetuals"]["long"]["bare"]["accounts"] == 1
+    assert figures["house"]["share_price"] == {"start": 1.0, "end": 0.99}
 
 
 @pytest.mark.parametrize(

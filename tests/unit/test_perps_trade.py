@@ -1,0 +1,720 @@
+"""A trade: what it is priced at, what is booked for the account and for the house, and who may."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import ceil
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ballast.chain import Reverted
+from ballast.model.margin import GWEI, WAD, Position
+from ballast.model.perps import Exposure
+from tests.clearing_kit import action, args_of
+from tests.conftest import reverts
+from tests.support.fixtures import shared_world
+from tests.support.world import QUOTE, UNLIMITED, World
+from tests.unit.test_perps_kit import BTC, ETH, FAR, STEP, Desk, open_desk
+
+TRADE = 6
+BUY, SELL, REDUCE = 0, 1, 2
+MAY_TRADE = 16
+
+
+def exact_cost(change: int, price: int, funding: int) -> Fraction:
+    """dq (P - f) without rounding."""
+    return Fraction(change * (price - funding), WAD)
+
+
+# ---- the life of a position
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_open__either_side__books_size_cost_and_entry_and_no_cash(world: World, sign: int) -> None:
+    desk = open_desk(world)
+    trader, size = desk.trader(), sign * 3 * WAD // 2
+    cash, fill = desk.cash(trader), desk.predicted(trader, size)
+    receipt = desk.trade(trader, size)
+    assert receipt.return_value == fill.price_wad
+    assert desk.held(trader) == Position(0, size, fill.cost_change, fill.entry_wad)
+    assert fill.cost_change == fill.entry_wad == ceil(Fraction(size * fill.price_wad, WAD))
+    assert desk.held(desk.house) == Position(0, -size, -fill.cost_change, 0)
+    assert (desk.cash(trader), desk.cash(desk.house)) == (cash, 10**7 * WAD)
+    assert desk.slot(trader) == desk.slot(desk.house) == (True, True)
+    desk.check()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_trade__whole_life__keeps_cost_and_entry_as_the_model(world: World, sign: int) -> None:
+    """Open, grow, shrink, flip, shrink, close: in each step the model's figures to the wei."""
+    desk = open_desk(world)
+    trader = desk.trader()
+    for number, part in enumerate((3 * WAD, 5 * WAD + STEP, -6 * WAD, -7 * WAD, WAD, 3 * WAD)):
+        world.set_price("ETH", 2_000 + 7 * number)
+        desk.refresh()
+        before, change = desk.held(trader), sign * part
+        fill = desk.predicted(trader, change)
+        receipt = desk.trade(trader, change)
+        size = before.size_wad + change
+        assert receipt.return_value == fill.price_wad
+        held = desk.held(trader)
+        assert (held.size_wad, held.entry_wad) == (size, fill.entry_wad)
+        expected = before.cost_wad + fill.cost_change if size else 0
+        assert held.cost_wad == expected
+        desk.check()
+    assert desk.held(trader).size_wad == sign * (STEP - WAD)
+    desk.trade(trader, sign * 9 * WAD, reduce_only=True)
+    assert desk.held(trader) == Position()
+    desk.check()
+
+
+def test_increase__same_side__adds_value_and_cost(world: World) -> None:
+    desk = open_desk(world)
+    trader = desk.trader()
+    first = desk.trade(trader, 2 * WAD).return_value
+    second = desk.trade(trader, WAD + STEP).return_value
+    held, funding = desk.held(trader), desk.funding().funding_wad
+    added = ceil(Fraction((WAD + STEP) * second, WAD))
+    assert held.entry_wad == 2 * first + added
+    cost = ceil(exact_cost(WAD + STEP, second, funding))
+    assert held.cost_wad == 2 * first + cost
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_reduce__part__leaves_the_entry_in_proportion_toward_zero(world: World, sign: int) -> None:
+    desk = open_desk(world)
+    trader = desk.trader()
+    size, reduced = 3 * WAD + STEP, WAD + 2 * STEP
+    desk.trade(trader, sign * size)
+    entry = desk.held(trader).entry_wad
+    desk.trade(trader, -sign * reduced)
+    left = Fraction(abs(entry) * (size - reduced), size)
+    assert left.denominator != 1
+    assert desk.held(trader).entry_wad == sign * int(left)
+    assert desk.held(trader).size_wad == sign * (size - reduced)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_flip__through_zero__is_entered_at_its_own_price(world: World, sign: int) -> None:
+    """Both sides of the exposure change, and the cost goes on: nothing is settled on the way."""
+    desk = open_desk(world)
+    trader = desk.trader()
+    desk.trade(trader, sign * 2 * WAD)
+    cash, cost = desk.cash(trader), desk.held(trader).cost_wad
+    fill = desk.predicted(trader, -sign * 5 * WAD)
+    price = desk.trade(trader, -sign * 5 * WAD).return_value
+    assert price == fill.price_wad
+    entry = ceil(Fraction(-sign * 3 * WAD * price, WAD))
+    assert desk.held(trader) == Position(0, -sign * 3 * WAD, cost + fill.cost_change, entry)
+    assert desk.cash(trader) == cash
+    long, short = (0, 3 * WAD) if sign > 0 else (3 * WAD, 0)
+    assert tuple(desk.perps.exposure_of(ETH)) == (long, short)
+    desk.check()
+
+
+def test_close__at_once__costs_exactly_two_fees_and_leaves_nothing(world: World) -> None:
+    """A round trip at one price never profits: the skew term is paid and given back."""
+    desk = open_desk(world)
+    trader = desk.trader()
+    cash, house = desk.cash(trader), desk.cash(desk.house)
+    bought = desk.trade(trader, 2 * WAD).return_value
+    sold = desk.trade(trader, -2 * WAD).return_value
+    fee_e6 = desk.market().terms.fee_e6(desk.mark().risk.sigma_e6)
+    assert bought - sold == 2 * (2_000 * WAD * fee_e6 // 10**6)
+    funding = house - desk.cash(desk.house) + 2 * (bought - sold)
+    assert 0 <= -funding < 10**15, "funding of 12 seconds"
+    assert desk.cash(trader) - cash == house - desk.cash(desk.house)
+    assert desk.held(trader) == Position()
+    assert desk.held(desk.house) == Position()
+    assert desk.slot(trader) == desk.slot(desk.house) == (False, False)
+    assert world.clearinghouse.cost_word(trader, ETH) == 0
+    desk.check()
+
+
+def test_reduce_only__more_than_there_is__is_cut_to_what_closes(world: World) -> None:
+    desk = open_desk(world)
+    trader = desk.trader()
+    for sign in (1, -1):
+        desk.trade(trader, sign * WAD)
+        receipt = desk.trade(trader, -sign * 9 * WAD, reduce_only=True)
+        filled = args_of(desk.perps, receipt, "Filled")
+        assert filled.size_change == -sign * WAD
+        assert desk.held(trader) == Position()
+    desk.trade(trader, 2 * WAD)
+    desk.trade(trader, -WAD, reduce_only=True)
+    assert desk.held(trader).size_wad == WAD
+
+
+def test_reduce_only__nothing_on_the_other_side__is_refused(world: World) -> None:
+    desk = open_desk(world)
+    trader = desk.trader()
+    for change in (WAD, -WAD):
+        with desk.refused("perps: nothing to reduce"):
+            desk.trade(trader, change, reduce_only=True)
+    desk.trade(trader, WAD)
+    with desk.refused("perps: nothing to reduce"):
+        desk.trade(trader, WAD, reduce_only=True)
+    desk.trade(trader, -WAD)
+    with desk.refused("perps: nothing to reduce"):
+        desk.trade(trader, -WAD, reduce_only=True)
+
+
+# ---- the price
+
+
+def test_fill__skew_of_4000_and_2000_bought__is_2010(world: World) -> None:
+    """p 2000, depth 1,000,000, skew 4,000, dq 2,000: 2000 (1 + (4000 + 1000) / 10**6), no fee."""
+    desk = open_desk(world, house_cash=10**9)
+    desk.set_terms(round_cap_gwei=10**4 * GWEI)
+    desk.make_free()
+    first, second = desk.trader(cash=10**8), desk.trader(1, cash=10**8)
+    desk.trade(first, 4_000 * WAD)
+    assert desk.market().terms.depth_gwei == 10**6 * GWEI and desk.skew() == 4_000 * WAD
+    quoted = desk.perps.quote(ETH, second, 2_000 * WAD)
+    assert tuple(quoted) == (2_010 * WAD, 2_000 * WAD, 0)
+    assert desk.trade(second, 2_000 * WAD).return_value == 2_010 * WAD
+    assert desk.trade(second, -2_000 * WAD).return_value == 2_010 * WAD
+
+
+def test_fill__whole_and_parts__cost_the_same_but_for_rounding(world: World) -> None:
+    """T45: nothing is gained by splitting, in one account or in two."""
+    desk = open_desk(world)
+    trader, other = desk.trader(), desk.trader(1)
+    with world.isolated():
+        desk.trade(trader, 300 * WAD)
+        whole = desk.held(trader).entry_wad
+    with world.isolated():
+        for _ in range(3):
+            desk.trade(trader, 100 * WAD)
+        assert 0 <= desk.held(trader).entry_wad - whole < 1_000
+    desk.trade(trader, 150 * WAD)
+    desk.trade(other, 150 * WAD)
+    assert 0 <= desk.held(trader).entry_wad + desk.held(other).entry_wad - whole < 1_000
+
+
+def test_fill__price_of_this_block__makes_an_increase_pay_the_worse(world: World) -> None:
+    """Newest and previous: the dearer for a buyer, the cheaper for a seller; a reduction the
+    newest."""
+    desk = open_desk(world)
+    desk.make_free()
+    trader, short = desk.trader(), desk.trader(1)
+    desk.trade(trader, 10 * WAD)
+    desk.trade(short, -10 * WAD)
+    for newest, bought, sold in ((2_004, 2_004, 2_000), (1_996, 2_000, 1_996)):
+        for account, change, basis in (
+            (trader, WAD, bought),
+            (short, -WAD, sold),
+            (trader, -WAD, newest),
+            (short, WAD, newest),
+            (trader, -11 * WAD, sold),
+            (short, 11 * WAD, bought),
+        ):
+            with world.isolated(), world.chain.one_block():
+                world.feeds["ETH"].set_answer(newest * 10**8, sender=world.governor)
+                impact = 1 + Fraction(change, 2 * 10**6 * WAD)
+                quoted = desk.perps.quote(ETH, account, change)
+                price = desk.trade(account, change).return_value
+                assert price == quoted[0] == basis * impact * WAD
+                assert quoted[1] == newest * WAD
+
+
+def test_quote__any_size__is_what_the_trade_pays(world: World) -> None:
+    desk = open_desk(world)
+    trader = desk.trader()
+    desk.trade(trader, 7 * WAD)
+    for change in (STEP, 5 * WAD, -3 * WAD, -7 * WAD, -20 * WAD - STEP):
+        with world.isolated():
+            price, index, fee_e6 = desk.perps.quote(ETH, trader, change)
+            receipt = desk.trade(trader, change)
+            filled = args_of(desk.perps, receipt, "Filled")
+            assert price == receipt.return_value == filled.price_wad
+            assert (filled.index_wad, filled.fee_e6) == (index, fee_e6)
+    with reverts("perps: unknown market"):
+        desk.perps.quote(7, trader, WAD)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_acceptable_price__fee_included__is_the_last_that_passes(world: World, sign: int) -> None:
+    desk = open_desk(world)
+    trader = desk.trader()
+    price = desk.perps.quote(ETH, trader, sign * WAD)[0]
+    assert sign * (price - 2_000 * WAD) > 0
+    with desk.refused("perps: price passed"):
+        desk.trade(trader, sign * WAD, limit=price - sign)
+    assert desk.trade(trader, sign * WAD, limit=price).return_value == price
+    closing = desk.perps.quote(ETH, trader, -sign * WAD)[0]
+    with desk.refused("perps: price passed"):
+        desk.trade(trader, -sign * WAD, limit=closing + sign)
+    assert desk.trade(trader, -sign * WAD, limit=closing).return_value == closing
+
+
+def test_deadline__second_of_the_block__is_the_last(world: World) -> None:
+    desk = open_desk(world)
+    trader = desk.trader()
+    with desk.refused("perps: deadline passed"):
+        desk.trade(trader, WAD, deadline=desk.next_time - 1)
+    deadline = desk.next_time
+    assert desk.trade(trader, WAD, deadline=deadline).time == deadline
+    with desk.refused("perps: deadline passed"):
+        desk.trade(trader, -WAD, deadline=deadline, reduce_only=True)
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize(
+    "change", [0, 1, STEP - 1, STEP + 1, -1, 1 - STEP, 2**120, -(2**120), 2**255 - 1, -(2**255)]
+)
+def test_trade__size_not_in_steps__is_refused(world: World, change: int) -> None:
+    desk = open_desk(world)
+    trader = desk.trader()
+    for reduce_only in (False, True):
+        with desk.refused("perps: size not in steps"):
+            desk.trade(trader, change, reduce_only=reduce_only)
+
+
+def test_trade__market_not_listed__is_refused(wide_world: World) -> None:
+    desk = open_desk(wide_world)
+    trader = desk.trader()
+    assert list(desk.perps.market_ids()) == [ETH, BTC]
+    for name in ("A03", "A16"):
+        with desk.refused("perps: unknown market"):
+            desk.trade(trader, WAD, name)
+
+
+def test_trade__asset_that_does_not_exist__is_refused(world: World) -> None:
+    desk = open_desk(world)
+    trader = desk.trader()
+    for asset in (0, 77, 255):
+        with reverts("oracle: unknown asset"):
+            desk.perps.trade(trader, asset, WAD, UNLIMITED, FAR, False, sender=world.owner)
+
+
+def test_trade__stale_price__is_refused_both_ways(world: World) -> None:
+    """The one state in which a position cannot even shrink: there is no price to shrink at."""
+    desk = open_desk(world)
+    trader = desk.trader()
+    desk.trade(trader, WAD)
+    world.make_stale("ETH")
+    desk.refresh()
+    for change in (WAD, -WAD, -2 * WAD):
+        with desk.refused("perps: price stale"):
+            desk.trade(trader, change)
+    desk.trade(trader, WAD // 100, "BTC")
+
+
+def test_trade__price_not_to_be_relied_on__only_shrinks(world: World) -> None:
+    """A quote token 4% off its peg: increases and flips wait, reductions do not."""
+    desk = open_desk(world)
+    trader, other = desk.trader(), desk.trader(1)
+    desk.trade(trader, 2 * WAD)
+    desk.trade(other, -2 * WAD)
+    world.set_price(QUOTE, "1.04")
+    desk.refresh()
+    for account, change in ((trader, WAD), (trader, -3 * WAD), (other, -WAD), (other, 3 * WAD)):
+        with desk.refused("perps: price not usable"):
+            desk.trade(account, change)
+    desk.trade(trader, -WAD)
+    desk.trade(other, 2 * WAD, reduce_only=True)
+    assert desk.held(trader).size_wad == WAD and desk.slot(other) == (False, False)
+    desk.check()
+
+
+def test_trade__margin_short__is_refused_and_a_reduction_is_not(world: World) -> None:
+    """An account below its initial margin may do whatever leaves it less or equally risky."""
+    desk = open_desk(world)
+    trader = desk.trader(cash=10_000)
+    largest = world.system.lens.largest_trade(trader, ETH, True)
+    with desk.refused("margin: initial margin short"):
+        desk.trade(trader, largest + 10**15)
+    desk.trade(trader, largest - 10**15)
+    world.set_price("ETH", 1_950)
+    desk.refresh()
+    assert desk.assess(trader).excess_init < 0 < desk.assess(trader).excess_maint
+    with desk.refused("margin: initial margin short"):
+        desk.trade(trader, WAD)
+    with desk.refused("margin: initial margin short"):
+        desk.trade(trader, -2 * largest)
+    for change in (-WAD, -STEP, -5 * WAD):
+        desk.trade(trader, change)
+    assert desk.assess(trader).excess_init < 0
+    desk.trade(trader, -(10**6) * WAD, reduce_only=True)
+    assert desk.slot(trader) == (False, False)
+
+
+def test_trade__hedge_below_initial_margin__passes_and_undoing_it_does_not(world: World) -> None:
+    """What offsets collateral takes risk away, though a side of the market grows."""
+    desk = open_desk(world)
+    trader = world.open_account(leverage=3)
+    world.set_price("ETH", 1_880)
+    desk.refresh()
+    assert desk.assess(trader).excess_init < 0
+    desk.trade(trader, -WAD)
+    with desk.refused("margin: initial margin short"):
+        desk.trade(trader, WAD)
+    desk.check()
+
+
+# ---- who may
+
+
+def test_trade__operator__needs_the_permission_to_trade(world: World) -> None:
+    """I25: 16 and nothing else; its owner needs no grant."""
+    desk = open_desk(world)
+    trader, who = desk.trader(), world.attacker
+    for mask in (0, 1, 2, 4, 8, 15):
+        if mask:
+            world.mandates.set_operator(trader, who, mask, FAR, sender=world.owner)
+        with desk.refused("operators: not permitted"):
+            desk.trade(trader, WAD, sender=who)
+    world.mandates.set_operator(trader, who, MAY_TRADE, FAR, sender=world.owner)
+    desk.trade(trader, WAD, sender=who)
+    assert desk.held(trader).size_wad == WAD
+    with desk.refused("operators: not permitted"):
+        desk.trade(world.account(1), WAD, sender=who)
+    world.mandates.set_operator(trader, who, 0, 0, sender=world.owner)
+    with desk.refused("operators: not permitted"):
+        desk.trade(trader, -WAD, sender=who)
+
+
+def test_trade__house_account__is_nobodys(world: World) -> None:
+    desk = open_desk(world)
+    for who in (world.governor, world.owner, world.keeper):
+        with desk.refused("operators: not permitted"):
+            desk.trade(desk.house, WAD, sender=who)
+
+
+def test_entries_of_each_other__anyone_else__is_refused(world: World) -> None:
+    """I24: the ledger listens to perps alone, perps to the ledger and the liquidator."""
+    desk = open_desk(world)
+    trader, ledger = desk.trader(), world.clearinghouse
+    order = (trader, ETH, WAD, UNLIMITED, UNLIMITED, FAR, False)
+    scene = (0, 0, 0, 0, 0)
+    for who in (world.governor, world.owner, world.attacker):
+        with desk.refused("clearinghouse: only perps"):
+            ledger.trade(who, order, False, sender=who)
+        with desk.refused("clearinghouse: only perps"):
+            ledger.trade(who, order, True, sender=who)
+        with desk.refused("clearinghouse: only perps"):
+            ledger.settle(trader, ETH, UNLIMITED, False, sender=who)
+        with desk.refused("clearinghouse: only perps"):
+            ledger.set_market(ETH, 0, sender=who)
+        with desk.refused("clearinghouse: only mandates"):
+            ledger.mandate_trade(order, sender=who)
+        with desk.refused("clearinghouse: only mandates"):
+            ledger.mandate_settle(trader, ETH, sender=who)
+        with desk.refused("perps: not the clearinghouse"):
+            desk.perps.fill(order, scene, sender=who)
+        with desk.refused("perps: only the liquidator"):
+            desk.perps.deleverage(trader, ETH, -WAD, sender=who)
+
+
+# ---- batches
+
+
+def order(
+    account: int,
+    size: int,
+    sides: int = BUY,
+    *,
+    asset: int = ETH,
+    limit: int | None = None,
+    deadline: int = FAR,
+) -> tuple[Any, ...]:
+    """A trade as an action of a batch: its size is always positive."""
+    if limit is None:
+        limit = 0 if sides & SELL else UNLIMITED
+    return action(
+        TRADE, account, other=deadline, asset=asset, asset_out=sides, amount=size, min_out=limit
+    )
+
+
+def run(world: World, *actions: tuple[Any, ...], sender: str | None = None) -> None:
+    world.clearinghouse.batch(list(actions), sender=sender or world.owner)
+
+
+def test_batch__trades__buy_sell_and_reduce_as_the_bits_say(world: World) -> None:
+    desk = open_desk(world)
+    trader, other = desk.trader(), desk.trader(1)
+    run(
+        world,
+        order(trader, 2 * WAD),
+        order(other, 3 * WAD, SELL),
+        order(trader, WAD // 10, SELL, asset=BTC),
+    )
+    assert desk.held(trader).size_wad == 2 * WAD
+    assert desk.held(trader, "BTC").size_wad == -WAD // 10
+    assert desk.held(other).size_wad == -3 * WAD
+    run(world, order(trader, 9 * WAD, SELL | REDUCE), order(other, WAD, BUY | REDUCE))
+    assert desk.held(trader).size_wad == 0 and desk.held(other).size_wad == -2 * WAD
+    desk.check()
+
+
+def test_batch__trade__prices_and_refuses_like_one_alone(world: World) -> None:
+    desk = open_desk(world)
+    trader = desk.trader()
+    price = desk.perps.quote(ETH, trader, WAD)[0]
+    sold = desk.perps.quote(ETH, trader, -WAD)[0]
+    for reason, refused in (
+        ("perps: price passed", order(trader, WAD, limit=price - 1)),
+        ("perps: price passed", order(trader, WAD, SELL, limit=sold + 1)),
+        ("perps: deadline passed", order(trader, WAD, deadline=desk.next_time - 1)),
+        ("perps: nothing to reduce", order(trader, WAD, SELL | REDUCE)),
+        ("perps: size not in steps", order(trader, 0)),
+        ("perps: size not in steps", order(trader, STEP + 1)),
+        ("ledger: amount too large", order(trader, 2**120)),
+        ("ledger: amount too large", order(trader, UNLIMITED)),
+        ("oracle: unknown asset", order(trader, WAD, asset=7)),
+        ("clearinghouse: unknown action", action(7, trader, asset=ETH, amount=WAD)),
+    ):
+        with desk.refused(reason):
+            run(world, refused)
+        with desk.refused(reason):
+            run(world, order(trader, WAD, asset=BTC), refused)
+    run(world, order(trader, WAD, limit=price))
+    assert desk.held(trader).entry_wad == price
+
+
+def test_batch__margin_of_a_trade__is_asked_for_at_the_end(world: World) -> None:
+    """Trade first and bring the cash after: judged once, when all is done."""
+    desk = open_desk(world)
+    trader = world.account()
+    world.fund(world.owner, QUOTE, 10**9)
+    paid_in = action(1, trader, amount=10**9)
+    with desk.refused("margin: initial margin short"):
+        run(world, order(trader, WAD))
+    run(world, order(trader, WAD), paid_in)
+    with desk.refused("margin: initial margin short"):
+        run(world, order(trader, 3 * WAD), order(trader, WAD, SELL))
+    run(world, order(trader, 3 * WAD), order(trader, 3 * WAD, SELL))
+    assert desk.held(trader).size_wad == WAD
+    desk.check()
+
+
+def test_batch__trade_of_another__needs_the_permission(world: World) -> None:
+    """I25"""
+    desk = open_desk(world)
+    trader = desk.trader()
+    with desk.refused("operators: not permitted"):
+        run(world, order(trader, WAD), sender=world.attacker)
+    world.mandates.set_operator(trader, world.attacker, MAY_TRADE, FAR, sender=world.owner)
+    run(world, order(trader, WAD), sender=world.attacker)
+    assert desk.held(trader).size_wad == WAD
+
+
+# ---- lists
+
+
+def test_list__collateral_and_perpetual__each_keeps_the_asset_listed(world: World) -> None:
+    """I27: the bit says perpetual, the entry says either."""
+    desk = open_desk(world)
+    trader = desk.trader()
+    world.deposit(trader, "ETH", WAD)
+    assert desk.slot(trader) == (True, False)
+    desk.trade(trader, -WAD)
+    assert desk.slot(trader) == (True, True)
+    world.clearinghouse.withdraw(trader, ETH, WAD, world.owner, sender=world.owner)
+    assert desk.slot(trader) == (True, True)
+    world.deposit(trader, "ETH", WAD)
+    desk.trade(trader, WAD)
+    assert desk.slot(trader) == (True, False)
+    desk.trade(trader, WAD, "BTC")
+    desk.trade(trader, -WAD)
+    world.deposit(trader, "BTC", 10**8)
+    assert world.clearinghouse.listed_word(trader) == 0x0201 | 2 << 128 | 0b11 << 136
+    desk.trade(trader, WAD)
+    world.clearinghouse.withdraw(trader, ETH, WAD, world.owner, sender=world.owner)
+    assert world.clearinghouse.listed_word(trader) == 0x02 | 1 << 128 | 1 << 136
+    desk.check()
+
+
+def test_list__full_of_sixteen__refuses_a_new_market_and_trades_what_is_there(
+    wide_world: World,
+) -> None:
+    world = wide_world
+    desk = open_desk(world)
+    trader = desk.trader()
+    for number, name in enumerate(world.names[1:]):
+        world.deposit(trader, name, 10 ** world.decimals(name) + number)
+    desk.trade(trader, WAD // 10, "BTC")
+    desk.trade(trader, -WAD // 10, "BTC")
+    desk.trade(trader, WAD)
+    desk.trade(trader, -WAD)
+    world.deposit(trader, "ETH", WAD)
+    listed = world.clearinghouse.listed_word(trader)
+    assert listed >> 128 & 255 == 16
+    desk.trade(trader, WAD)
+    desk.trade(trader, -WAD, "BTC")
+    assert world.clearinghouse.listed_word(trader) >> 136 == 1 << 15 | 1
+
+
+def test_list__sixteen_without_the_market__is_refused(wide_world: World) -> None:
+    """The perpetual of a seventeenth asset: refused, and a loan or an exit is not in the way."""
+    world = wide_world
+    desk = open_desk(world)
+    trader = desk.trader()
+    asset = 200
+    feed = world.feeds["ETH"]
+    parameters = world.system.oracle.parameters(ETH)[0]
+    world.system.oracle.list_asset(
+        asset, feed, 3_900, 61, 77, 2_000 * WAD, 800_000, tuple(parameters), sender=world.governor
+    )
+    world.chain.mine()
+    terms = desk.perps.terms_of(ETH)._replace(weight_bps=0)
+    desk.perps.list_market(asset, tuple(terms), sender=world.governor)
+    for name in world.names:
+        world.deposit(trader, name, 10 ** world.decimals(name))
+    world.system.oracle.poke([asset], sender=world.keeper)
+    world.chain.mine()
+    desk.set_terms("ETH", weight_bps=2_500)
+    desk.set_terms("BTC", weight_bps=2_500)
+    desk.perps.set_terms(asset, tuple(terms._replace(weight_bps=5_000)), sender=world.governor)
+    desk.refresh()
+    args = (trader, asset, WAD, UNLIMITED, FAR, False)
+    with desk.refused("ledger: asset list full"):
+        desk.perps.trade(*args, sender=world.owner)
+    assert world.system.lens.largest_trade(trader, asset, True) == 0
+    world.clearinghouse.withdraw(trader, BTC, 10**8, world.owner, sender=world.owner)
+    desk.perps.trade(*args, sender=world.owner)
+    assert world.clearinghouse.position_word(trader, asset) == WAD << 128
+
+
+# ---- events
+
+
+def test_trade__events__say_what_was_priced_and_what_was_booked(world: World) -> None:
+    desk = open_desk(world)
+    trader = desk.trader()
+    fill = desk.predicted(trader, 2 * WAD)
+    receipt = desk.trade(trader, 2 * WAD)
+    filled = args_of(desk.perps, receipt, "Filled")
+    made_at = desk.mark().made_at
+    exposure = Exposure(2 * 10**9, 0, made_at, 0)
+    assert tuple(filled) == (
+        trader,
+        ETH,
+        2 * WAD,
+        2_000 * WAD,
+        fill.price_wad,
+        fill.fee_e6,
+        exposure.word,
+    )
+    traded = args_of(world.clearinghouse, receipt, "Traded")
+    held = desk.held(trader)
+    market = world.clearinghouse.market_word(ETH)
+    assert tuple(traded) == (
+        trader,
+        ETH,
+        2 * WAD,
+        fill.cost_change,
+        fill.price_wad,
+        held.word,
+        held.cost_word,
+        market,
+    )
+    listed = [
+        tuple(event.args)
+        for event in world.clearinghouse.events(receipt)
+        if event.name == "AssetListChanged"
+    ]
+    ledger = world.clearinghouse
+    assert listed == [(who, ledger.listed_word(who)) for who in (trader, desk.house)]
+
+
+def test_close__events__have_the_settlement_after_the_trade(world: World) -> None:
+    desk = open_desk(world)
+    trader = desk.trader()
+    desk.trade(trader, WAD)
+    before = desk.cash(trader)
+    receipt = desk.trade(trader, -WAD)
+    ledger = world.clearinghouse
+    names = [e.name for e in ledger.events(receipt) if e.name in ("Traded", "Settled")]
+    assert names == ["Traded", "Settled"]
+    settled = args_of(ledger, receipt, "Settled")
+    assert tuple(settled) == (
+        trader,
+        ETH,
+        desk.cash(trader) - before,
+        0,
+        ledger.account_word(trader),
+        ledger.account_word(desk.house),
+    )
+    assert settled.moved == -args_of(ledger, receipt, "Traded").cost_word % 2**128 - 2**128
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(("trade", "trade", "trade", "close", "price", "refresh", "wait", "terms")),
+        st.integers(0, 2),
+        st.integers(0, 1),
+        st.integers(-1_000, 1_000),
+    ),
+    min_size=3,
+    max_size=15,
+)
+
+
+def attempt(desk: Desk, step: tuple[str, int, int, int]) -> None:
+    """One thing that traders, keepers or the governor do."""
+    kind, sub, market, part = step
+    name = ("ETH", "BTC")[market]
+    trader = desk.world.account(sub)
+    if kind == "trade":
+        desk.trade(trader, part * WAD // (10, 100)[market])
+    elif kind == "close":
+        desk.trade(trader, part * 1_000 * WAD, name, reduce_only=True)
+    elif kind == "price":
+        desk.world.set_price(name, (2_000 + part // 2, 30_000 + 8 * part)[market])
+    elif kind == "refresh":
+        desk.refresh()
+    elif kind == "wait":
+        desk.world.wait(abs(part))
+    else:
+        desk.set_terms(name, round_cap_gwei=10**14 + part * GWEI)
+
+
+@settings(max_examples=60)
+@given(steps=steps)
+def test_events__of_any_life__rebuild_every_word_of_the_markets(
+    steps: list[tuple[str, int, int, int]],
+) -> None:
+    """I46: terms, mode, exposure and headroom of `Perps` from its events; what the ledger holds is
+    rebuilt in test_clearinghouse_events. Whatever happens, I18 and I19 hold."""
+    world = shared_world()
+    with world.isolated():
+        desk = open_desk(world)
+        for sub in range(3):
+            desk.trader(sub)
+        for step in steps:
+            try:
+                attempt(desk, step)
+            except Reverted as error:
+                assert error.reason, "a refusal without a reason"
+            desk.check()
+        terms: dict[int, Any] = {}
+        exposure: dict[int, Exposure] = {}
+        headroom: dict[int, tuple[int, int, int]] = {}
+        for event in world.chain.events(desk.perps):
+            args = event.args
+            if event.name == "TermsChanged":
+                assert args.old == terms.get(args.asset, args.old)
+                terms[args.asset] = args.new
+            elif event.name == "HeadroomRefreshed":
+                word = args.headroom_word
+                headroom[args.asset] = (word % 2**72, word >> 72 & 2**72 - 1, word >> 144)
+            elif event.name == "Filled":
+                old = exposure.get(args.asset, Exposure())
+                new = exposure[args.asset] = Exposure.from_word(args.exposure_word)
+                longs, shorts, at = headroom[args.asset]
+                longs -= new.longs_gwei - old.longs_gwei
+                headroom[args.asset] = longs, shorts - new.shorts_gwei + old.shorts_gwei, at
+        for asset in (ETH, BTC):
+            assert desk.perps.terms_of(asset) == terms[asset]
+            known = exposure.get(asset, Exposure())
+            sides = known.longs_gwei * GWEI, known.shorts_gwei * GWEI
+            assert tuple(desk.perps.exposure_of(asset)) == sides
+            longs, shorts, at = headroom[asset]
+            assert tuple(desk.perps.headroom_of(asset)) == (longs * GWEI, shorts * GWEI, at)
