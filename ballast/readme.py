@@ -12,10 +12,15 @@ README = ROOT / "README.md"
 # What each deployed contract is for, and the tests whose file names begin so.
 _CONTRACTS = {
     "Clearinghouse": ("the ledger of every account and its margin test", "clearinghouse"),
-    "Mandates": ("a hook's one call, and the owner's tests after it", "mandates"),
-    "Rebalancer": ("the default hook: policy, plan, execution", "rebalancer"),
+    "Perps": ("what a trade costs, how large it may be, how funding runs", "perps"),
+    "Mandates": ("who may act; a hook's one call and the tests after it", "mandates operators"),
+    "Rebalancer": ("the default hook: policy and execution", "rebalancer"),
+    "Planner": ("its plan: the cheapest path to the target", "rebalancer"),
+    "Liquidator": ("deleveraging while the house is short", "liquidator"),
     "RiskOracle": ("prices, volatility and margin rates", "risk_oracle"),
     "LendingVault": ("ERC-4626 of the quote token, lends to accounts", "lending_vault erc4626"),
+    "LiquidityVault": ("ERC-7540 shares of the house, the traders' other side", "liquidity_vault"),
+    "Exchange": ("what a swap must bring, through which adapters", "clearinghouse_swap"),
     "Listings": ("what may be held and swapped, checked", "listings"),
     "Lens": ("batch views for keepers and pages", "lens"),
     "UniswapV3Adapter": ("one swap venue behind one verb", "uniswap_adapter"),

@@ -90,7 +90,8 @@ def adl(account: uint256, asset: uint256, size_wad: uint256):
     marks: DynArray[uint256, 32] = staticcall IRiskOracle(ORACLE).marks([asset])
     is_counted: bool = account != HOUSE and size != 0 and skew != 0 and (size > 0) == (skew > 0)
     self._require_winner(is_counted and self._is_winner(account, asset, size, marks[0]))
-    is_hedge: bool = (convert(packing._collateral_wad(position), int256) + size > 0) != (size > 0)
+    delta: int256 = convert(packing._collateral_wad(position), int256) + size
+    is_hedge: bool = delta == 0 or (delta > 0) != (size > 0)
     if is_hedge:
         since: uint256 = self._below_since
         self._require_hedge_due(equity < 0 or (since != 0 and block.timestamp >= since + HEDGE_GRACE_S))
@@ -143,14 +144,14 @@ def _skew(asset: uint256) -> int256:
 @internal
 @pure
 def _needed_up(shortfall: uint256, skew: int256, price_word: uint256, risk_word: uint256) -> uint256:
-    """@dev Units of the house's position that free the shortfall, with one step more for the rounding down to steps."""
+    """@dev Units of the house's position that free the shortfall; the caller rounds down to steps, so up to one here."""
     house_word: uint256 = margin._house_word(risk_word, packing._position_word(0, -skew))
     rate_e6: uint256 = packing._r_maint_e6(house_word) + packing._l_maint_e6(house_word)
     return (
         fixed_point._mul_div_up(
             shortfall, fixed_point.WAD * fixed_point.RATE, packing._newest_wad(price_word) * rate_e6
         )
-        + markets.SIZE_STEP
+        + markets.SIZE_STEP - 1
     )
 
 

@@ -364,6 +364,7 @@ def largest_increase(asset: uint256, account: uint256, is_long: bool) -> uint256
     start_skew: int256 = markets._start_skew(exposure)
     if markets._round_at(exposure) != packing._made_at(marks[0]):
         start_skew = skew
+    most: uint256 = max(markets._skew_cap_gwei(prices), fixed_point._abs(skew))
     side: uint256 = markets._longs(exposure)
     backed: uint256 = markets._longs(headroom)
     if not is_long:
@@ -372,11 +373,15 @@ def largest_increase(asset: uint256, account: uint256, is_long: bool) -> uint256
         closed = -closed
         side = markets._shorts(exposure)
         backed = markets._shorts(headroom)
+    # What closes the other side moves the skew as well.
     skew += max(-closed, 0)
-    room: int256 = convert(markets._skew_cap_gwei(prices), int256) - skew
-    room = min(room, start_skew + convert(markets._round_cap_gwei(limits), int256) - skew)
+    round_cap: int256 = convert(markets._round_cap_gwei(limits), int256)
+    room: int256 = min(convert(most, int256) - skew, start_skew + round_cap - skew)
     room = min(room, convert(markets._open_interest_cap_gwei(prices), int256) - convert(side, int256))
     room = max(min(room, convert(backed, int256)), 0)
+    is_too_small: bool = max(closed, 0) + room < convert(markets._min_size_gwei(limits), int256)
+    if is_too_small or skew + room < start_skew - round_cap:
+        return 0
     return convert(room, uint256) * markets.SIZE_STEP
 
 

@@ -39,8 +39,10 @@ MAX_HALVINGS: constant(uint256) = 2
 STEP_GAS: constant(uint256) = 800_000
 # What an unwinding may use beyond a sale.
 TRADE_GAS: constant(uint256) = 400_000
-# To plan again, to record and to return.
+# To record and to return.
 RESERVED_GAS: constant(uint256) = 400_000
+# To plan again: sixteen assets with a market each, and what is reserved besides.
+PLAN_GAS: constant(uint256) = 2_000_000
 SWAP: constant(Bytes[4]) = method_id("swap(address,uint256,uint256,uint256,uint256)")
 PULL: constant(Bytes[4]) = method_id("pull(uint256)")
 MOVE: constant(Bytes[4]) = method_id("move(uint256,uint256,uint256)")
@@ -109,6 +111,8 @@ def on_mandate(account: uint256, guard_word: uint256, picture: IMandates.Snapsho
     refusals: uint256 = 0
     now: IMandates.Snapshot = picture
     for attempt: uint256 in range(MAX_PLANS):
+        if attempt != 0 and msg.gas < PLAN_GAS:
+            break
         if attempt != 0:
             now = staticcall IMandates(MANDATES).snapshot(account)
         plan: IRebalancer.Plan = self._plan(account, guard_word, now, refused)

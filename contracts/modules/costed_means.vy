@@ -120,10 +120,11 @@ def _with_edges(
 ) -> (IRebalancer.Plan, bool, uint256):
     """@dev The plan, whether the ledger will test the account, and the requirement released."""
     plan: IRebalancer.Plan = plan_
-    holdings: DynArray[Holding, MAX_HOLDINGS] = self._holdings(plan, request, picture, may_be_tested)
+    holdings: DynArray[Holding, MAX_HOLDINGS] = []
     edges: DynArray[Edge, MAX_HOLDINGS] = []
-    for holding: Holding in holdings:
-        edges.append(self._next_edge(holding, target_bps))
+    for i: uint256 in range(len(picture.legs), bound=MAX_HOLDINGS):
+        holdings.append(self._holding(plan, request, picture.legs[i], i, may_be_tested))
+        edges.append(self._next_edge(holdings[i], target_bps))
     owner: address = packing._owner(request.account)
     budget: uint256 = staticcall IMandates(sources.MANDATES).budget_left(owner)
     budget -= min(budget, ROUNDING_UNITS * sources.UNIT_WAD)
@@ -355,58 +356,59 @@ def _hedges_last(
 
 @internal
 @view
-def _holdings(
-    plan: IRebalancer.Plan, request: IPlanner.Request, picture: IMandates.Snapshot, may_be_tested: bool
-) -> DynArray[Holding, MAX_HOLDINGS]:
+def _holding(
+    plan: IRebalancer.Plan, request: IPlanner.Request, leg: IMandates.Leg, place: uint256, may_be_tested: bool
+) -> Holding:
     word: uint256 = request.policy_word
-    holdings: DynArray[Holding, MAX_HOLDINGS] = []
-    has_market: DynArray[uint256, 16] = []
-    if policies._actions(word) & policies.MAY_HEDGE != 0:
-        has_market = staticcall IPerps(sources.PERPS).market_ids()
-    for i: uint256 in range(len(picture.legs), bound=MAX_HOLDINGS):
-        leg: IMandates.Leg = picture.legs[i]
-        h: Holding = empty(Holding)
-        h.asset = leg.asset
-        h.rank = policies.MAX_SALES + i
-        h.price_wad = packing._newest_wad(leg.price_word)
-        h.unit_wad = sources._unit_wad(leg.asset)
-        h.lot_wad = max(h.unit_wad, markets.SIZE_STEP)
-        h.rate_e6 = packing._rate_init_e6(leg.risk_word)
-        h.gross_rate_e6 = packing._l_init_e6(leg.risk_word)
-        size: int256 = packing._size_wad(leg.position)
-        collateral: int256 = convert(packing._collateral_wad(leg.position), int256)
-        counted: int256 = min(collateral, convert(packing._quota_wad(leg.risk_word), int256))
-        delta: int256 = counted + size
-        if delta < 0:
-            delta = min(collateral + size, 0)
-        h.open = fixed_point._abs(delta)
-        h.is_short = size < 0
+    h: Holding = empty(Holding)
+    h.asset = leg.asset
+    h.rank = policies.MAX_SALES + place
+    h.price_wad = packing._newest_wad(leg.price_word)
+    h.unit_wad = sources._unit_wad(leg.asset)
+    h.lot_wad = max(h.unit_wad, markets.SIZE_STEP)
+    h.rate_e6 = packing._rate_init_e6(leg.risk_word)
+    h.gross_rate_e6 = packing._l_init_e6(leg.risk_word)
+    size: int256 = packing._size_wad(leg.position)
+    collateral: int256 = convert(packing._collateral_wad(leg.position), int256)
+    counted: int256 = min(collateral, convert(packing._quota_wad(leg.risk_word), int256))
+    delta: int256 = counted + size
+    if delta < 0:
+        delta = min(collateral + size, 0)
+    h.open = fixed_point._abs(delta)
+    h.is_short = size < 0
 
-        is_for_sale: bool = False
-        for k: uint256 in range(policies.MAX_SALES):
-            sale: IRebalancer.Sale = policies._sale(request.sales_word, k)
-            if sale.asset == 0:
-                break
-            if sale.asset == leg.asset and packing._flags(leg.price_word) & packing.NO_SWAP == 0:
-                is_for_sale = may_be_tested or size >= 0
-                h.rank = k
-                h.sale_e6 = sale.cost_bps * BPS_TO_E6
-        if is_for_sale and not steps._is_refused(request.refused, steps.SELL, leg.asset):
-            h.surplus = convert(min(collateral - counted, max(collateral + size, 0)), uint256)
-            h.sale = convert(min(counted, max(delta, 0)), uint256)
+    is_for_sale: bool = False
+    for i: uint256 in range(policies.MAX_SALES):
+        sale: IRebalancer.Sale = policies._sale(request.sales_word, i)
+        if sale.asset == 0:
+            break
+        if sale.asset == leg.asset and packing._flags(leg.price_word) & packing.NO_SWAP == 0:
+            is_for_sale = may_be_tested or size >= 0
+            h.rank = i
+            h.sale_e6 = sale.cost_bps * BPS_TO_E6
+    if is_for_sale and not steps._is_refused(request.refused, steps.SELL, leg.asset):
+        h.surplus = convert(min(collateral - counted, max(collateral + size, 0)), uint256)
+        h.sale = convert(min(counted, max(delta, 0)), uint256)
 
-        gain: uint256 = self._unpaid_gain(plan, leg, size)
-        if packing._flags(leg.price_word) & packing.IS_STALE == 0:
+    gain: uint256 = self._unpaid_gain(plan, leg, size)
+    if packing._flags(leg.price_word) & packing.IS_STALE == 0:
+        if size != 0 and policies._actions(word) & (policies.MAY_TRIM | policies.MAY_UNWIND) != 0:
             h = self._with_closing(h, request, leg, gain, delta, size)
-            can_hedge: bool = delta > 0 and size <= 0 and leg.asset in has_market
-            if can_hedge and not steps._is_refused(request.refused, steps.HEDGE, leg.asset):
+        if delta > 0 and size <= 0 and self._allows(request, policies.MAY_HEDGE, steps.HEDGE, leg.asset):
+            if leg.asset in staticcall IPerps(sources.PERPS).market_ids():
                 h = self._with_hedge(h, request, leg, gain)
-        may_unwind: bool = size < 0 and collateral == counted and is_for_sale
-        if may_unwind and policies._actions(word) & policies.MAY_UNWIND != 0:
-            if not steps._is_refused(request.refused, steps.UNWIND, leg.asset):
-                h.pairs = min(convert(collateral, uint256), h.closable)
-        holdings.append(h)
-    return holdings
+    may_unwind: bool = size < 0 and collateral == counted and is_for_sale
+    if may_unwind and self._allows(request, policies.MAY_UNWIND, steps.UNWIND, leg.asset):
+        h.pairs = min(convert(collateral, uint256), h.closable)
+    return h
+
+
+@internal
+@pure
+def _allows(request: IPlanner.Request, action: uint256, kind: uint256, asset: uint256) -> bool:
+    """@dev Allowed by the owner, and not refused."""
+    is_allowed: bool = policies._actions(request.policy_word) & action != 0
+    return is_allowed and not steps._is_refused(request.refused, kind, asset)
 
 
 @internal
@@ -421,17 +423,12 @@ def _with_closing(
 ) -> Holding:
     """@dev A trim never loses more than it frees at maintenance, or the ledger would test it like an increase."""
     h: Holding = h_
-    word: uint256 = request.policy_word
-    if size == 0 or policies._actions(word) & (policies.MAY_TRIM | policies.MAY_UNWIND) == 0:
-        return h
     h.closable = fixed_point._abs(size)
     h.close_e6 = self._cost_e6(request.account, leg, -size)
     h.close_burden_e6 = self._burden_e6(h.close_e6, h.closable, h.price_wad, gain)
     if gain >= sources.UNIT_WAD:
         h.closable -= markets.SIZE_STEP
-    is_trimmable: bool = policies._actions(word) & policies.MAY_TRIM != 0 and not steps._is_refused(
-        request.refused, steps.TRIM, leg.asset
-    )
+    is_trimmable: bool = self._allows(request, policies.MAY_TRIM, steps.TRIM, leg.asset)
     frees_enough: bool = h.close_e6 < packing._r_maint_e6(leg.risk_word) + packing._l_maint_e6(leg.risk_word)
     if is_trimmable and frees_enough and delta != 0 and (size > 0) == (delta > 0):
         h.trim = min(fixed_point._abs(size), h.open)

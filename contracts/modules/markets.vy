@@ -298,11 +298,12 @@ def _require_width(units: uint256):
 def _require_terms(t: IPerps.Terms, floor_l_bps: uint256):
     """
     @dev The skew stays where the premium is below half of the rate on gross, so that a trade never pays more for skew
-         than a hedged position keeps aside.
+         than a hedged position keeps aside. A side is at most half the depth, so that no trade meets a price below zero.
     """
     largest: uint256 = max(max(t.depth_gwei, t.open_interest_cap_gwei), max(t.round_cap_gwei, t.min_size_gwei))
     is_sized: bool = largest <= packing.MASK_72 and t.depth_gwei != 0 and t.skew_cap_gwei != 0 and t.min_size_gwei != 0
-    is_calm: bool = 2 * BPS * t.skew_cap_gwei <= t.depth_gwei * floor_l_bps
+    is_deep: bool = 2 * t.open_interest_cap_gwei <= t.depth_gwei
+    is_calm: bool = is_deep and 2 * BPS * t.skew_cap_gwei <= t.depth_gwei * floor_l_bps
     is_priced: bool = t.base_fee_e6 <= MAX_BASE_FEE_E6 and t.band_e6 <= MAX_BAND_E6 and t.lag_s <= MAX_LAG_S
     if not (is_sized and is_calm and is_priced) or t.max_funding_e6 > MAX_FUNDING_E6:
         reasons._fail("perps: terms out of range")

@@ -126,7 +126,7 @@ def _settle(account: uint256, asset: uint256, most_wad: uint256, is_unasked: boo
         if is_unasked:
             self._require_closed(size)
             owed = min(owed, cash._available_wad(account))
-        moved = -convert(self._payable(account, owed), int256)
+        moved = -convert(self._payable(account, convert(-result, uint256), owed), int256)
     if moved == 0:
         return 0
     cost_word = packing._cost_word(cost + moved, packing._entry_wad(cost_word))
@@ -161,13 +161,13 @@ def _put_house(asset: uint256, size_change: int256, cost_change: int256):
 
 @internal
 @view
-def _payable(account: uint256, owed: uint256) -> uint256:
-    """@dev What a loser can pay of a loss: its cash, then a loan that its equity without the loss still covers."""
+def _payable(account: uint256, loss: uint256, owed: uint256) -> uint256:
+    """@dev What a loser can pay of `owed`: its cash, then a loan that its equity without the loss still covers."""
     available: uint256 = cash._available_wad(account)
     if owed <= available:
         return owed
     total: margin.Terms = health._assess_now(account)
-    bearable: int256 = convert(owed, int256) + total.equity_init
+    bearable: int256 = convert(loss, int256) + total.equity_init
     if bearable <= convert(available, int256):
         return available
     return min(owed, min(convert(bearable, uint256), available + cash._lendable_wad()))

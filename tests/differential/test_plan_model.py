@@ -611,10 +611,13 @@ class Asset:
     sale_e6: int | None
 
 
-def draw_asset(random: Random) -> Asset:
+def draw_asset(random: Random, is_hedger: bool) -> Asset:
+    """A hedger has collateral that is dearer to sell than to hedge."""
     price = random.choice((3, 2_000, 60_000)) * WAD + random.randrange(WAD)
     worth = random.choice((0, 1, 1, 1)) * random.randrange(1_000, 20_000)
     part = random.choice((-1_300, -1_000, -1_000, -970, -500, 0, 0, 0, 400))
+    if is_hedger:
+        worth, part = random.randrange(1_000, 20_000), random.choice((0, 0, -300, -800))
     alone = random.choice((-1, 1)) * random.randrange(1_000, 20_000)
     size = worth * part // 1_000 if worth else alone
     r_e6 = random.randrange(150_000, 800_000)
@@ -625,15 +628,15 @@ def draw_asset(random: Random) -> Asset:
         random.choice((0, -1, 1)) * random.randrange(500) * WAD if size else 0,
         r_e6,
         random.randrange(20_000, 60_000),
-        random.choice((0, 500, random.randrange(20_000))),
-        random.choice((None, 0, 3_000, random.randrange(30) * 1_000)),
+        random.choice((0, 500, 5_000 if is_hedger else random.randrange(20_000))),
+        random.choice((None, 3_000 if is_hedger else 0, random.randrange(30) * 1_000)),
     )
 
 
-def scene_of(random: Random, assets: list[Asset]) -> Scene:
-    """An account below its target, in markets so deep that a trade has no impact, and a rich house.
+def scene_of(random: Random, assets: list[Asset], equity: int) -> Scene:
+    """An account with thousandths of its target, in markets so deep that a trade has no impact.
 
-    All rounding is by a wei: the quote token has 18 decimals.
+    The house is rich, and all rounding is by a wei: the quote token has 18 decimals.
     """
     target_bps, now = random.randrange(10_100, 16_000), 1_700_000_000
     marks, markets, positions = {}, {}, {}
@@ -650,7 +653,7 @@ def scene_of(random: Random, assets: list[Asset]) -> Scene:
         )
     account = Account(positions=positions)
     assessed = account.assess(marks, Loans())
-    equity = assessed.required_init * target_bps * random.randrange(600, 999) // 1_000 // BPS
+    equity = assessed.required_init * target_bps * equity // 1_000 // BPS
     cash = equity - assessed.equity_init
     account = replace(account, cash_wad=max(0, cash), debt_shares=max(0, -cash))
     sales = [(number, asset.sale_e6) for number, asset in enumerate(assets, 1)]
@@ -676,7 +679,7 @@ def scene_of(random: Random, assets: list[Asset]) -> Scene:
 Point = tuple[Fraction, Fraction]  # cure and cost
 
 
-def choices_of(scene: Scene, asset: int) -> list[Point]:
+def choices_of(scene: Scene, asset: int) -> set[Point]:
     """The corners of what may be done with an asset at all: from the tables, not from the plan.
 
     Sales and hedges share D; trims and unwindings stand beside them.
@@ -703,7 +706,7 @@ def choices_of(scene: Scene, asset: int) -> list[Point]:
     funding = Fraction(scene.policy.funding_bps, BPS)
     shared = [(0, 0), (most_sold, 0), (0, most_hedged)]
     shared += [(most_sold, d - most_sold), (d - most_hedged, most_hedged)] if d > 0 else []
-    corners = []
+    corners = set()
     for sold, hedged in shared:
         if not (0 <= sold <= most_sold and 0 <= hedged <= most_hedged):
             continue
@@ -715,7 +718,7 @@ def choices_of(scene: Scene, asset: int) -> list[Point]:
                     act(trimmed, net + gross, fee),
                     act(paired, 2 * gross, (s or Fraction(0)) + fee),
                 ]
-                corners.append((sum(p[0] for p in parts), sum(p[1] for p in parts)))
+                corners.add((sum(p[0] for p in parts), sum(p[1] for p in parts)))
     return corners
 
 
@@ -774,8 +777,10 @@ def test_plan__random_accounts__costs_what_the_linear_program_does() -> None:
     """
     random = Random(20_200_312)
     seen: Counter[str] = Counter()
-    for _ in range(4_000):
-        scene = scene_of(random, [draw_asset(random) for _ in range(2)])
+    for number in range(3_000):
+        is_hedger = number % 2 == 0
+        assets = [draw_asset(random, is_hedger) for _ in range(2)]
+        scene = scene_of(random, assets, random.randrange(50 if is_hedger else 300, 999))
         plan = make_plan(scene)
         if plan.code == Code.ABOVE_TRIGGER:  # owes nothing and has no perpetual
             continue
@@ -795,8 +800,8 @@ def test_plan__random_accounts__costs_what_the_linear_program_does() -> None:
         short = without_upgrades(scene)
         seen["needs the hull"] += short.uncured > lots + rounding
         check_landing(scene, plan, lots + rounding)
-    assert seen["within reach"] > 2_500
-    assert seen["needs the hull"] > 100
+    assert seen["within reach"] > 1_500, seen
+    assert seen["needs the hull"] > 100, seen
 
 
 def check_landing(scene: Scene, plan: Plan, slack: int) -> None:

@@ -25,6 +25,7 @@ SCRIPTED = (3, 4)  # accounts that begin with a hook that does what it is told
 ANSWER_UNIT = 10**FEED_DECIMALS
 ALL_PERMISSIONS = 31
 ALL_ACTIONS = 15  # that a policy may allow with perpetuals
+FLOOR_SHIFT = 48  # of a donor, in a guard word
 
 Draw = Callable[[State], "tuple[Call, ...] | list[Step]"]
 
@@ -401,9 +402,9 @@ class Actions(TradeDraws):
             trigger,
             rng.choice((0, 0, 60, 3_600)),
             rng.choice((0, 0, 1_000 * WAD)),
-            rng.random() < 0.5,
-            [sibling & 255 for sibling in cast.siblings(account)] if rng.random() < 0.8 else [],
-            [(self._id(name), rng.choice((0, 10, 30, 100))) for name in names],
+            rng.random() < 0.4,
+            [sibling & 255 for sibling in cast.siblings(account)] if rng.random() < 0.6 else [],
+            [(self._id(name), rng.choice((0, 30, 100, 300))) for name in names],
             cast.world.venue.address,
             rng.choice((0, ALL_ACTIONS, ALL_ACTIONS, rng.randrange(ALL_ACTIONS + 1))),
             rng.choice((0, 0, 10, 200)),
@@ -454,6 +455,8 @@ class Actions(TradeDraws):
         kind = rng.choices(kinds, (5, 5, 0.5, 2, 5, 2))[0]
         if kind == "move":
             donor = cast.siblings(account)[0] if rng.random() < 0.95 else self._account()
+            if not state.guards[donor] >> FLOOR_SHIFT & 2**16 - 1 and rng.random() < 0.8:
+                return self._hook_call(state, account)
             name = rng.choice((*self._held_names(state, donor), QUOTE))
             units = self._modest(self._held(state, donor, name) * rng.choice((1, 3)))
             data = mandates.move.encode(donor, self._id(name), units)
@@ -463,7 +466,8 @@ class Actions(TradeDraws):
             held = [n for n in cast.market_names if state.size_wad(account, n)]
             name = rng.choice(held or cast.market_names)
             data = mandates.settle.encode(state.ids[name])
-            if kind == "trade":
+            won = self._result(state, (account, name)) > 0
+            if kind == "trade" or (not won and rng.random() < 0.8):
                 change = self._shrinking(state, account, name)
                 data = mandates.trade.encode(state.ids[name], change)
         else:
@@ -667,7 +671,7 @@ class Actions(TradeDraws):
             depth_gwei=int(perpetual["depth"] * GWEI) * rng.choice((1, 1, 2)),
             open_interest_cap_gwei=int(perpetual["open_interest_cap"] * GWEI) // rng.choice((1, 4)),
             max_funding_e6=rng.choice((0, 10**6, 10**7, 10**7 + 1)),
-            weight_bps=rng.choice((5_000, 5_000, 2_000, 5_001)),
+            weight_bps=perpetual["weight_bps"] - rng.choice((0, 0, 1_000, -1)),
         )
         return Call("Perps", "set_terms", (asset, astuple(changed)), "governor")
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
 from ballast.model.margin import GWEI, RATE, result_wad
 from ballast.model.perps import SIZE_STEP_WAD
 from tests.clearing_kit import action
-from tests.support.system_state import WAD, State
+from tests.support.system_state import WAD, Cast, State
 from tests.support.system_steps import Call, Draws, Step
 from tests.support.world import QUOTE, UNLIMITED, ZERO_ADDRESS
 
 TRADE = 6  # kind of action in a batch
 IS_SALE, IS_REDUCTION = 1, 2
 NO_MARKET, NOT_LISTED = 3, 99  # asset ids
-HOUSES = (50_000, 120_000, 300_000, 600_000)  # dollars
+HOUSES = (30_000, 60_000, 150_000, 500_000)  # dollars
 DEPOSIT_EPOCH_S = 600
 ENTRY_S = 3_600 + DEPOSIT_EPOCH_S
 
@@ -24,6 +25,11 @@ Held = tuple[int, str]  # account, market
 
 class TradeDraws(Draws):
     """Draws of trades, settlements and whatever concerns the house. No calls: not now."""
+
+    def __init__(self, cast: Cast, rng: random.Random) -> None:
+        super().__init__(cast, rng)
+        # Traders mostly agree, or the house would never have much of a position.
+        self.moods = {name: rng.choice((1, 1, -1)) for name in cast.market_names}
 
     # ---- what there is
 
@@ -84,7 +90,7 @@ class TradeDraws(Draws):
         self, state: State, held: Held, change: int, sender: str, *, is_reduction: bool = False
     ) -> tuple[Call, ...]:
         account, name = held
-        deadline = state.time + self.rng.choice((0, 60, 3_600))
+        deadline = state.time + self.rng.choice((30, 900, 3_600, 86_400))
         limit = self._limit(state, name, change)
         args = (account, state.ids[name], change, limit, deadline, is_reduction)
         return (Call("Perps", "trade", args, sender),)
@@ -99,8 +105,11 @@ class TradeDraws(Draws):
         if not flat:
             return ()
         account, name = self.rng.choice(flat)
-        change = self._growth(state, account, name, self.rng.choice((1, 1, -1, -1)))
+        change = self._growth(state, account, name, self._side(name))
         return self._order(state, (account, name), change, self._sender(account))
+
+    def _side(self, name: str) -> int:
+        return self.moods[name] * self.rng.choice((1, 1, 1, -1))
 
     def _increase(self, state: State) -> tuple[Call, ...]:
         return self._changed(state, lambda held, size: self._grown(state, held, size))
@@ -147,7 +156,8 @@ class TradeDraws(Draws):
         name = rng.choice(self.cast.market_names)
         sign = rng.choice((1, -1))
         change = sign * self._whole(self._margin_size(state, account, name) * 0.05)
-        args = [account, state.ids[name], change, UNLIMITED if sign > 0 else 0, state.time, False]
+        deadline = state.time + 3_600
+        args = [account, state.ids[name], change, UNLIMITED if sign > 0 else 0, deadline, False]
         kind = rng.randrange(7)
         if kind == 0:
             args[1] = rng.choice((0, NO_MARKET, NOT_LISTED))
@@ -176,12 +186,12 @@ class TradeDraws(Draws):
         if is_reduction:
             change = -self._signed_whole(size * rng.choice((0.3, 1, 1, 1.5)))
         else:
-            change = self._growth(state, account, name, rng.choice((1, -1)))
+            change = self._growth(state, account, name, self._side(name))
         flags = (IS_SALE if change < 0 else 0) | (IS_REDUCTION if is_reduction else 0)
         return action(
             TRADE,
             account,
-            other=state.time,
+            other=state.time + 900,
             asset=state.ids[name],
             asset_out=flags,
             amount=abs(change) + (rng.random() < 0.03),
@@ -199,7 +209,9 @@ class TradeDraws(Draws):
         results = {held: self._result(state, held) for held in carriers}
         winners = [held for held, result in results.items() if result > 0]
         lost = [held for held, result in results.items() if result < 0]
-        account, name = rng.choice(winners if winners and rng.random() < 0.8 else carriers)
+        if not winners and rng.random() < 0.7:
+            return ()
+        account, name = rng.choice(winners if winners and rng.random() < 0.85 else carriers)
         if rng.random() < 0.03:
             account = self.cast.house
         pool = lost if rng.random() < 0.8 else carriers

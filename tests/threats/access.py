@@ -361,6 +361,11 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         ),
         "clear_policy": Entry(_only(OWNER), "rebalancer: only the owner", _account()),
         "on_mandate": Entry(_only(MANDATES), "rebalancer: only mandates", _account(0, NO_PICTURE)),
+        "unwind": Entry(
+            NOBODY,
+            "rebalancer: only itself",
+            lambda scene, caller: (scene.world.venue, 1, 10**18, 10**18),
+        ),
     },
     "RiskOracle": {
         **_OWNED,

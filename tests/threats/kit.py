@@ -142,6 +142,58 @@ def make_free(world: World, name: str = "ETH") -> None:
     set_terms(world, name, base_fee_e6=0, band_e6=0, lag_s=0)
 
 
+# ---- the liquidity vault
+
+
+def ask_in(world: World, who: str, amount: Amount) -> int:
+    """A request to enter; returns its epoch."""
+    vault, units = world.system.liquidity_vault, world.units(QUOTE, amount)
+    world.fund(who, QUOTE, int(world.quote.balanceOf(who)) + units)
+    world.quote.approve(vault, UNLIMITED, sender=who)
+    return int(vault.requestDeposit(units, who, who, sender=who).return_value)
+
+
+def ask_out(world: World, who: str, shares: int) -> int:
+    """A request to leave; returns its epoch."""
+    vault = world.system.liquidity_vault
+    return int(vault.requestRedeem(shares, who, who, sender=who).return_value)
+
+
+def wait_until(world: World, time: int) -> None:
+    """Feeds are silent until then, and speak again."""
+    if world.chain.time < time:
+        world.chain.set_time(time)
+    world.refresh()
+
+
+def take_in(world: World, epoch: int) -> None:
+    """Fulfils an epoch of deposits as soon as it may be."""
+    vault = world.system.liquidity_vault
+    wait_until(world, vault.deposit_epoch(epoch).ready_at)
+    vault.fulfil_deposits(epoch, sender=world.keeper)
+
+
+def pay_out(world: World, epoch: int) -> None:
+    """Fulfils an epoch of redemptions as soon as it may be."""
+    vault = world.system.liquidity_vault
+    wait_until(world, vault.redeem_epoch(epoch).ready_at)
+    vault.fulfil_redemptions(epoch, sender=world.keeper)
+
+
+def claim_shares(world: World, who: str, part: int = 1) -> None:
+    """All shares that can be claimed, or a part of them."""
+    vault = world.system.liquidity_vault
+    vault.deposit(vault.maxDeposit(who) // part, who, sender=who)
+
+
+def ready_epochs(world: World, who: str) -> tuple[int, int]:
+    """An epoch of deposits and one of redemptions that anyone may fulfil, of who has shares."""
+    shares = int(world.system.liquidity_vault.balanceOf(who))
+    epochs = ask_in(world, who, 1_000), ask_out(world, who, shares // 2)
+    wait_until(world, world.system.liquidity_vault.redeem_epoch(epochs[1]).ready_at)
+    return epochs
+
+
 # ---- a further token
 
 EXTRA_ID = 200
@@ -149,7 +201,10 @@ EXTRA_PRICE = 100  # quote tokens
 
 
 def list_token(world: World, token: Contract, asset: int = EXTRA_ID) -> Contract:
-    """Lists a token at 100 quote tokens under ETH's terms, without a perpetual; returns its feed."""
+    """Lists a token at 100 quote tokens under ETH's terms, without its perpetual.
+
+    Returns the feed.
+    """
     terms = load_parameters()["assets"]["ETH"]
     del terms["perpetual"]
     feed = world.chain.deploy("MockFeed", 8, "extra / USD", sender=world.governor)

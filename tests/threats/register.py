@@ -31,8 +31,10 @@ VAULT, LEDGER, MANDATES = "LendingVault.vy", "Clearinghouse.vy", "Mandates.vy"
 ORACLE, MARKS, FEEDS = "RiskOracle.vy", "modules/price_marks.vy", "modules/feeds.vy"
 SWAPS, CALLS, HEALTH = "modules/swaps.vy", "modules/calls.vy", "modules/health.vy"
 TOKEN, BUDGETS, GUARDS = "modules/safe_token.vy", "modules/budgets.vy", "modules/guards.vy"
+PERPS, BOOKS, HOUSE = "Perps.vy", "modules/perpetuals.vy", "LiquidityVault.vy"
 LENDING = "unit/test_lending_vault_"
 MEASURED = "unit/test_risk_oracle"
+TRADED = "threats/test_perps.py"
 
 THREATS: dict[str, Row] = {
     # ---- lenders' shares
@@ -74,6 +76,12 @@ THREATS: dict[str, Row] = {
     ),
     "T08": Row(
         "Previews differ from what is done", "both from one function", VAULT, LENDING + "attacks.py"
+    ),
+    "T09": Row(
+        "Out before a loss is shared",
+        "bad debt that anyone flags lowers the price of leaving before it is realised",
+        HOUSE,
+        TRADED,
     ),
     "T10": Row("Limits and previews lie", "checks of the standard", VAULT, LENDING + "attacks.py"),
     "T11": Row(
@@ -152,6 +160,12 @@ THREATS: dict[str, Row] = {
         HEALTH,
         "threats/test_prices.py",
     ),
+    "T28": Row(
+        "A price pumped to borrow or to trade on",
+        "caps per asset and market; a breaker stops increases; the worse of two prices",
+        PERPS,
+        TRADED,
+    ),
     "T29": Row(
         "Volatility made by an attacker",
         "fixed grid, clipped samples, slow maintenance",
@@ -160,15 +174,21 @@ THREATS: dict[str, Row] = {
     ),
     "T30": Row(
         "Two prices in one block",
-        "an increase pays the worse of both",
-        HEALTH,
-        "threats/test_prices.py",
+        "an increase is tested and filled at the worse of both; two fees exceed a round",
+        PERPS,
+        TRADED,
     ),
     "T31": Row(
         "Gap between the margins too small for a jump",
         "checked when parameters are set",
         "modules/margin_rates.vy",
         MEASURED + "_owner.py",
+    ),
+    "T32": Row(
+        "A mark pushed by one's own trades",
+        "results count at the index; a premium is owed to whoever closes",
+        PERPS,
+        TRADED,
     ),
     # ---- calls
     "T33": Row(
@@ -230,8 +250,24 @@ THREATS: dict[str, Row] = {
         "modules/margin.vy",
         "threats/test_accounts.py",
     ),
-    "T46": Row("Interest lost in rounding", "index in 1e27", VAULT, LENDING + "interest.py"),
-    "T47": Row("Too large after a long time", "saturating growth", VAULT, LENDING + "interest.py"),
+    "T45": Row(
+        "One trader's loss eats another's margin",
+        "sizes and costs sum to zero; what is not paid stays the loser's",
+        BOOKS,
+        TRADED,
+    ),
+    "T46": Row(
+        "Interest or funding lost in rounding",
+        "index in 1e27; one figure of funding for both sides",
+        PERPS,
+        TRADED,
+    ),
+    "T47": Row(
+        "Too large after a long time",
+        "funding is linear, interest saturates; a reduction has no bound",
+        PERPS,
+        TRADED,
+    ),
     "T48": Row(
         "Too many positions",
         "sixteen assets, eight donors; gas of the largest measured",
@@ -240,13 +276,13 @@ THREATS: dict[str, Row] = {
     ),
     "T49": Row(
         "Gifts that block an account",
-        "a stranger adds to what is there and opens nothing",
+        "a stranger adds to what is there, opens nothing, unbalances nothing",
         LEDGER,
         "threats/test_accounts.py",
     ),
     "T50": Row(
         "Operators and sub-accounts confused",
-        "a mask per account and operator, pays the owner only",
+        "a mask per account and operator, pays the owner only; ids of 168 bits",
         "modules/operators.vy",
         "threats/test_accounts.py",
     ),
@@ -304,7 +340,18 @@ THREATS: dict[str, Row] = {
         LENDING + "parameters.py",
     ),
     # ---- attacks on this design
-    "A2": Row("A donor that borrows to give", "own cash only", LEDGER, "threats/test_hooks.py"),
+    "A1": Row(
+        "Hedges that the house cannot pay",
+        "each side is backed in gross, as if the other had closed; headroom bounds increases",
+        PERPS,
+        TRADED,
+    ),
+    "A2": Row(
+        "A gain cashed, or a gift made, with lenders' money",
+        "a gain counts for initial margin when paid, by the house's cash; gifts from own cash",
+        BOOKS,
+        TRADED,
+    ),
     "A3": Row(
         "An account emptied inside a batch",
         "still checked at the end",
@@ -323,15 +370,33 @@ THREATS: dict[str, Row] = {
         MANDATES,
         "threats/test_hooks.py",
     ),
+    "A6": Row(
+        "Shares sold behind a skew of one's own",
+        "the premium that is owed back is no value of shares",
+        HOUSE,
+        TRADED,
+    ),
     "A7": Row(
         "A hook levers the account up", "no exposure grows", MANDATES, "threats/test_hooks.py"
     ),
     "A8": Row("A budget per sibling", "one budget per owner", BUDGETS, "threats/test_hooks.py"),
+    "A10": Row(
+        "A hedged pair without a buffer",
+        "a rate on gross beside the one on net exposure",
+        "modules/margin.vy",
+        TRADED,
+    ),
+    "A12": Row(
+        "A lagging feed sniped through a fee that vanishes after a round",
+        "half of the band and of the lag in every fee, whatever the age of the round",
+        "modules/markets.vy",
+        "unit/test_snipers.py",
+    ),
     "A13": Row(
         "An old price pinned early in a block",
-        "nothing is pinned; worse of two for increases",
+        "nothing is pinned; increases are tested and filled at the worse of two",
         MARKS,
-        "threats/test_prices.py",
+        TRADED,
     ),
     "A14": Row(
         "A vault lent out bricks exits",
@@ -347,9 +412,9 @@ THREATS: dict[str, Row] = {
     ),
     "A16": Row(
         "In before a known gain, out before a known loss",
-        "interest by the second; entry and exit wait while a call is open",
-        VAULT,
-        LENDING + "attacks.py",
+        "asked first, priced an hour or a day and a round later, less a spread",
+        HOUSE,
+        TRADED,
     ),
     "A17": Row(
         "Volatility shaped by who pokes",
@@ -361,19 +426,26 @@ THREATS: dict[str, Row] = {
         "Truncation toward zero pays a unit",
         "named roundings",
         "modules/fixed_point.vy",
-        "threats/test_accounts.py",
+        TRADED,
+    ),
+    "A19": Row(
+        "Two accounts of one owner over a gap",
+        "positions open at the initial margin; what a loser cannot pay is not lent to it",
+        HEALTH,
+        TRADED,
+    ),
+    "A20": Row(
+        "Losses of others made into debts",
+        "an open loss is collected for a winner that the house cannot pay, and only what it lacks",
+        PERPS,
+        TRADED,
     ),
 }
 
-_NO_LIQUIDATION = "no liquidation in this code"
-_NO_HOUSE = "no market and no house in this code"
+_NO_LIQUIDATION = "people's accounts are not liquidated in this code"
 
 NOT_MET: dict[str, str] = {
-    "T09": _NO_LIQUIDATION + ", so no loss is shared out",
     "T26": "no collateral is priced by its own contract",
-    "T28": "caps and quotas limit it; loss is measured on recorded markets in the replay",
-    "T32": "no option and no settlement",
-    "T45": _NO_HOUSE,
     "T51": _NO_LIQUIDATION,
     "T53": "no entry takes a permit",
     "T56": "no reward is paid to callers",
@@ -381,14 +453,8 @@ NOT_MET: dict[str, str] = {
     "T59": "no reward is paid to callers",
     "T64": _NO_LIQUIDATION,
     "T65": _NO_LIQUIDATION,
-    "A1": _NO_HOUSE,
-    "A6": _NO_HOUSE,
     "A9": _NO_LIQUIDATION,
-    "A10": _NO_HOUSE,
     "A11": _NO_LIQUIDATION,
-    "A12": _NO_HOUSE,
-    "A19": _NO_HOUSE,
-    "A20": _NO_HOUSE,
 }
 
 

@@ -1,13 +1,14 @@
 """Attacks on perpetual markets and on the house that is their other side.
 
-A1, A2, A6, A10, A12, A13, A16, A18, A19, A20, and of the catalogue T19, T28, T30, T31, T32, T45,
-T46, T47, T49, T50. Each test says which simpler rule would have paid the attacker, and most of them
-compute how much.
+A1, A2, A6, A10, A12, A13, A16, A18, A19, A20, and of the catalogue T05, T09, T19, T28, T30, T31,
+T32, T45, T46, T47, T49, T50. Each test says which simpler rule would have paid the attacker, and
+most of them compute how much.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 
 import pytest
@@ -17,20 +18,27 @@ from ballast.model.margin import RATE, Mark
 from ballast.model.perps import Funding
 from tests.clearing_kit import action
 from tests.conftest import reverts
+from tests.support.hooks import deploy_hook, hand_over, may, play
 from tests.support.world import QUOTE, UNLIMITED, WAD, World
 from tests.threats.kit import (
     FAR,
+    ask_in,
+    ask_out,
     cash,
+    claim_shares,
     close,
     fund_house,
     held,
     lenders_claim,
     make_free,
+    pay_out,
     renew,
     set_terms,
+    take_in,
     trade,
     trade_wad,
     unsettled,
+    wait_until,
 )
 
 ETH = 1
@@ -204,39 +212,17 @@ def test_settle__house_with_less_than_the_gain__pays_its_cash_and_no_loan(world:
 # ---- A6: shares sold above what closing takes back
 
 
-def _ask_in(world: World, who: str, dollars: int) -> int:
-    vault, units = world.system.liquidity_vault, dollars * 10**6
-    world.fund(who, QUOTE, int(world.quote.balanceOf(who)) + units)
-    world.quote.approve(vault, UNLIMITED, sender=who)
-    return int(vault.requestDeposit(units, who, who, sender=who).return_value)
-
-
-def _ask_out(world: World, who: str, shares: int) -> int:
-    vault = world.system.liquidity_vault
-    return int(vault.requestRedeem(shares, who, who, sender=who).return_value)
-
-
-def _pass(world: World, ready_at: int) -> None:
-    """Time until then; feeds are silent meanwhile and speak again at the end."""
-    if world.chain.time < ready_at:
-        world.chain.set_time(ready_at)
-    world.refresh()
-
-
 def _enter(world: World, epoch: int, *people: str) -> None:
     """Fulfils and claims."""
-    vault = world.system.liquidity_vault
-    _pass(world, vault.deposit_epoch(epoch).ready_at)
-    vault.fulfil_deposits(epoch, sender=world.keeper)
+    take_in(world, epoch)
     for who in people:
-        vault.deposit(vault.maxDeposit(who), who, sender=who)
+        claim_shares(world, who)
 
 
 def _leave(world: World, epoch: int, who: str) -> int:
     """Fulfils and claims; units."""
     vault = world.system.liquidity_vault
-    _pass(world, vault.redeem_epoch(epoch).ready_at)
-    vault.fulfil_redemptions(epoch, sender=world.keeper)
+    pay_out(world, epoch)
     claim = vault.redeem(vault.maxRedeem(who), who, who, sender=who)
     return int(claim.return_value)
 
@@ -255,11 +241,11 @@ def test_leave__behind_a_skew_of_ones_own__gains_nothing(world: World) -> None:
     """
     make_free(world)
     vault, who = world.system.liquidity_vault, world.attacker
-    epoch = _ask_in(world, world.other_owner, 5_000_000)
-    assert _ask_in(world, who, 5_000_000) == epoch
+    epoch = ask_in(world, world.other_owner, 5_000_000)
+    assert ask_in(world, who, 5_000_000) == epoch
     _enter(world, epoch, world.other_owner, who)
-    epoch = _ask_out(world, who, int(vault.balanceOf(who)))
-    _pass(world, vault.redeem_epoch(epoch).ready_at)
+    epoch = ask_out(world, who, int(vault.balanceOf(who)))
+    wait_until(world, vault.redeem_epoch(epoch).ready_at)
     renew(world)
     account = _open(world, who, 2_000, dollars=2_000_000)
     premium = int(world.system.perps.skew_charge_wad())
@@ -451,7 +437,7 @@ def test_round_trip__price_chosen_among_two_of_one_block__loses(market: World) -
 @pytest.fixture
 def providers(world: World) -> Iterator[World]:
     """A provider with a million in the vault, and a trader who is long 100."""
-    _enter(world, _ask_in(world, world.other_owner, 1_000_000), world.other_owner)
+    _enter(world, ask_in(world, world.other_owner, 1_000_000), world.other_owner)
     renew(world)
     _open(world, world.owner, 100)
     yield world
@@ -464,7 +450,7 @@ def test_enter__before_a_round_that_one_knows__is_priced_after_it(providers: Wor
     """
     world, vault, who = providers, providers.system.liquidity_vault, providers.attacker
     naive = vault.convertToShares(10**12)
-    epoch = _ask_in(world, who, 1_000_000)
+    epoch = ask_in(world, who, 1_000_000)
     world.set_price("ETH", 1_900)
     with reverts("liquidity: too early"):
         vault.fulfil_deposits(epoch, sender=who)
@@ -476,7 +462,7 @@ def test_enter__before_a_round_that_one_knows__is_priced_after_it(providers: Wor
 def test_enter__no_round_since_the_request__waits_for_one(providers: World) -> None:
     """A16: naive, only time must pass: the price that one knew when asking may still be there."""
     world, vault = providers, providers.system.liquidity_vault
-    epoch = _ask_in(world, world.attacker, 1_000)
+    epoch = ask_in(world, world.attacker, 1_000)
     asked_at = world.chain.time
     world.chain.set_time(vault.deposit_epoch(epoch).ready_at)
     assert world.chain.time - asked_at >= 3_600
@@ -491,14 +477,33 @@ def test_enter__no_round_since_the_request__waits_for_one(providers: World) -> N
 def test_leave__before_a_loss_that_one_knows__bears_it(providers: World) -> None:
     """A16: naive, paid at the price of the moment, the attacker leaves his part to the others."""
     world, vault, who = providers, providers.system.liquidity_vault, providers.attacker
-    _enter(world, _ask_in(world, who, 1_000_000), who)
+    _enter(world, ask_in(world, who, 1_000_000), who)
     naive = vault.convertToAssets(vault.balanceOf(who))
-    epoch = _ask_out(world, who, int(vault.balanceOf(who)))
+    epoch = ask_out(world, who, int(vault.balanceOf(who)))
     world.set_price("ETH", 2_100)
     fair = naive - 5_000 * 10**6
     paid = _leave(world, epoch, who)
     assert paid <= fair + 10 * 10**6  # the funding of a day
     assert naive - paid > 4_900 * 10**6
+
+
+def test_leave__behind_a_bankrupt_trader__bears_a_part_of_the_loss(providers: World) -> None:
+    """T09: naive, a debt counts until somebody gives it up: who leaves first is paid in full.
+
+    Whoever stays has a day to flag it.
+    """
+    world, vault, who = providers, providers.system.liquidity_vault, providers.attacker
+    _enter(world, ask_in(world, who, 1_000_000), who)
+    shares = int(vault.balanceOf(who))
+    epoch = ask_out(world, who, shares)
+    for price in (1_500, 1_000, 500):
+        world.set_price("ETH", price)
+    bad_debt = -int(world.clearinghouse.assess(world.account())[2])
+    assert bad_debt > 50_000 * WAD
+    naive = vault.convertToAssets(shares)
+    vault.flag_bad_debt(world.account(), sender=world.stranger)
+    paid = _leave(world, epoch, who)
+    assert paid < naive - bad_debt // UNIT * 49 // 100
 
 
 @pytest.mark.parametrize("bps", [-50, 50])
@@ -512,18 +517,18 @@ def test_fulfil__right_before_a_round_of_half_a_percent__gains_nothing(
     world, vault, who = providers, providers.system.liquidity_vault, providers.attacker
     after = 2_000 + 2_000 * bps / 10_000
     if bps < 0:
-        epoch = _ask_in(world, who, 1_000_000)
-        _pass(world, vault.deposit_epoch(epoch).ready_at)
+        epoch = ask_in(world, who, 1_000_000)
+        wait_until(world, vault.deposit_epoch(epoch).ready_at)
         naive = vault.convertToShares(10**12)
         _enter(world, epoch, who)
         world.set_price("ETH", str(after))
         assert vault.convertToAssets(vault.balanceOf(who)) <= 10**12
         assert vault.convertToAssets(naive) > 10**12 + 490 * 10**6
     else:
-        _enter(world, _ask_in(world, who, 1_000_000), who)
+        _enter(world, ask_in(world, who, 1_000_000), who)
         shares = int(vault.balanceOf(who))
-        epoch = _ask_out(world, who, shares)
-        _pass(world, vault.redeem_epoch(epoch).ready_at)
+        epoch = ask_out(world, who, shares)
+        wait_until(world, vault.redeem_epoch(epoch).ready_at)
         naive = vault.convertToAssets(shares)
         paid = _leave(world, epoch, who)
         world.set_price("ETH", str(after))
@@ -826,35 +831,55 @@ def test_settle__loser_with_an_id_beyond_all_accounts__borrows_nothing(world: Wo
     assert _settle(world, winner, loser) > 0
 
 
-def test_settle__asset_beyond_all_assets__leaves_every_list_alone(world: World) -> None:
-    """T50: with an asset of more than eight bits the key of somebody else's unpaid gain can be made.
+@pytest.mark.parametrize("is_gain", [False, True], ids=["unpaid loss", "unpaid gain"])
+def test_settle__asset_beyond_all_assets__leaves_every_list_alone(
+    world: World, is_gain: bool
+) -> None:
+    """T50: an asset of more than eight bits makes the key of another account's unpaid result.
 
-    Naive, it is paid to nobody, and an asset that no oracle knows enters the house's list: nothing
-    of the house can be valued from then on.
+    Naive, it is settled with a sibling or with nobody, and an asset that no oracle knows enters the
+    house's list: nothing of the house can be valued from then on. A hook could do it as well. All
+    it takes is an account that lost more than it had.
     """
     fund_house(world, 60_000)
-    account = _open(world, world.owner, 10)
-    for price in (3_000, 6_000, 12_000):
+    account, sibling = world.account(5), world.account()
+    world.deposit(account, QUOTE, (100_000 if is_gain else 6_000) * 10**6)
+    trade(world, account, 10)
+    for price in (3_000, 6_000, 12_000) if is_gain else (1_500, 1_000):
         world.set_price("ETH", price)
     close(world, account)
     unpaid = held(world, account)
-    assert unpaid.size_wad == 0 and unpaid.cost_wad < 0 and cash(world, world.system.house) == 0
+    assert unpaid.size_wad == 0 and (unpaid.cost_wad < 0 if is_gain else unpaid.cost_wad > 0)
     fund_house(world, 1_000_000)
-    listed = world.clearinghouse.listed_word(world.system.house)
-    for who, asset in ((0, account << 8 | ETH), (1 << 8, account << 8 | ETH), (account, 257)):
+    world.deposit(sibling, QUOTE, 10**6)
+    hook = deploy_hook(world)
+    hand_over(world, sibling, hook)
+    listed, false_id = world.clearinghouse.listed_word(world.system.house), 5 << 8 | ETH
+
+    def by_hook() -> None:
+        play(world, hook, sibling, may(world.mandates, "settle", false_id))
+
+    def direct(who: int, asset: int) -> None:
+        world.system.perps.settle(who, asset, [], sender=world.stranger)
+
+    attempts = (
+        lambda: direct(sibling, false_id),
+        lambda: direct(0, account << 8 | ETH),
+        lambda: direct(1 << 248, account << 8 | ETH),
+        by_hook,
+    )
+    for attempt in attempts:
         with world.isolated():
-            try:
-                moved = world.system.perps.settle(who, asset, [], sender=world.stranger)
-            except Reverted:
-                continue
-            assert moved.return_value == 0
+            with suppress(Reverted):
+                attempt()
             assert held(world, account) == unpaid
             assert world.clearinghouse.listed_word(world.system.house) == listed
-    assert _settle(world, account) == -unpaid.cost_wad
+            renew(world)
+    assert _settle(world, account) == (-unpaid.cost_wad if is_gain else 0)
 
 
 def test_adl__id_beyond_all_accounts__closes_nothing(world: World) -> None:
-    """T50: naive, the position of a winner is found under a false id, and the gain is paid there."""
+    """T50: naive, a winner's position is found under a false id, and the gain is paid there."""
     fund_house(world, 100_000)
     winner = _open(world, world.owner, 40)
     for price in (3_000, 6_000):

@@ -16,7 +16,20 @@ from tests.clearing_kit import action
 from tests.support.fixtures import shared_world
 from tests.support.hooks import deploy_hook, hand_over, must, play
 from tests.support.world import QUOTE, UNLIMITED, World
-from tests.threats.kit import EXTRA_ID, EXTRA_PRICE, entries, list_token
+from tests.threats.kit import (
+    EXTRA_ID,
+    EXTRA_PRICE,
+    FAR,
+    ask_in,
+    claim_shares,
+    entries,
+    list_token,
+    pay_out,
+    ready_epochs,
+    renew,
+    take_in,
+    trade,
+)
 
 ETH = 10**18
 
@@ -28,6 +41,8 @@ class Trap:
     world: World
     token: Contract
     account: int
+    deposits: int = 0  # epochs of the liquidity vault that can be fulfilled
+    redemptions: int = 0
 
     def arm(self, target: Contract, data: bytes) -> None:
         """Whom to call during the moves from now on."""
@@ -50,14 +65,18 @@ class Trap:
 
 @pytest.fixture
 def trap() -> Iterator[Trap]:
-    """The token owns quote tokens and vault shares, has approved, and could act when idle."""
+    """The token owns quote tokens and shares of both vaults, has approved, and could act when idle.
+
+    Some of its shares and assets wait in the liquidity vault to be claimed.
+    """
     world = shared_world()
     with world.isolated():
         token = world.chain.deploy("CallbackToken", sender=world.attacker)
-        list_token(world, token)
         account = world.account(0, world.attacker)
         for who in (world.attacker, world.venue.address):
             token.mint(who, 10**6 * ETH, sender=world.attacker)
+        epochs = _provide(Trap(world, token, account))
+        list_token(world, token)
         token.approve(world.clearinghouse, UNLIMITED, sender=world.attacker)
         world.clearinghouse.deposit(account, EXTRA_ID, 1_000 * ETH, sender=world.attacker)
         world.deposit(account, "ETH", 10 * ETH)
@@ -65,12 +84,28 @@ def trap() -> Iterator[Trap]:
         price = EXTRA_PRICE * WAD
         world.venue.set_price(token, quote, price, 0, sender=world.attacker)
         world.venue.set_price(quote, token, WAD * WAD // price, 0, sender=world.attacker)
-        trap = Trap(world, token, account)
+        trap = Trap(world, token, account, *epochs)
         quote.mint(token, 10**12, sender=world.attacker)
         for spender in (world.clearinghouse, world.system.vault):
             trap.as_token(quote, "approve", spender, UNLIMITED)
         trap.as_token(world.system.vault, "deposit", 10**9, token)
         yield trap
+
+
+def _provide(trap: Trap) -> tuple[int, int]:
+    """Half of what the token has in the liquidity vault is claimed, a quarter of it asked back."""
+    world, token, vault = trap.world, trap.token, trap.world.system.liquidity_vault
+    world.quote.mint(token, 2 * 10**11, sender=world.attacker)
+    trap.as_token(world.quote, "approve", vault, UNLIMITED)
+    trap.as_token(vault, "requestDeposit", 2 * 10**11, token, token)
+    epoch = ask_in(world, world.other_owner, 200_000)
+    assert vault.deposit_request_id(token) == epoch
+    take_in(world, epoch)
+    claim_shares(world, world.other_owner)
+    trap.as_token(vault, "deposit", 10**11, token, token)
+    trap.as_token(vault, "requestRedeem", vault.balanceOf(token) // 2, token, token)
+    pay_out(world, vault.redeem_request_id(token))
+    return ready_epochs(world, world.other_owner)
 
 
 def _mandate(trap: Trap) -> None:
@@ -120,8 +155,10 @@ MOVES: dict[str, Callable[[Trap], None]] = {
 def _strong(trap: Trap) -> dict[str, tuple[Contract, bytes]]:
     """Calls that the token may make at any other moment."""
     world, system = trap.world, trap.world.system
-    own = world.account(0, trap.token.address)
-    house, vault = world.clearinghouse, system.vault
+    own, winner = world.account(0, trap.token.address), world.account(0, world.other_owner)
+    house, vault, perps = world.clearinghouse, system.vault, system.perps
+    liquidity, token = system.liquidity_vault, trap.token
+    buying = action(6, own, asset=1, amount=ETH, min_out=UNLIMITED, other=FAR)
 
     def to(contract: Contract, name: str, *args: object) -> tuple[Contract, bytes]:
         return contract, contract.function(name).encode(*args)
@@ -134,7 +171,23 @@ def _strong(trap: Trap) -> dict[str, tuple[Contract, bytes]]:
         "transfer": to(house, "transfer", own, own + 1, 0, 10**6),
         "batch": to(house, "batch", []),
         "batched withdrawal": to(house, "batch", [action(2, own, amount=10**6, target=trap.token)]),
-        "set_operator": to(house, "set_operator", own, world.attacker, 15, 2**39),
+        "batched trade": to(house, "batch", [buying]),
+        "trade": to(perps, "trade", own, 1, ETH, UNLIMITED, FAR, False),
+        "settle": to(perps, "settle", winner, 1, []),
+        "settle with a loser": to(perps, "settle", winner, 1, [(own, 1)]),
+        "refresh": to(perps, "refresh"),
+        "accrue": to(perps, "accrue", 1),
+        "flag the house": to(system.liquidator, "flag_house"),
+        "adl": to(system.liquidator, "adl", winner, 1, ETH),
+        "request deposit": to(liquidity, "requestDeposit", 10**6, token, token),
+        "request redeem": to(liquidity, "requestRedeem", 10**9, token, token),
+        "claim for assets": to(liquidity, "deposit", 10**6, token, token),
+        "claim shares": to(liquidity, "mint", 10**9, token, token),
+        "claim assets": to(liquidity, "withdraw", 10**6, token, token),
+        "claim for shares": to(liquidity, "redeem", 10**9, token, token),
+        "fulfil deposits": to(liquidity, "fulfil_deposits", trap.deposits),
+        "fulfil redemptions": to(liquidity, "fulfil_redemptions", trap.redemptions),
+        "flag bad debt": to(liquidity, "flag_bad_debt", winner),
         "rebalance": to(world.mandates, "rebalance", own),
         "vault deposit": to(vault, "deposit", 10**6, trap.token),
         "vault mint": to(vault, "mint", 10**12, trap.token),
@@ -147,9 +200,18 @@ def _strong(trap: Trap) -> dict[str, tuple[Contract, bytes]]:
 
 
 def _prepare(trap: Trap) -> None:
-    """Cash, collateral, a debt and an idle hook, so that every strong call has something to do."""
+    """Cash, collateral, a debt, a perpetual that has won and an idle hook.
+
+    Every strong call then has something to do.
+    """
     world = trap.world
     own = world.account(0, trap.token.address)
+    renew(world)
+    winner = world.account(0, world.other_owner)
+    world.deposit(winner, QUOTE, 10**10)
+    trade(world, winner, -1)
+    world.set_price("ETH", 1_960)
+    renew(world)
     trap.as_token(world.clearinghouse, "deposit", own, 0, 10**9)
     hook = deploy_hook(world)
     guard = (10_000, 300, 100, 0, 0, 0)
@@ -165,7 +227,22 @@ STRONG = [
     "transfer",
     "batch",
     "batched withdrawal",
-    "set_operator",
+    "batched trade",
+    "trade",
+    "settle",
+    "settle with a loser",
+    "refresh",
+    "accrue",
+    "flag the house",
+    "request deposit",
+    "request redeem",
+    "claim for assets",
+    "claim shares",
+    "claim assets",
+    "claim for shares",
+    "fulfil deposits",
+    "fulfil redemptions",
+    "flag bad debt",
     "rebalance",
     "vault deposit",
     "vault mint",
@@ -184,6 +261,11 @@ def test_call__from_token_while_idle__accepted(trap: Trap, name: str) -> None:
     assert trap.outcome() is None
 
 
+def test_strong__calls__are_all_tried_while_idle(trap: Trap) -> None:
+    """But for those that have nothing to do here: the house is sound, and nobody donated."""
+    assert set(_strong(trap)) - set(STRONG) == {"adl", "vault skim", "vault sweep"}
+
+
 @pytest.mark.parametrize("move", MOVES)
 def test_call__from_token_during_a_move__refused(trap: Trap, move: str) -> None:
     """T16, T33, T34: by the lock of the contract, or because the clearing house is busy."""
@@ -198,11 +280,52 @@ def test_call__from_token_during_a_move__refused(trap: Trap, move: str) -> None:
             assert reason == "" or is_busy, (name, reason)
 
 
+def test_setting__by_the_token_of_its_own__harmless_during_a_move(trap: Trap) -> None:
+    """T16, T34: appointments, guards and allowances move nothing, so nothing refuses them; those of
+    a mandates contract at work are as they were when it closes."""
+    world, own = trap.world, trap.world.account(0, trap.token.address)
+    _prepare(trap)
+    mandates, liquidity = world.mandates, world.system.liquidity_vault
+    calls = [
+        (mandates, "set_operator", (own, world.attacker, 31, 2**39)),
+        (mandates, "set_guard", (own, world.attacker, (10_000, 300, 100, 0, 0, 0))),
+        (mandates, "arm_budget", ((1, 86_400, 1),)),
+        (liquidity, "setOperator", (world.attacker, True)),
+    ]
+    for move in MOVES:
+        with world.isolated():
+            MOVES[move](trap)
+            expected = _words(trap)
+        for contract, name, arguments in calls:
+            with world.isolated():
+                trap.arm(contract, contract.function(name).encode(*arguments))
+                MOVES[move](trap)
+                assert trap.token.calls() > 0
+                assert _words(trap) == expected, (move, name)
+
+
+def _words(trap: Trap) -> list[object]:
+    """What the attacker and the house hold, and what lies where."""
+    world, ledger = trap.world, trap.world.clearinghouse
+    accounts = trap.account, world.system.house, world.account(0, world.other_owner)
+    return [
+        *(ledger.words_of(account) for account in accounts),
+        ledger.supply_word(EXTRA_ID),
+        ledger.market_word(1) % 2**128,
+        world.system.perps.exposure_of(1),
+        world.system.liquidity_vault.escrow(),
+        int(world.quote.balanceOf(ledger)),
+        int(trap.token.balanceOf(ledger)),
+    ]
+
+
 def test_call__every_entry_during_a_withdrawal__ends_as_without(trap: Trap) -> None:
-    """T33, T34: generated from the interfaces; no entry of any contract changes the account."""
+    """T33, T34: generated from the interfaces; no entry of any contract changes the accounts."""
     world = trap.world
+    renew(world)
+    trade(world, trap.account, 1)
     MOVES["withdraw"](trap)
-    expected = world.clearinghouse.position_word(trap.account, EXTRA_ID)
+    expected = _words(trap)
     tried = 0
     for contract in world.system.contracts.values():
         for name, data in entries(contract, is_view=False):
@@ -210,11 +333,11 @@ def test_call__every_entry_during_a_withdrawal__ends_as_without(trap: Trap) -> N
                 trap.arm(contract, data)
                 MOVES["deposit"](trap)
                 MOVES["withdraw"](trap)
-                if contract == world.clearinghouse:
+                if contract in (world.clearinghouse, world.system.perps, world.system.exchange):
                     assert not trap.token.has_succeeded(), name
                 tried += 1
-            assert world.clearinghouse.position_word(trap.account, EXTRA_ID) == expected
-    assert tried > 40
+                assert _words(trap) == expected, (contract.name, name)
+    assert tried > 90
 
 
 def test_view__from_token_during_a_move__refused_or_unchanged(trap: Trap) -> None:
@@ -227,14 +350,24 @@ def test_view__from_token_during_a_move__refused_or_unchanged(trap: Trap) -> Non
     house = world.clearinghouse
     locked = [
         house.assess.encode(trap.account),
-        house.snapshot.encode(trap.account),
+        house.picture_of.encode(trap.account),
+        house.words_of.encode(trap.account),
+        house.cost_word.encode(trap.account, 1),
+        house.market_word.encode(1),
         house.cash_of.encode(trap.account),
         house.account_word.encode(trap.account),
         house.position_word.encode(trap.account, EXTRA_ID),
         house.listed_word.encode(trap.account),
         house.supply_word.encode(EXTRA_ID),
         house.asset_word.encode(EXTRA_ID),
-        house.permissions_of.encode(trap.account, world.stranger),
+    ]
+    # Those that would tell of the ledger.
+    indirect = [
+        (world.mandates, "snapshot", (trap.account,)),
+        (world.system.perps, "free_wad", ()),
+        (world.system.perps, "quote", (1, trap.account, ETH)),
+        (world.system.liquidity_vault, "totalAssets", ()),
+        (world.system.liquidity_vault, "entry_assets", ()),
     ]
     for move in ("deposit", "withdraw", "sale"):
         for data in locked:
@@ -242,6 +375,11 @@ def test_view__from_token_during_a_move__refused_or_unchanged(trap: Trap) -> Non
                 trap.arm(house, data)
                 MOVES[move](trap)
                 assert trap.outcome() == ""
+        for contract, name, arguments in indirect:
+            with world.isolated():
+                trap.arm(contract, contract.function(name).encode(*arguments))
+                MOVES[move](trap)
+                assert trap.outcome() == "", name
         with world.isolated():
             trap.arm(house, house.call_state.encode())
             MOVES[move](trap)
@@ -252,10 +390,17 @@ def test_view__from_token_during_a_move__refused_or_unchanged(trap: Trap) -> Non
         vault.convertToAssets.encode(10**18),
         vault.debt_index_ray.encode(),
         vault.utilisation_wad.encode(),
-        world.system.oracle.price_wad.encode(1),
     ]
-    for data in views:
-        target = world.system.oracle if data is views[-1] else vault
+    perps, liquidity = world.system.perps, world.system.liquidity_vault
+    others = [
+        (world.system.oracle, world.system.oracle.price_wad.encode(1)),
+        (perps, perps.exposure_of.encode(1)),
+        (perps, perps.headroom_of.encode(1)),
+        (perps, perps.skew_charge_wad.encode()),
+        (liquidity, liquidity.totalSupply.encode()),
+        (liquidity, liquidity.escrow.encode()),
+    ]
+    for target, data in [*((vault, data) for data in views), *others]:
         with world.isolated(), world.chain.one_block():
             before = world.chain.call_raw(target, data)
             trap.arm(target, data)
@@ -265,9 +410,10 @@ def test_view__from_token_during_a_move__refused_or_unchanged(trap: Trap) -> Non
 
 
 @pytest.mark.parametrize("view", ["maxDeposit", "maxMint", "maxWithdraw", "maxRedeem"])
-def test_max_view__from_token_during_a_move__zero(trap: Trap, view: str) -> None:
+@pytest.mark.parametrize("name", ["LendingVault", "LiquidityVault"])
+def test_max_view__from_token_during_a_move__zero(trap: Trap, name: str, view: str) -> None:
     """T35, C45: what cannot be done now is shown as nothing, without a revert."""
-    vault = trap.world.system.vault
+    vault = trap.world.system.contracts[name]
     trap.arm(vault, vault.function(view).encode(trap.token.address))
     MOVES["withdraw"](trap)
     assert trap.outcome() is None
