@@ -209,8 +209,8 @@ def liquidation_price(account: uint256, asset: uint256) -> (uint256, bool):
 def largest_trade(account: uint256, asset: uint256, is_long: bool) -> uint256:
     """
     @notice The size of the largest order of one side that would be filled now.
-    @dev    Orders that only reduce meet no cap, so what is accepted lies in two ranges, on either side of the order that
-            closes. In each it is an interval: the excess is concave in the size, and largest near no exposure.
+    @dev    Orders that only reduce meet no cap, so what is accepted lies in two ranges, on either side of the order
+            that closes. In each it is an interval: the excess is concave in the size, and largest near no exposure.
     """
     growth: uint256 = staticcall IPerps(PERPS).largest_increase(asset, account, is_long) // markets.SIZE_STEP
     snapshot: IMandates.Snapshot = pictures._snapshot(CLEARINGHOUSE, HOUSE, account)
@@ -298,8 +298,8 @@ def _per_unit(value_wad: int256, size: int256) -> int256:
 @view
 def _liquidation_price(snapshot: IMandates.Snapshot, asset: uint256) -> (uint256, bool):
     """
-    @dev excess_maint is linear in the price, with a slope of D - r |D| - l G, but for its rounding. So the end is found by
-         halving with the figures themselves, between the present price and the end of the prices on the bad side.
+    @dev excess_maint is linear in the price, with a slope of D - r |D| - l G, but for its rounding. So the end is found
+         by halving with the figures themselves, between the present price and the end of the prices on the bad side.
     """
     leg: IMandates.Leg = self._leg(snapshot, asset)
     good: uint256 = packing._newest_wad(leg.price_word)
@@ -416,8 +416,8 @@ def _peak(scene: Scene) -> uint256:
 @view
 def _is_accepted(scene: Scene, steps: uint256) -> bool:
     """
-    @dev Whether an order of so many steps would pass its margin test, caps aside. As the ledger does it: priced, booked,
-         tested for being less or equally risky, settled if it closes, and else tested at initial margin.
+    @dev Whether an order of so many steps would pass its margin test, caps aside. As the ledger does it: priced,
+         booked, tested for being less or equally risky, settled if it closes, and else tested at initial margin.
     """
     change: int256 = convert(steps * markets.SIZE_STEP, int256)
     if not scene.is_long:
@@ -486,7 +486,7 @@ def _strength(leg: IMandates.Leg) -> int256:
 @internal
 @view
 def _settled(scene: Scene, leg: IMandates.Leg) -> int256:
-    """@dev What moves to the account as it closes: a gain from the house's cash, a loss from cash and what is lent for it."""
+    """@dev What moves to the account as it closes: a gain from the house's cash, a loss from cash and a loan."""
     if leg.cost <= 0:
         house: uint256 = staticcall IClearinghouse(CLEARINGHOUSE).account_word(HOUSE)
         return min(-leg.cost, convert(packing._cash_wad(house), int256))

@@ -29,6 +29,8 @@ implements: ILiquidator
 
 # Hedges are closed only when the house has been below maintenance so long, or has nothing left.
 HEDGE_GRACE_S: constant(uint256) = 1_800
+# The house counts as below maintenance for as long as somebody finds it there at least so often.
+WATCH_S: constant(uint256) = 600
 # A mandate needs so much gas; with less its account's hook would silently not be called.
 HOOK_GAS: constant(uint256) = 6_500_000
 
@@ -38,8 +40,8 @@ MANDATES: public(immutable(address))
 ORACLE: public(immutable(address))
 HOUSE: public(immutable(uint256))
 
-# Since when the house is below maintenance, 0 if it was not when last looked at.
-_below_since: uint256
+# Since when the house is below maintenance u40, 0 if it was not when last looked at | when that was u40.
+_watch: uint256
 
 
 @deploy
@@ -65,15 +67,7 @@ def flag_house() -> uint256:
     equity: int256 = 0
     required: int256 = 0
     equity, required = self._house_maintenance()
-    since: uint256 = self._below_since
-    if equity >= required:
-        since = 0
-    elif since == 0:
-        since = block.timestamp
-    if since != self._below_since:
-        self._below_since = since
-        log ILiquidator.HouseFlagged(below_since=since)
-    return since
+    return self._watched(equity < required)
 
 
 @external
@@ -92,9 +86,9 @@ def adl(account: uint256, asset: uint256, size_wad: uint256):
     self._require_winner(is_counted and self._is_winner(account, asset, size, marks[0]))
     delta: int256 = convert(packing._collateral_wad(position), int256) + size
     is_hedge: bool = delta == 0 or (delta > 0) != (size > 0)
+    since: uint256 = self._watched(True)
     if is_hedge:
-        since: uint256 = self._below_since
-        self._require_hedge_due(equity < 0 or (since != 0 and block.timestamp >= since + HEDGE_GRACE_S))
+        self._require_hedge_due(equity < 0 or block.timestamp >= since + HEDGE_GRACE_S)
     needed: uint256 = self._needed_up(convert(required - equity, uint256), skew, marks[0], marks[1])
     closed: uint256 = min(min(size_wad, needed), min(fixed_point._abs(size), fixed_point._abs(skew)))
     closed = closed - closed % markets.SIZE_STEP
@@ -113,12 +107,27 @@ def adl(account: uint256, asset: uint256, size_wad: uint256):
 @view
 def below_since() -> uint256:
     """@notice Since when the house is flagged below maintenance."""
-    return self._below_since
+    return self._watch & packing.MASK_40
 
 
 ################################################################
 #                           The house                          #
 ################################################################
+
+
+@internal
+def _watched(is_below: bool) -> uint256:
+    """@dev Since when the house is below maintenance without a gap in which nobody looked; 0 if it is not."""
+    watch: uint256 = self._watch
+    since: uint256 = watch & packing.MASK_40
+    if not is_below:
+        since = 0
+    elif since == 0 or block.timestamp > (watch >> 40) + WATCH_S:
+        since = block.timestamp
+    self._watch = since | (block.timestamp << 40)
+    if since != watch & packing.MASK_40:
+        log ILiquidator.HouseFlagged(below_since=since)
+    return since
 
 
 @internal

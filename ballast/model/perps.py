@@ -218,12 +218,10 @@ class Breaker:
         return self.previous_wad | self.current_wad << 96 | self.since << 192
 
     def moved(self, newest_wad: int, now: int) -> Breaker:
-        """As of now: a new window begins when the present one is over."""
-        age_s = now - self.since
-        if age_s < BREAKER_WINDOW_S:
+        """As of now: a new window begins when the present one is over, however long ago it began."""
+        if now - self.since < BREAKER_WINDOW_S:
             return self
-        is_idle = age_s >= 2 * BREAKER_WINDOW_S
-        return Breaker(newest_wad if is_idle else self.current_wad, newest_wad, now)
+        return Breaker(self.current_wad or newest_wad, newest_wad, now)
 
     def is_tripped(self, newest_wad: int) -> bool:
         """Whether the price is too far from where either window began; ask after `moved`."""

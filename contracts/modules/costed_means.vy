@@ -88,72 +88,60 @@ struct Edge:
 @internal
 @view
 def _with_costed_means(
-    plan: IRebalancer.Plan, request: IPlanner.Request, target_bps: uint256, picture: IMandates.Snapshot
+    free: IRebalancer.Plan, request: IPlanner.Request, target_bps: uint256, picture: IMandates.Snapshot
 ) -> IRebalancer.Plan:
     """
     @dev Some steps make the ledger test the account at the end, at initial margin and at the worse of two prices. Where
-         the plan does not reach that, they would undo all that helps, and it is made without them.
+         the plan does not reach that, they would undo all that helps, and it is made a second time without them.
     """
-    if plan.uncured == 0 or (request.sales_word == 0 and policies._actions(request.policy_word) == 0):
+    plan: IRebalancer.Plan = free
+    if free.uncured == 0 or (request.sales_word == 0 and policies._actions(request.policy_word) == 0):
         return plan
-    full: IRebalancer.Plan = empty(IRebalancer.Plan)
-    is_tested: bool = False
-    released: uint256 = 0
-    full, is_tested, released = self._with_edges(plan, request, target_bps, picture, True)
-    if is_tested:
-        # E - R = (t - 1) R - (t R - E)
-        left: uint256 = picture.required_init - min(picture.required_init, released)
-        excess: uint256 = left * (target_bps - fixed_point.BPS) // fixed_point.BPS
-        if excess < full.uncured + self._weakness(picture):
-            full, is_tested, released = self._with_edges(plan, request, target_bps, picture, False)
-    return full
-
-
-@internal
-@view
-def _with_edges(
-    plan_: IRebalancer.Plan,
-    request: IPlanner.Request,
-    target_bps: uint256,
-    picture: IMandates.Snapshot,
-    may_be_tested: bool,
-) -> (IRebalancer.Plan, bool, uint256):
-    """@dev The plan, whether the ledger will test the account, and the requirement released."""
-    plan: IRebalancer.Plan = plan_
-    holdings: DynArray[Holding, MAX_HOLDINGS] = []
-    edges: DynArray[Edge, MAX_HOLDINGS] = []
-    for i: uint256 in range(len(picture.legs), bound=MAX_HOLDINGS):
-        holdings.append(self._holding(plan, request, picture.legs[i], i, may_be_tested))
-        edges.append(self._next_edge(holdings[i], target_bps))
     owner: address = packing._owner(request.account)
-    budget: uint256 = staticcall IMandates(sources.MANDATES).budget_left(owner)
-    budget -= min(budget, ROUNDING_UNITS * sources.UNIT_WAD)
-    is_tested: bool = False
-    released: uint256 = 0
-    for i: uint256 in range(MAX_EDGES):
-        if len(edges) == 0 or plan.uncured == 0 or len(plan.steps) == steps.MAX_STEPS:
+    whole_budget: uint256 = staticcall IMandates(sources.MANDATES).budget_left(owner)
+    whole_budget -= min(whole_budget, ROUNDING_UNITS * sources.UNIT_WAD)
+    for may_be_tested: bool in [True, False]:
+        plan = free
+        holdings: DynArray[Holding, MAX_HOLDINGS] = []
+        edges: DynArray[Edge, MAX_HOLDINGS] = []
+        for i: uint256 in range(len(picture.legs), bound=MAX_HOLDINGS):
+            settled: uint256 = 0
+            for step: IRebalancer.Step in free.steps:
+                if step.kind == steps.SETTLE and step.asset == picture.legs[i].asset:
+                    settled = step.value
+            holdings.append(self._holding(request, picture.legs[i], i, settled, may_be_tested))
+            edges.append(self._next_edge(holdings[i], target_bps))
+        budget: uint256 = whole_budget
+        is_tested: bool = False
+        released: uint256 = 0
+        for i: uint256 in range(MAX_EDGES):
+            if len(edges) == 0 or plan.uncured == 0 or len(plan.steps) == steps.MAX_STEPS:
+                break
+            best: uint256 = 0
+            for k: uint256 in range(1, len(edges), bound=MAX_HOLDINGS):
+                if self._goes_before(edges[k], holdings[k].rank, edges[best], holdings[best].rank):
+                    best = k
+            edge: Edge = edges[best]
+            if edge.available == 0:
+                break
+            size: uint256 = self._size(edge, holdings[best].price_wad, plan.uncured, budget)
+            if size != 0:
+                value: uint256 = size * holdings[best].price_wad // fixed_point.WAD
+                plan = self._with_change(plan, request.account, holdings[best], edge.form, size)
+                plan.uncured -= min(plan.uncured, sizing._cured_down(value, edge.cure_e10))
+                budget -= min(budget, fixed_point._mul_div_up(value, edge.cost_e6, fixed_point.RATE))
+                released += value * edge.released_e6 // fixed_point.RATE
+                is_sale: bool = edge.form & (SURPLUS | WITHIN | UPGRADE) != 0
+                is_tested = is_tested or edge.form == UNWIND or (holdings[best].is_short and is_sale)
+            holdings[best] = self._after(holdings[best], edge.form, size)
+            edges[best] = self._next_edge(holdings[best], target_bps)
+        # E - R = (t - 1) R - (t R - E)
+        required: uint256 = picture.required_init - min(picture.required_init, released)
+        excess: uint256 = required * (target_bps - fixed_point.BPS) // fixed_point.BPS
+        if not is_tested or excess >= plan.uncured + self._weakness(picture):
             break
-        best: uint256 = 0
-        for k: uint256 in range(1, len(edges), bound=MAX_HOLDINGS):
-            if self._goes_before(edges[k], holdings[k].rank, edges[best], holdings[best].rank):
-                best = k
-        if edges[best].available == 0:
-            break
-        edge: Edge = edges[best]
-        holding: Holding = holdings[best]
-        size: uint256 = self._size(edge, holding.price_wad, plan.uncured, budget)
-        if size != 0:
-            value: uint256 = size * holding.price_wad // fixed_point.WAD
-            plan = self._with_change(plan, request.account, holding, edge.form, size)
-            plan.uncured -= min(plan.uncured, sizing._cured_down(value, edge.cure_e10))
-            budget -= min(budget, fixed_point._mul_div_up(value, edge.cost_e6, fixed_point.RATE))
-            released += value * edge.released_e6 // fixed_point.RATE
-            is_sale: bool = edge.form & (SURPLUS | WITHIN | UPGRADE) != 0
-            is_tested = is_tested or edge.form == UNWIND or (holding.is_short and is_sale)
-        holdings[best] = self._after(holding, edge.form, size)
-        edges[best] = self._next_edge(holdings[best], target_bps)
     plan.steps = self._hedges_last(plan.steps)
-    return plan, is_tested, released
+    return plan
 
 
 @internal
@@ -357,7 +345,7 @@ def _hedges_last(
 @internal
 @view
 def _holding(
-    plan: IRebalancer.Plan, request: IPlanner.Request, leg: IMandates.Leg, place: uint256, may_be_tested: bool
+    request: IPlanner.Request, leg: IMandates.Leg, place: uint256, settled: uint256, may_be_tested: bool
 ) -> Holding:
     word: uint256 = request.policy_word
     h: Holding = empty(Holding)
@@ -390,7 +378,7 @@ def _holding(
         h.surplus = convert(min(collateral - counted, max(collateral + size, 0)), uint256)
         h.sale = convert(min(counted, max(delta, 0)), uint256)
 
-    gain: uint256 = self._unpaid_gain(plan, leg, size)
+    gain: uint256 = self._unpaid_gain(leg, size, settled)
     if packing._flags(leg.price_word) & packing.IS_STALE == 0:
         if size != 0 and policies._actions(word) & (policies.MAY_TRIM | policies.MAY_UNWIND) != 0:
             h = self._with_closing(h, request, leg, gain, delta, size)
@@ -477,14 +465,11 @@ def _burden_e6(cost_e6: uint256, size: uint256, price_wad: uint256, gain: uint25
 
 @internal
 @pure
-def _unpaid_gain(plan: IRebalancer.Plan, leg: IMandates.Leg, size: int256) -> uint256:
+def _unpaid_gain(leg: IMandates.Leg, size: int256, settled: uint256) -> uint256:
     """@dev What the plan leaves of the unsettled result."""
     move: int256 = convert(packing._newest_wad(leg.price_word), int256) - leg.funding
     gain: int256 = fixed_point._mul_wad_floor_signed(size, move) - leg.cost
-    for step: IRebalancer.Step in plan.steps:
-        if step.kind == steps.SETTLE and step.asset == leg.asset:
-            gain -= convert(step.value, int256)
-    return convert(max(gain, 0), uint256)
+    return convert(max(gain - convert(settled, int256), 0), uint256)
 
 
 @internal

@@ -256,12 +256,14 @@ def _refreshed_at(headroom: uint256) -> uint256:
 @internal
 @pure
 def _moved_breaker(breaker: uint256, index_wad: uint256, now: uint256) -> uint256:
-    """@dev The anchors as of now: each window starts at the first price seen in it."""
-    since: uint256 = breaker >> 192
-    if now < since + WINDOW_S:
+    """
+    @dev The anchors as of now: each window starts at the first price seen in it. What was the anchor becomes the one
+         before, however long ago, so that a quiet time hides no move.
+    """
+    if now < (breaker >> 192) + WINDOW_S:
         return breaker
     previous: uint256 = (breaker >> 96) & packing.MASK_96
-    if now >= since + 2 * WINDOW_S:
+    if previous == 0:
         previous = index_wad
     return previous | (index_wad << 96) | (now << 192)
 

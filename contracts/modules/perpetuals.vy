@@ -45,6 +45,7 @@ def _trade(order: IPerps.Order) -> (uint256, bool):
     """@dev Returns the fill price and whether the account is less or equally risky for it."""
     account: uint256 = order.account
     asset: uint256 = order.asset
+    ledger._require_account(account)
     position: uint256 = ledger._position(account, asset)
     size: int256 = packing._size_wad(position)
     cost_word: uint256 = ledger._costs[(account << 8) | asset]
@@ -100,6 +101,10 @@ def _settle(account: uint256, asset: uint256, most_wad: uint256, is_unasked: boo
     @dev Returns what moved to the account, at most `most_wad` either way. Unasked, a loss is taken from the cash of an
          account whose position is closed, and from no other: it would only make a debt of it.
     """
+    # Ids are checked before they become keys: an account or an asset beyond its width would be somebody else's.
+    ledger._require_account(account)
+    if asset_list._index_of(ledger._lists[account], asset) == asset_list.MAX_ASSETS:
+        return 0
     size: int256 = packing._size_wad(ledger._position(account, asset))
     cost_word: uint256 = ledger._costs[(account << 8) | asset]
     cost: int256 = packing._cost_wad(cost_word)

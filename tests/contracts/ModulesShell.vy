@@ -9,9 +9,12 @@
 @notice  Opens pure functions of the modules to tests.
 """
 
+from contracts.interfaces import IPerps
 from contracts.modules import asset_list
 from contracts.modules import fixed_point
+from contracts.modules import margin
 from contracts.modules import margin_rates
+from contracts.modules import markets
 from contracts.modules import packing
 from contracts.modules import sizing
 from contracts.modules import volatility
@@ -39,6 +42,132 @@ def mul_wad_floor_signed(x: int256, y: int256) -> int256:
 @pure
 def abs_of(x: int256) -> uint256:
     return fixed_point._abs(x)
+
+
+@external
+@pure
+def div_floor_signed(x: int256, d: int256) -> int256:
+    return fixed_point._div_floor_signed(x, d)
+
+
+@external
+@pure
+def div_zero_signed(x: int256, d: int256) -> int256:
+    return fixed_point._div_zero_signed(x, d)
+
+
+@external
+@pure
+def cost_word(cost_wad: int256, entry_wad: int256) -> uint256:
+    return packing._cost_word(cost_wad, entry_wad)
+
+
+@external
+@pure
+def cost(word: uint256) -> (int256, int256):
+    return packing._cost_wad(word), packing._entry_wad(word)
+
+
+@external
+@pure
+def market_word(funding_wad: int256, rate_wad: int256, touched_at: uint256) -> uint256:
+    return packing._market_word(funding_wad, rate_wad, touched_at)
+
+
+@external
+@pure
+def funding_at(word: uint256, time: uint256) -> int256:
+    return packing._funding_at(word, time)
+
+
+@external
+@pure
+def price_word(newest_wad: uint256, previous_wad: uint256, flags: uint256, made_at: uint256) -> uint256:
+    return packing._price_word(newest_wad, previous_wad, flags, made_at)
+
+
+@external
+@pure
+def price(word: uint256) -> (uint256, uint256, uint256, uint256):
+    return packing._newest_wad(word), packing._previous_wad(word), packing._flags(word), packing._made_at(word)
+
+
+@external
+@pure
+def house_word(risk_word: uint256, position: uint256) -> uint256:
+    return margin._house_word(risk_word, position)
+
+
+@external
+@pure
+def market_words(terms: IPerps.Terms, is_close_only: bool) -> (uint256, uint256):
+    return markets._prices_word(terms), markets._limits_word(terms, is_close_only)
+
+
+@external
+@pure
+def market_terms(prices: uint256, limits: uint256) -> (IPerps.Terms, bool):
+    return markets._terms(prices, limits), markets._is_close_only(limits)
+
+
+@external
+@pure
+def fee_e6(prices: uint256, limits: uint256, risk_word: uint256) -> (uint256, uint256):
+    return markets._fee_e6(prices, limits, risk_word), markets._uncertainty_e6(limits, risk_word)
+
+
+@external
+@pure
+def fill_price(index_wad: uint256, skew_gwei: int256, change_gwei: int256, prices: uint256, fee_e6: uint256) -> uint256:
+    return markets._fill_price(index_wad, skew_gwei, change_gwei, prices, fee_e6)
+
+
+@external
+@pure
+def rate_wad(index_wad: uint256, skew_gwei: int256, prices: uint256, limits: uint256) -> int256:
+    return markets._rate_wad(index_wad, skew_gwei, prices, limits)
+
+
+@external
+@pure
+def entry_wad(old_size: int256, old_entry: int256, new_size: int256, change: int256, price_wad: int256) -> int256:
+    return markets._entry_wad(old_size, old_entry, new_size, change, price_wad)
+
+
+@external
+@pure
+def exposure_word(longs: uint256, shorts: uint256, round_at: uint256, start_skew: int256) -> uint256:
+    return markets._exposure_word(longs, shorts, round_at, start_skew)
+
+
+@external
+@pure
+def exposure(word: uint256) -> (uint256, uint256, uint256, int256, int256):
+    return (
+        markets._longs(word),
+        markets._shorts(word),
+        markets._round_at(word),
+        markets._start_skew(word),
+        markets._skew(word),
+    )
+
+
+@external
+@pure
+def headroom_word(long: uint256, short: uint256, refreshed_at: uint256) -> uint256:
+    return markets._headroom_word(long, short, refreshed_at)
+
+
+@external
+@pure
+def moved_breaker(breaker: uint256, index_wad: uint256, now: uint256) -> uint256:
+    return markets._moved_breaker(breaker, index_wad, now)
+
+
+@external
+@pure
+def is_tripped(breaker: uint256, index_wad: uint256) -> bool:
+    return markets._is_tripped(breaker, index_wad)
 
 
 @external
@@ -75,6 +204,18 @@ def list_ids(listed: uint256) -> DynArray[uint256, 16]:
 @pure
 def list_index_of(listed: uint256, asset: uint256) -> uint256:
     return asset_list._index_of(listed, asset)
+
+
+@external
+@pure
+def list_marked(listed: uint256, index: uint256, carries_perpetual: bool) -> uint256:
+    return asset_list._marked(listed, index, carries_perpetual)
+
+
+@external
+@pure
+def list_carries(listed: uint256, index: uint256) -> (bool, bool):
+    return asset_list._carries_perpetual(listed, index), asset_list._has_perpetual(listed)
 
 
 @external

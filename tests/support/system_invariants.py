@@ -423,19 +423,28 @@ class Invariants(MarketChecks):
 
     # ---- risk
 
-    def _risky_accounts(self, call: Call) -> set[int]:
+    def _risky_accounts(self, call: Call, before: State, after: State) -> set[int]:
         """Accounts whose margin the transaction has to leave sound."""
         if call.contract != "Clearinghouse":
             return set()
+
+        def grows(account: int, sold: int, bought: int) -> bool:
+            """Whether a swap does more than turn collateral into cash: with a short against it,
+            a sale takes a hedge away."""
+            names = [name for name in self.cast.market_names if before.ids[name] == sold]
+            shorts = (s.size_wad(account, name) < 0 for name in names for s in (before, after))
+            return bought != 0 or any(shorts)
+
         if call.function in ("withdraw", "transfer"):
             return {call.args[0]}
         if call.function == "swap":
-            return {call.args[0]} if call.args[3] else set()
+            account, _, sold, bought, *_ = call.args
+            return {account} if grows(account, sold, bought) else set()
         if call.function != "batch":
             return set()
         found = set()
-        for kind, account, _, _, asset_out, *_ in call.args[0]:
-            if kind in (2, 4) or (kind == 5 and asset_out):
+        for kind, account, _, sold, bought, *_ in call.args[0]:
+            if kind in (2, 4) or (kind == 5 and grows(account, sold, bought)):
                 found.add(account)
         return found
 
@@ -448,7 +457,7 @@ class Invariants(MarketChecks):
 
     def _of_risk(self, call: Call, receipt: Receipt, before: State, after: State) -> None:
         cast = self.cast
-        risky = self._risky_accounts(call)
+        risky = self._risky_accounts(call, before, after)
         for account in risky:
             if not self._is_bound(after, account):
                 continue

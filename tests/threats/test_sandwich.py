@@ -112,7 +112,7 @@ def market() -> Iterator[Market]:
         large_account = world.open_account(leverage=3, equity=300_000, sub=1)
         for one in (account, large_account):
             world.enrol(one, slippage_bps=SLIPPAGE_BPS)
-            policy = (12_000, 0, 0, False, [], [(1, 45)], adapter)
+            policy = (12_000, 0, 0, False, [], [(1, 45)], adapter, 0, 0)
             world.rebalancer.set_policy(one, policy, sender=world.owner)
         world.set_price("ETH", PRICE)
         for token in ("ETH", "USD"):

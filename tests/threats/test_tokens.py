@@ -176,9 +176,8 @@ def test_rebalance__paused_token_beside__other_sales_help(
     world.enrol(account, sales={"ETH": 30})
     policy = world.rebalancer.policy_of(account)
     both = [(EXTRA_ID, 0), (1, 30)]
-    world.rebalancer.set_policy(
-        account, (policy.trigger_bps, 0, 0, False, [], both, world.venue), sender=world.owner
-    )
+    own = (policy.trigger_bps, 0, 0, False, [], both, world.venue, 0, 0)
+    world.rebalancer.set_policy(account, own, sender=world.owner)
     token.set_manners(True, False, sender=world.governor)
     world.set_price("ETH", 1_200)
     before = world.clearinghouse.assess(account)

@@ -105,7 +105,8 @@ def test_list_market__seventeenth__is_refused(wide_world: World) -> None:
 
 IN_RANGE: list[dict[str, int]] = [
     {},
-    {"depth_gwei": MASK_72, "open_interest_cap_gwei": MASK_72, "round_cap_gwei": MASK_72},
+    {"depth_gwei": MASK_72, "open_interest_cap_gwei": MASK_72 // 2, "round_cap_gwei": MASK_72},
+    {"open_interest_cap_gwei": 5 * 10**5 * GWEI},
     {"min_size_gwei": MASK_72},
     {"min_size_gwei": 1},
     {"open_interest_cap_gwei": 0, "round_cap_gwei": 0},
@@ -133,6 +134,7 @@ BEYOND: list[dict[str, int]] = [
     {"round_cap_gwei": 2**72},
     {"min_size_gwei": 2**72},
     {"skew_cap_gwei": 2**72},
+    {"open_interest_cap_gwei": 5 * 10**5 * GWEI + 1},  # half the depth
     {"depth_gwei": 0},
     {"skew_cap_gwei": 0},
     {"min_size_gwei": 0},

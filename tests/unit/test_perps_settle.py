@@ -107,7 +107,7 @@ def test_settle__house_short_of_cash__pays_what_it_has_and_the_rest_later(world:
 
 
 def test_close__house_short_of_cash__leaves_the_gain_listed_until_it_is_paid(world: World) -> None:
-    """I27: size and entry are gone, an unpaid cost keeps its place; no price is needed to pay it."""
+    """I27: size and entry are gone, the unpaid cost keeps its place; paying it needs no price."""
     desk, long, _ = poor_desk(world)
     world.set_price("ETH", 5_000)
     desk.trade(long, -20 * WAD)
@@ -318,10 +318,8 @@ def test_close__loss_beyond_equity__is_not_lent(world: World) -> None:
     assert 10_000 * WAD <= rest < 10_030 * WAD
     assert debt_units(world, trader) * UNIT <= 30_000 * WAD + UNIT
     assert desk.slot(trader) == (True, True)
-    terms = desk.assess(trader)
-    assert terms.equity_init + rest >= -2 * UNIT, (
-        "without the unpaid loss it owes no more than it has"
-    )
+    without_the_rest = desk.assess(trader).equity_init + rest
+    assert without_the_rest >= -2 * UNIT, "it owes no more than it has"
     assert desk.held(desk.house).cost_wad == -rest
     desk.check()
 
@@ -460,6 +458,23 @@ def test_settle__loser_without_cash__is_lent_within_its_equity(world: World) -> 
     assert abs(moved - 30_000 * WAD - lost) < FUNDING_WAD
     assert abs(debt_units(world, loser) - lost // UNIT) < FUNDING_WAD // UNIT
     assert desk.cash(loser) < UNIT and desk.assess(loser).equity_init > 40_000 * WAD
+    desk.check()
+
+
+def test_settle__loser_under_water__pays_the_little_that_is_needed(world: World) -> None:
+    """What it can bear is its equity, however much more it has lost."""
+    desk, long, _ = poor_desk(world)
+    loser = world.account(2)
+    world.deposit(loser, "BTC", 10**8 // 3)
+    desk.trade(loser, -4 * WAD)
+    world.set_price("ETH", 5_000)
+    desk.fund_house(25_000)
+    gain = desk.result(long)
+    assert desk.result(loser) < -11_900 * WAD
+    moved = desk.settle(long, losers=[(loser, ETH)])
+    assert abs(moved - gain) < FUNDING_WAD
+    lent = debt_units(world, loser) * UNIT
+    assert abs(lent - (moved - 55_000 * WAD)) < FUNDING_WAD
     desk.check()
 
 

@@ -12,10 +12,15 @@ from typing import Any
 import pytest
 
 from ballast.chain import Contract, RevmChain
+from ballast.deploy import load_parameters, market_terms
 from ballast.model import oracle
-from tests.clearing_kit import UNIT, action, debt_units
+from ballast.model.margin import GWEI, RATE, Leg, terms_of
+from ballast.model.oracle import YEAR_S
+from tests.clearing_kit import UNIT, action, args_of, debt_units
 from tests.conftest import reverts
+from tests.liquidity_kit import Liquidity, deploy_liquidity
 from tests.support.world import QUOTE, WAD, World
+from tests.unit.test_perps_kit import STEP, Desk, open_desk
 
 ETH, BTC = 1, 2
 RAY = 10**27
@@ -407,7 +412,7 @@ def test_r35__trigger__is_up(world: World) -> None:
     account = world.open_account(leverage=3)
     world.enrol(account, trigger_bps=12_000, target_bps=20_000)
     for bps in range(12_000, 13_500, 97):
-        policy = (bps, 0, 0, False, [], [(ETH, 30)], world.venue)
+        policy = (bps, 0, 0, False, [], [(ETH, 30)], world.venue, 0, 0)
         with world.isolated():
             world.rebalancer.set_policy(account, policy, sender=world.owner)
             equity, trigger = edge(world, account, bps)
@@ -569,6 +574,392 @@ def test_r53__gas_for_a_sale__is_63_of_64_down(world: World) -> None:
             outcomes.add(str(error))
     assert {"done", "mandates: gas too low"} <= outcomes
     assert "rebalancer: every step refused" not in outcomes
+
+
+# ---- perpetuals
+
+
+def words(**changes: int) -> tuple[int, int]:
+    """The two words of ETH's terms with some fields replaced."""
+    names = ("depth_gwei", "open_interest_cap_gwei", "skew_cap_gwei", "round_cap_gwei")
+    names += ("min_size_gwei", "base_fee_e6", "band_e6", "lag_s", "max_funding_e6", "weight_bps")
+    known = market_terms(load_parameters()["assets"]["ETH"]["perpetual"])
+    fields = dict(zip(names, known, strict=True)) | changes
+    prices, limits = shell().market_words(tuple(fields[name] for name in names), False)
+    return int(prices), int(limits)
+
+
+def test_r54__signed_quotient__is_toward_minus_infinity() -> None:
+    for x in ODD:
+        for sign in (-1, 1):
+            assert shell().div_floor_signed(sign * x, 7) == floor(Fraction(sign * x, 7))
+
+
+def test_r55__signed_quotient__is_toward_zero() -> None:
+    for x in ODD:
+        for sign in (-1, 1):
+            assert shell().div_zero_signed(sign * x, 7) == sign * (x // 7)
+
+
+def test_r56__root_of_the_lag__is_down() -> None:
+    for lag_s in (1, 60, 1_200, 3_599):
+        root_e9 = words(lag_s=lag_s)[1] >> 168 & 2**24 - 1
+        assert root_e9**2 <= Fraction(lag_s * 10**18, YEAR_S) < (root_e9 + 1) ** 2
+
+
+def test_r57__uncertainty__is_half_of_band_and_move_up() -> None:
+    for band_e6, sigma_e6 in ((10_001, 800_000), (10_000, 1_234_567), (0, 1), (7, 0)):
+        prices, limits = words(band_e6=band_e6)
+        root_e9 = limits >> 168 & 2**24 - 1
+        move_e6 = sigma_e6 * root_e9 // 10**9
+        fee_e6, half_e6 = shell().fee_e6(prices, limits, sigma_e6 << 208)
+        assert half_e6 == ceil(Fraction(band_e6 + move_e6, 2))
+        assert fee_e6 == 500 + half_e6
+
+
+def test_r58__fill_price__is_up_for_a_buyer_and_down_for_a_seller() -> None:
+    """In one division: impact and fee are not rounded twice."""
+    depth = 999_983 * GWEI + 7
+    prices, _ = words(depth_gwei=depth)
+    for index in (1, 2_000 * WAD + 1, 2**96 - 1):
+        for skew in (-4 * 10**12 - 1, 0, 3 * 10**12 + 1):
+            for change in (1, 2_000 * GWEI + 1):
+                part = Fraction(2 * skew + change, 2 * depth) + Fraction(7_963, RATE)
+                told = shell().fill_price(index, skew, change, prices, 7_963)
+                assert told == ceil(index * (1 + part))
+                part = Fraction(2 * skew - change, 2 * depth) - Fraction(7_963, RATE)
+                told = shell().fill_price(index, skew, -change, prices, 7_963)
+                assert told == floor(index * (1 + part))
+
+
+def skewed(world: World) -> Desk:
+    """A market whose price, funding and sizes are not round numbers, and longs outweigh in it."""
+    desk = open_desk(world)
+    desk.trade(desk.trader(3), 700 * WAD + STEP)
+    world.set_price("ETH", "1999.99999999")
+    world.wait(3_601)
+    desk.refresh()
+    return desk
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_r59__cost_of_a_trade__is_up(world: World, sign: int) -> None:
+    desk = skewed(world)
+    trader = desk.trader()
+    change = sign * (WAD + 7 * STEP)
+    price = desk.trade(trader, change).return_value
+    exact = Fraction(change * (price - desk.funding().funding_wad), WAD)
+    assert exact.denominator != 1
+    assert desk.held(trader).cost_wad == ceil(exact)
+    assert desk.held(desk.house).cost_wad == -sum(
+        desk.held(account).cost_wad for account in desk.accounts[1:]
+    )
+
+
+def test_r60__entry__grows_up_and_shrinks_toward_zero() -> None:
+    price = 2_000 * WAD + 1
+    for size in (3 * WAD + STEP, -3 * WAD - STEP):
+        entry = shell().entry_wad(0, 0, size, size, price)
+        assert entry == ceil(Fraction(size * price, WAD))
+        grown = shell().entry_wad(size, entry, 2 * size, size, price)
+        assert grown == entry + ceil(Fraction(size * price, WAD))
+        left = size // 3 // STEP * STEP
+        shrunk = shell().entry_wad(size, entry, left, left - size, price)
+        assert shrunk == int(Fraction(entry * left, size))
+        flipped = shell().entry_wad(size, entry, -left, -left - size, price)
+        assert flipped == ceil(Fraction(-left * price, WAD))
+
+
+def test_r61__funding_rate__is_toward_zero() -> None:
+    prices, limits = words(skew_cap_gwei=9_999 * GWEI + 1)
+    for skew in (1, 3_333 * GWEI + 1):
+        for sign in (-1, 1):
+            told = shell().rate_wad(2_000 * WAD + 1, sign * skew, prices, limits)
+            exact = Fraction((2_000 * WAD + 1) * skew, (9_999 * GWEI + 1) * YEAR_S)
+            assert told == sign * floor(exact)
+
+
+def test_r62__result__is_toward_minus_infinity(world: World) -> None:
+    """For whoever holds it, the house too: the parts never add up to more than the whole."""
+    desk = skewed(world)
+    for sub, change in ((0, 3 * WAD + STEP), (1, -2 * WAD - 5 * STEP)):
+        desk.trade(desk.trader(sub), change)
+    total = 0
+    for account in (world.account(0), world.account(1), world.account(3), desk.house):
+        held, mark = desk.held(account), desk.mark()
+        result = floor(Fraction(held.size_wad * (mark.price_wad - mark.funding_wad), WAD))
+        result -= held.cost_wad
+        total += result
+        assert desk.assess(account).equity_maint == desk.cash(account) + result
+        assert world.system.lens.position(account, ETH).result_wad == result
+    assert -4 < total <= 0
+
+
+def test_r63__share_of_a_market__is_down(world: World) -> None:
+    desk = skewed(world)
+    desk.set_terms("ETH", weight_bps=3_333)
+    at = desk.refresh().time
+    free, mark = desk.perps.free_wad(), desk.mark()
+    share = free * 3_333 // 10_000
+    assert free * 3_333 % 10_000 != 0
+    rate = RATE + mark.risk.l_init_e6
+    units = Fraction(share * RATE * GWEI, mark.price_wad * rate)
+    assert tuple(desk.perps.headroom_of(ETH))[1:] == (floor(units) * GWEI, at)
+
+
+def test_r64__headroom__is_down_to_a_step(world: World) -> None:
+    desk = skewed(world)
+    share, mark = desk.perps.free_wad() // 2, desk.mark()
+    for told, rate in (
+        (desk.perps.headroom_of(ETH)[0], max(mark.risk.r_init_e6, RATE // 2)),
+        (desk.perps.headroom_of(ETH)[1], RATE),
+    ):
+        units = Fraction(share * RATE * GWEI, mark.price_wad * (rate + mark.risk.l_init_e6))
+        assert units.denominator != 1 and told == floor(units) * GWEI
+
+
+def test_r65__requirement_of_the_house__is_up(world: World) -> None:
+    desk = skewed(world)
+    mark, longs = desk.mark(), desk.perps.exposure_of(ETH)[0] // GWEI
+    rate = max(mark.risk.r_init_e6, RATE // 2) + mark.risk.l_init_e6
+    exact = Fraction(mark.price_wad * longs * rate, GWEI * RATE)
+    assert exact.denominator != 1
+    assert desk.assess(desk.house).equity_init - desk.perps.free_wad() == ceil(exact)
+
+
+def test_r66__premiums_owed__are_up(world: World) -> None:
+    desk = skewed(world)
+    skew = desk.skew() // GWEI
+    exact = Fraction(desk.mark().price_wad * skew**2, 2 * 10**6 * GWEI * GWEI)
+    assert exact.denominator != 1 and desk.perps.skew_charge_wad() == ceil(exact)
+
+
+def test_r67__uncertainty_of_the_house__is_up(world: World) -> None:
+    desk = skewed(world)
+    mark = desk.mark()
+    part = desk.market().terms.uncertainty_e6(mark.risk.sigma_e6)
+    exact = Fraction(mark.price_wad * (desk.skew() // GWEI) * part, GWEI * RATE)
+    assert exact.denominator != 1 and desk.perps.uncertainty_wad() == ceil(exact)
+
+
+def test_r68__loan_for_a_loss__is_up_to_a_unit(world: World) -> None:
+    desk = skewed(world)
+    trader = desk.trader(cash=1)
+    world.deposit(trader, "BTC", 10**8)
+    desk.trade(trader, WAD + STEP)
+    idle, house = world.system.vault.state().idle, desk.cash(desk.house)
+    desk.trade(trader, -WAD - STEP)
+    lost, lent = desk.cash(desk.house) - house, idle - world.system.vault.state().idle
+    assert lost % UNIT != 0 and lent == ceil(Fraction(lost - WAD, UNIT))
+    assert desk.cash(trader) == WAD + lent * UNIT - lost
+
+
+def test_r69__repayment_from_a_gain__is_down_to_a_unit(world: World) -> None:
+    desk = skewed(world)
+    trader = world.open_account(leverage=2, mix={"BTC": 1})
+    desk.trade(trader, 3 * WAD + STEP)
+    world.set_price("ETH", 2_100)
+    idle, moved = world.system.vault.state().idle, desk.settle(trader)
+    paid = world.system.vault.state().idle - idle
+    assert moved % UNIT != 0 and paid == floor(Fraction(moved, UNIT))
+    assert desk.cash(trader) == moved - paid * UNIT
+
+
+def test_r70__value_of_a_position__is_down(world: World) -> None:
+    """Against a limit of 2**110, by less than a wei: at its edge in `test_perps_limits`."""
+    desk = skewed(world)
+    trader = desk.trader()
+    desk.trade(trader, -WAD - STEP)
+    world.set_price(QUOTE, "1.00000007")
+    told = world.system.lens.position(trader, ETH)
+    exact = Fraction((-WAD - STEP) * desk.mark().price_wad, WAD)
+    assert exact.denominator != 1 and told.value_wad == floor(exact)
+
+
+def short_house(world: World) -> tuple[Desk, int]:
+    """A house below maintenance, and the long that it owes."""
+    desk = open_desk(world, house_cash=30_000)
+    desk.set_terms("ETH", weight_bps=5_000, max_funding_e6=0)
+    desk.make_free()
+    desk.refresh()
+    trader = desk.trader()
+    desk.trade(trader, 14 * WAD + STEP)
+    world.set_price("ETH", "3300.00000007")
+    return desk, trader
+
+
+def test_r71__what_deleveraging_needs__is_up_to_a_step(world: World) -> None:
+    desk, trader = short_house(world)
+    missing, mark = -desk.assess(desk.house).excess_maint, desk.mark().for_house(-WAD)
+    receipt = world.system.liquidator.adl(trader, ETH, 2**100, sender=world.keeper)
+    closed = -args_of(world.system.liquidator, receipt, "Deleveraged").size_change
+    freed = Fraction(mark.price_wad * (mark.risk.r_maint_e6 + mark.risk.l_maint_e6), RATE)
+    exact = missing * WAD / freed
+    assert exact.denominator != 1
+    assert closed == ceil(exact / STEP) * STEP
+    assert 0 <= desk.assess(desk.house).excess_maint < freed * STEP / WAD + 4
+
+
+def test_r72__what_is_deleveraged__is_down_to_a_step(world: World) -> None:
+    desk, trader = short_house(world)
+    world.set_price("ETH", 3_700)
+    world.system.liquidator.adl(trader, ETH, WAD + STEP - 1, sender=world.keeper)
+    assert desk.held(trader).size_wad == 13 * WAD + STEP
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_r73__entry_and_break_even__are_up_for_a_long_and_down_for_a_short(
+    world: World, sign: int
+) -> None:
+    desk = skewed(world)
+    trader = desk.trader()
+    for change in (3 * WAD, STEP, 7 * WAD // 10):
+        desk.trade(trader, sign * change)
+    told, held = world.system.lens.position(trader, ETH), desk.held(trader)
+    rounded = ceil if sign > 0 else floor
+    entry = Fraction(held.entry_wad * WAD, held.size_wad)
+    even = Fraction(held.cost_wad * WAD, held.size_wad) + desk.mark().funding_wad
+    assert entry.denominator != 1 and even.denominator != 1
+    assert (told.entry_price_wad, told.break_even_wad) == (rounded(entry), rounded(even))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_r74__liquidation_price__is_the_last_at_maintenance(world: World, sign: int) -> None:
+    desk = skewed(world)
+    trader = desk.trader(cash=10_000)
+    desk.trade(trader, sign * (12 * WAD + STEP))
+    price, has_price = world.system.lens.liquidation_price(trader, ETH)
+    assert has_price
+    leg = Leg(ETH, desk.held(trader), desk.mark())
+    rest = desk.assess(trader).excess_maint - leg.terms.excess_maint
+    at, beyond = (terms_of(leg.position, leg.mark, p).excess_maint for p in (price, price - sign))
+    assert rest + at >= 0 > rest + beyond
+
+
+def test_r75__largest_trade__is_down_to_a_step(world: World) -> None:
+    desk = skewed(world)
+    trader = desk.trader(cash=10_000)
+    with world.chain.one_block():
+        largest = world.system.lens.largest_trade(trader, ETH, True)
+        assert largest % STEP == 0
+        with reverts("margin: initial margin short"):
+            desk.trade(trader, largest + STEP)
+        desk.trade(trader, largest)
+
+
+# ---- the house's vault
+
+
+def pool(decimals: int = 6) -> Liquidity:
+    """A vault with shares whose house has a result that is not a whole unit."""
+    liquidity = deploy_liquidity(RevmChain(), decimals)
+    liquidity.enter(liquidity.provider, 1_000 * liquidity.unit + 1)
+    liquidity.set_result(77 * WAD + 3)
+    liquidity.set_markets(skew_charge=11 * WAD + 1, uncertainty=5 * WAD + 2)
+    return liquidity
+
+
+def pool_value(liquidity: Liquidity) -> int:
+    """Equity less premiums owed, WAD."""
+    return liquidity.house_cash() + 77 * WAD + 3 - 11 * WAD - 1
+
+
+def pool_share(liquidity: Liquidity, total: int) -> Fraction:
+    """Asset units of a share, with the virtual ones."""
+    vault = liquidity.vault
+    offset = 10 ** (vault.decimals() - liquidity.decimals)
+    return Fraction(total + 1, vault.totalSupply() + offset)
+
+
+def test_r76__value_of_the_house__is_down_to_a_unit() -> None:
+    liquidity = pool()
+    exact = Fraction(pool_value(liquidity), liquidity.unit_wad)
+    assert exact.denominator != 1
+    assert liquidity.vault.totalAssets() == floor(exact)
+    left = Fraction(pool_value(liquidity) - 5 * WAD - 2, liquidity.unit_wad)
+    assert liquidity.vault.exit_assets() == floor(left)
+
+
+def test_r77__value_of_the_house_for_who_enters__is_up_to_a_unit() -> None:
+    liquidity = pool()
+    exact = Fraction(pool_value(liquidity) + 5 * WAD + 2, liquidity.unit_wad)
+    assert exact.denominator != 1
+    assert liquidity.vault.entry_assets() == ceil(exact)
+
+
+def test_r78__shares_of_an_epoch__are_down() -> None:
+    liquidity = pool()
+    amount = 333 * liquidity.unit + 1
+    epoch = liquidity.ask_in(liquidity.other_provider, amount)
+    liquidity.pass_deposit_delay(epoch)
+    exact = amount / pool_share(liquidity, liquidity.vault.entry_assets())
+    receipt = liquidity.vault.fulfil_deposits(epoch, sender=liquidity.keeper)
+    assert exact.denominator != 1 and receipt.return_value == floor(exact)
+
+
+def test_r79__assets_of_an_epoch__are_down() -> None:
+    liquidity = pool()
+    shares = liquidity.shares(liquidity.provider) // 3
+    epoch = liquidity.ask_out(liquidity.provider, shares)
+    liquidity.pass_redeem_delay(epoch)
+    exact = shares * pool_share(liquidity, liquidity.vault.exit_assets())
+    receipt = liquidity.vault.fulfil_redemptions(epoch, sender=liquidity.keeper)
+    assert exact.denominator != 1 and receipt.return_value == floor(exact)
+
+
+def test_r80__shares_for_what_the_house_can_pay__are_up() -> None:
+    liquidity = pool()
+    shares = liquidity.shares(liquidity.provider) // 3
+    epoch = liquidity.ask_out(liquidity.provider, shares)
+    liquidity.set_free(100 * WAD + 7)
+    liquidity.pass_redeem_delay(epoch)
+    price = pool_share(liquidity, liquidity.vault.exit_assets())
+    receipt = liquidity.vault.fulfil_redemptions(epoch, sender=liquidity.keeper)
+    paid = args_of(liquidity.vault, receipt, "RedemptionsFulfilled")
+    assert paid.assets == 100 * liquidity.unit
+    exact = paid.assets / price
+    assert exact.denominator != 1 and paid.shares == ceil(exact)
+
+
+def test_r81__part_of_an_epoch__is_down() -> None:
+    """Each his part; together never more than the epoch got."""
+    liquidity = pool()
+    vault, whole = liquidity.vault, 0
+    asked = {liquidity.provider: 100 * liquidity.unit + 1, liquidity.other_provider: 7}
+    for who, amount in asked.items():
+        epoch = liquidity.ask_in(who, amount)
+    shares = liquidity.fulfil_in(epoch)
+    for who, amount in asked.items():
+        due = Fraction(amount * shares, sum(asked.values()))
+        assert due.denominator != 1 and vault.maxMint(who) == floor(due)
+        whole += vault.maxMint(who)
+    assert whole <= shares
+
+
+def claimable(liquidity: Liquidity) -> tuple[str, int, int]:
+    """Somebody with assets given and shares due."""
+    who = liquidity.other_provider
+    liquidity.fulfil_in(liquidity.ask_in(who, 333 * liquidity.unit + 1))
+    return who, liquidity.vault.maxDeposit(who), liquidity.vault.maxMint(who)
+
+
+def test_r82__what_is_due_for_a_part__is_down() -> None:
+    liquidity = pool()
+    who, given, due = claimable(liquidity)
+    receipt = liquidity.vault.deposit(given // 3, who, who, sender=who)
+    exact = Fraction(due * (given // 3), given)
+    assert exact.denominator != 1 and receipt.return_value == floor(exact)
+
+
+def test_r83__what_is_used_up_for_a_part__is_up() -> None:
+    liquidity = pool()
+    who, given, due = claimable(liquidity)
+    receipt = liquidity.vault.mint(due // 3, who, who, sender=who)
+    exact = Fraction(given * (due // 3), due)
+    assert exact.denominator != 1 and receipt.return_value == ceil(exact)
+
+
+# ---- nothing to gain
 
 
 @pytest.mark.parametrize("kind", [1, 3])
