@@ -702,7 +702,7 @@ def _put_terms(asset: uint256, terms: IPerps.Terms, is_close_only: bool):
     weights: uint256 = 0
     for id: uint256 in self._ids:
         weights += markets._weight_bps(self._prices[id])
-    self._require_weights(weights)
+    self._require_weights(max(weights, terms.weight_bps))
     log IPerps.TermsChanged(asset=asset, old=old, new=terms)
 
 

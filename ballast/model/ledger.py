@@ -337,20 +337,22 @@ class Book:
         """Pays a gain out, as far as the house has cash.
 
         What is missing is collected from `losers` (account and asset), one after the other and no
-        more than is missing. The loss of a closed position is collected as far as the account's own
-        cash reaches; that of an open one only for a winner. Returns what moved to the account.
+        more than is missing; one who turns out to have a gain pays nothing. The loss of a closed
+        position is collected as far as the account's own cash reaches; that of an open one only for
+        a winner. The house is neither. Returns what moved to the account.
         """
+        require(account != self.house, perps.NOT_FOR_THE_HOUSE)
         gain = self.payable_gain_wad(account, asset)
         if gain < 0:
             require(self.account(account).position(asset).size_wad == 0, NO_GAIN)
-            return self._collected(account, asset, self.account(account).cash_wad)
-        if account == self.house:
-            return self, 0
-        book, moved = self._paid(account, asset, gain)
-        for loser in losers:
-            if moved == gain:
+            book, moved = self._collected(account, asset, self.account(account).cash_wad)
+        else:
+            book, moved = self._paid(account, asset, gain)
+        for loser, known in losers:
+            require(loser != self.house, perps.NOT_FOR_THE_HOUSE)
+            if moved >= gain:
                 break
-            book, _ = book._collected(*loser, gain - moved)
+            book, _ = book._collected(loser, known, gain - moved)
             book, more = book._paid(account, asset, gain - moved)
             moved += more
         return book, moved
@@ -379,6 +381,7 @@ class Book:
         require(self.assess(self.house).excess_maint < 0, NO_ADL)
         bound = self.adl_bound_wad(account, asset)
         require(bound > 0, NO_WINNER)
+        require(self.prices[asset].is_live, perps.PRICE_STALE)
         closed = min(size_wad // SIZE_STEP_WAD * SIZE_STEP_WAD, bound)
         require(closed > 0, perps.NOT_IN_STEPS)
         held = self.account(account).position(asset)
@@ -484,8 +487,8 @@ class Book:
 
     def _collected(self, account: int, asset: int, most_wad: int) -> tuple[Book, int]:
         """A loss: cash first, then a loan within the vault's limit and the account's own equity."""
-        loss = -self.result_wad(account, asset)
-        if loss <= 0 or account == self.house:
+        loss = -self.payable_gain_wad(account, asset)
+        if loss <= 0:
             return self, 0
         amount, payable = min(loss, most_wad), self.account(account).cash_wad
         if payable < amount:

@@ -65,6 +65,7 @@ PRICE_NOT_USABLE = "perps: price not usable"
 TOO_LARGE = "perps: position too large"
 MARKET_TOO_LARGE = "perps: market too large"
 SLIPPAGE = "perps: slippage above guard"
+NOT_FOR_THE_HOUSE = "perps: not for the house"
 
 
 class Refused(Exception):

@@ -239,10 +239,10 @@ class Life:
         world.set_venue_price(name)
         proceeds = world.venue.quote(world.tokens[name], world.quote, units)
         refusal = ""
-        if not mark.bounds_swap:
-            refusal = "exchange: price not usable"
-        elif units * unit > held.position(asset).collateral_wad:
+        if units * unit > held.position(asset).collateral_wad:
             refusal = BALANCE_LOW
+        elif not mark.bounds_swap:
+            refusal = "exchange: price not usable"
         elif proceeds == 0:
             refusal = "venue: "
         after = {}

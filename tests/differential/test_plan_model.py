@@ -200,7 +200,7 @@ def set_up(
         if sub in DONORS and terms.floors[sub - 1]:
             world.make_donor(account, terms.floors[sub - 1])
     if traded.has_rival:
-        open_perpetuals(world, world.account(0, world.other_owner), (traded.house // 3,) * 2)
+        open_perpetuals(world, world.account(0, world.other_owner), (traded.house * 4 // 5,) * 2)
     account = world.account(ACCOUNT)
     uses_wallet, cap, balance = terms.wallet
     world.enrol(
@@ -371,7 +371,7 @@ def traders(draw: st.DrawFn) -> tuple[Holding, Perpetuals]:
         draw(st.sampled_from((0, 0, 0, 20, 1_000))),
         draw(st.sampled_from((1_000, 1_000, 500, 200, 90))),
         draw(st.sampled_from((10**6, 10**6, 10**6, 200, 20, 0))),
-        draw(st.sampled_from((10_000_000, 10_000_000, 60_000, 25_000))),
+        draw(st.sampled_from((10_000_000, 10_000_000, 60_000, 25_000, 25_000))),
         draw(st.booleans()),
     )
     return own, traded
@@ -382,7 +382,7 @@ def traders(draw: st.DrawFn) -> tuple[Holding, Perpetuals]:
 calm = st.integers(930, 1_070)
 swings = st.lists(
     st.tuples(
-        st.tuples(*[st.one_of(calm, calm, st.integers(600, 2_500))] * 4),
+        st.tuples(*[st.one_of(calm, calm, st.integers(600, 3_000))] * 4),
         st.sampled_from((*[None] * 8, "ETH", "FEW")),
         st.booleans(),
     ),
@@ -399,8 +399,8 @@ def test_plan__any_perpetuals_and_prices__equals_the_model() -> None:
     for kind in Kind:
         assert met[f"took {kind.name}"] >= 5
     for kind in (Kind.TRIM, Kind.HEDGE, Kind.UNWIND):
-        assert met[f"refused {kind.name}"] >= 5
-    assert met["house short of cash"] >= 5
+        assert met[f"refused {kind.name}"] >= 2
+    assert met["house short of cash"] >= 5, met
     assert met["tested at the end"] >= 20
 
 
@@ -463,8 +463,8 @@ def count(
     met.update(f"took {Kind(step.kind).name}" for step in taken)
     met.update(f"refused {Kind(kind).name}" for kind, _ in after.refused)
     met["tested at the end"] += after.is_tested
-    paid = sum(step.amount for step in plan.steps if step.kind == Kind.SETTLE)
-    met["house short of cash"] += 0 < paid == scene.house.cash_wad
+    gains = sum(plans.payable_gain(leg.position, leg.mark) for leg in scene.own.legs(scene.marks))
+    met["house short of cash"] += gains > scene.house.cash_wad and plan.shortfall > 0
 
 
 def expected_reason(world: World, before: Scene, after: Scene, taken: tuple[Step, ...]) -> str:
@@ -880,3 +880,31 @@ def test_plan__one_place_left_in_the_list__brings_one_new_asset() -> None:
         assert [step.source for step in plan.steps] == [world.account(1)]
         world.mandates.rebalance(account, sender=world.keeper)
         assert len(listed_assets(world, account)) == 16
+
+
+def test_plan__house_with_part_of_a_gain__pays_that_part_and_trims_within_the_rest() -> None:
+    """What is not paid bears the cost of the trim, and the position is not closed."""
+    world = plan_world(6)
+    with world.isolated():
+        fund_house(world, 25_000)
+        account, rival = world.account(), world.account(0, world.other_owner)
+        open_perpetuals(world, account, (8_000, 0))
+        open_perpetuals(world, rival, (0, 20_000))
+        world.enrol(account, actions=15, target_bps=13_000, slippage_bps=1_000, sales={})
+        for name, price in (("BTC", 60_000), ("ETH", 6_000)):
+            world.set_price(name, price)
+        settle_rival(world)
+        scene = read_scene(world, account)
+        plan = make_plan(scene)
+        assert read_plan(world, account) == plan
+        settle, trim = plan.steps
+        gain = plans.payable_gain(scene.own.position(1), scene.marks[1])
+        assert (settle.kind, settle.amount) == (Kind.SETTLE, scene.house.cash_wad)
+        assert 0 < settle.amount < gain
+        assert trim.kind == Kind.TRIM
+        after, _ = carry_out(scene, venue_of(world, scene))
+        assert rebalance_now(world, account) == ""
+        assert read_account(world, account) == after.own
+        assert after.house.cash_wad == 0
+        wanted = div_up(after.assess(account).required_init * 13_000, BPS)
+        assert abs(after.assess(account).equity_init - wanted) <= 10 * world.unit_wad(QUOTE)

@@ -69,11 +69,11 @@ class Actions(TradeDraws):
             (7, "hostile", self._hostile),
             (0.4, "approve", self._approve),
             (0.7, "governor", self._governor),
-            (9, "open", self._open),
-            (4, "increase", self._increase),
+            (12, "open", self._open),
+            (7, "increase", self._increase),
             (4, "reduce", self._reduce),
             (4, "flip", self._flip),
-            (5, "close", self._close),
+            (3.5, "close", self._close),
             (2.5, "reduce_only", self._reduce_only),
             (2.5, "bad_trade", self._bad_trade),
             (6, "settle", self._settle),
@@ -84,10 +84,16 @@ class Actions(TradeDraws):
             (0.6, "flag_bad_debt", self._flag_bad_debt),
             (0.8, "donate_house", self._donate_house),
             (1, "price", self._squeeze),
+            (0.8, "open", self._crowd),
             (2, "ask_entry", self._ask_entry),
             (2, "ask_exit", self._ask_exit),
             (2, "fulfil", self._fulfil),
             (2.5, "claim", self._claim),
+        ]
+        self._when_short: list[tuple[str, Draw]] = [
+            ("adl", self._adl),
+            ("flag_house", self._flag_house),
+            ("settle", self._settle),
         ]
         self._weights = [weight for weight, _, _ in self._table]
 
@@ -130,8 +136,15 @@ class Actions(TradeDraws):
         is_stale = any(m.headroom.is_stale(state.time + wait_s) for m in state.markets.values())
         if is_stale and rng.random() < 0.25:
             return Step("headroom", self._headroom(state), wait_s)
+        closed = [name for name, market in state.markets.items() if market.is_close_only]
+        if closed and rng.random() < 0.05:
+            call = Call("Perps", "set_close_only", (self._id(closed[0]), False), "governor")
+            return Step("governor", (call,), wait_s)
+        is_short = state.terms[state.house].excess_maint < 0
         while True:
             _, kind, draw = rng.choices(self._table, self._weights)[0]
+            if is_short and rng.random() < 0.3:
+                kind, draw = rng.choices(self._when_short, (6, 1, 1))[0]
             if kind == "wait":
                 wait_s = rng.choice((60, 600, 3_600, 3_601, 5_000, 86_400, 10 * 86_400))
                 calls = self._refresh(state) if rng.random() < 0.8 else ()
@@ -537,12 +550,31 @@ class Actions(TradeDraws):
         if not skewed:
             return ()
         name, skew = rng.choice(skewed)
-        answer, usual, steps = self._sound_answer(state, name), self._answer(name), []
-        for _ in range(rng.randrange(2, 6)):
-            answer = int(answer * (1 + (1 if skew > 0 else -1) * rng.uniform(0.05, MOST_MOVE)))
+        return self._run(state, name, 1 if skew > 0 else -1, rng.randrange(2, 6)) or ()
+
+    def _crowd(self, state: State) -> list[Step]:
+        """Several accounts take what the house can back of one side, and the price runs away."""
+        rng = self.rng
+        name = rng.choice(self.cast.market_names)
+        side = self.moods[name] if rng.random() < 0.3 else 1
+        steps = [Step("headroom", self._headroom(state))]
+        largest = self.cast.world.system.perps.largest_increase
+        for account in rng.sample(self.cast.accounts, 4):
+            cap = largest(state.ids[name], account, side > 0)
+            size = min(cap, 2 * self._margin_size(state, account, name)) * rng.uniform(0.2, 0.3)
+            if self._whole(size):
+                order = (account, name), side * self._whole(size), self.cast.owner_role(account)
+                steps.append(Step("open", self._order(state, *order)))
+        return steps + self._run(state, name, side, rng.randrange(4, 10))
+
+    def _run(self, state: State, name: str, sign: int, count: int) -> list[Step]:
+        rng, steps = self.rng, []
+        answer, usual = self._sound_answer(state, name), self._answer(name)
+        for _ in range(count):
+            answer = int(answer * (1 + sign * rng.uniform(0.05, MOST_MOVE)))
             if usual // 4 < answer < 4 * usual:
                 steps.append(Step("price", self._round(state, name, answer), rng.choice((0, 12))))
-        return steps or ()
+        return steps
 
     def _round(self, state: State, name: str, answer: int) -> tuple[Call, ...]:
         """A round of a feed, mostly with the venue and the oracle's sampling in its wake."""

@@ -17,7 +17,6 @@ from tests.support.world import QUOTE, WAD, ZERO_ADDRESS, World, build_world, ma
 
 PLENTY = 16_000_000
 HOOK_GAS = 6_000_000  # what a hook is given, all of it or nothing
-HOOK_GAS = 5_000_000
 MAX_STEPS = 8
 ETH = 10**18
 

@@ -131,7 +131,13 @@ def test_rebalance__hook_calls_every_entry_of_every_contract__nothing_moves(worl
         ("LendingVault", "transferFrom"),
         ("LendingVault", "accrue"),  # done at the opening already
         ("LendingVault", "permit"),
-        ("Clearinghouse", "set_operator"),  # of the accounts of the address zero
+        ("Mandates", "set_operator"),  # of the accounts of the address zero
+        ("Mandates", "settle"),  # of an asset that the account does not have
+        ("LiquidityVault", "approve"),  # of shares it does not have
+        ("LiquidityVault", "transfer"),
+        ("LiquidityVault", "transferFrom"),
+        ("LiquidityVault", "permit"),
+        ("LiquidityVault", "setOperator"),  # of its own requests
         ("RiskOracle", "poke"),
     }
     tried = 0
@@ -388,7 +394,7 @@ def test_pull__beyond_cap_or_shortfall__refused(
     """T62: the wallet gives at most the period's cap and the shortfall, to this account alone."""
     hook = deploy_hook(world)
     account = world.open_account(leverage=3, equity=12_500)
-    hand_over(world, account, hook, (20_000, 300, 100, 0, 300 * WAD, 86_400))
+    hand_over(world, account, hook, (30_000, 300, 100, 0, 300 * WAD, 86_400))
     world.fund(world.owner, QUOTE, 10**6 * 10**6)
     wallet = wealth(world, world.owner)
     with reverts(reason):
@@ -400,7 +406,7 @@ def test_pull__period_after_period__cap_per_period(world: World) -> None:
     """T62: all pulls of a period together stay below the cap."""
     hook = deploy_hook(world)
     account = world.open_account(leverage=3, equity=12_500)
-    hand_over(world, account, hook, (20_000, 300, 100, 0, 300 * WAD, 86_400))
+    hand_over(world, account, hook, (30_000, 300, 100, 0, 300 * WAD, 86_400))
     world.fund(world.owner, QUOTE, 10**6 * 10**6)
     before = int(world.quote.balanceOf(world.owner))
     pull = must(world.mandates, "pull", 100 * 10**6)

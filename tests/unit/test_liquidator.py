@@ -18,6 +18,7 @@ NOT_SHORT = "liquidator: house not short"
 NO_WINNER = "liquidator: no winner to close"
 HEDGES_LAST = "liquidator: hedges last"
 GRACE_S = 1_800
+WATCH_S = 600
 
 
 def house_rates(desk: Desk, name: str = "ETH") -> int:
@@ -278,29 +279,57 @@ def test_adl__hedge__waits_while_the_house_has_equity_and_is_not_flagged(world: 
         adl(desk, hedger)
 
 
+def watch(desk: Desk, until: int) -> None:
+    """Somebody flags the house often enough, and feeds go on."""
+    while desk.world.chain.time < until - WATCH_S:
+        desk.world.wait(WATCH_S - 100)
+        flag(desk)
+
+
 def test_adl__hedge__is_due_after_thirty_flagged_minutes(world: World) -> None:
     desk, hedger, _ = hedge_desk(world)
+    liquidator = world.system.liquidator
     receipt = flag(desk)
     since = receipt.time
-    assert receipt.return_value == since == world.system.liquidator.below_since()
-    told = args_of(world.system.liquidator, receipt, "HouseFlagged")
-    assert told.below_since == since
-    world.wait(600)
+    assert receipt.return_value == since == liquidator.below_since()
+    assert args_of(liquidator, receipt, "HouseFlagged").below_since == since
+    world.wait(500)
     later = flag(desk)
     assert later.return_value == since, "the first time counts"
-    assert world.system.liquidator.events(later, "HouseFlagged") == []
-    world.refresh()
+    assert liquidator.events(later, "HouseFlagged") == []
+    watch(desk, since + GRACE_S)
+    assert liquidator.below_since() == since
     with world.isolated():
         world.chain.set_time(since + GRACE_S - 13)
         with desk.refused(HEDGES_LAST):
             adl(desk, hedger, size=WAD)
     world.chain.set_time(since + GRACE_S - 12)
     receipt = adl(desk, hedger, size=WAD)
-    told = args_of(world.system.liquidator, receipt, "Deleveraged")
+    told = args_of(liquidator, receipt, "Deleveraged")
     assert tuple(told) == (hedger, ETH, WAD, 1_900 * WAD, True)
     assert desk.held(hedger).size_wad == -8 * WAD
     assert calls(world, receipt) == [], "it has no hook"
     desk.check()
+
+
+def test_adl__hedge_after_nobody_looked_for_ten_minutes__waits_anew(world: World) -> None:
+    """The house may have been well in between; whoever looks while it is short is a witness."""
+    desk, hedger, winner = hedge_desk(world)
+    since = flag(desk).time
+    with world.isolated():
+        world.chain.set_time(since + WATCH_S - 12)
+        assert flag(desk).return_value == since, "at ten minutes it has not been forgotten"
+    world.chain.set_time(since + WATCH_S - 11)
+    receipt = flag(desk)
+    assert receipt.return_value == receipt.time == since + WATCH_S + 1
+    since = receipt.time
+    # A deleveraging of somebody else is a look as well.
+    world.wait(WATCH_S - 100)
+    adl(desk, winner, "BTC", size=WAD // 100)
+    world.wait(WATCH_S - 100)
+    assert flag(desk).return_value == since
+    with desk.refused(HEDGES_LAST):
+        adl(desk, hedger)
 
 
 def test_adl__hedge__is_due_at_once_when_the_house_has_nothing_left(world: World) -> None:

@@ -186,7 +186,6 @@ def test_weights__of_all_markets__add_up_to_one_at_most(world: World) -> None:
         desk.set_terms("BTC", weight_bps=BPS + 1)
 
 
-@pytest.mark.xfail(reason="Perps packs a weight without looking at its width", strict=True)
 @pytest.mark.parametrize("weight", [2**16, 2**16 + 5_000, 2**255])
 def test_weight__beyond_its_field__is_refused(world: World, weight: int) -> None:
     desk = open_desk(world)

@@ -136,9 +136,8 @@ def test_refresh__house_without_free_equity__leaves_no_headroom(world: World) ->
     trader = desk.trader()
     desk.trade(trader, 20 * WAD)
     world.set_price("ETH", 3_800)
-    world.wait(1_300)
+    desk.calm()
     assert desk.perps.free_wad() == free(desk) == 0
-    desk.refresh()
     assert tuple(desk.perps.headroom_of(ETH))[:2] == (0, 0)
     for change in (WAD, -30 * WAD):
         with desk.refused("perps: headroom used up"):

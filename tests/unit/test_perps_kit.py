@@ -26,6 +26,7 @@ from tests.support.world import QUOTE, UNLIMITED, World
 ETH, BTC = 1, 2
 STEP = GWEI
 FAR = 2**40 - 1
+WINDOW_S = 600
 DEBT_SHIFT = 128
 PERPETUALS_SHIFT = 136
 
@@ -71,6 +72,12 @@ class Desk:
         """Headroom and breakers as of now."""
         receipt: Receipt = self.perps.refresh(sender=self.world.keeper)
         return receipt
+
+    def calm(self) -> None:
+        """Lets the breakers forget: two windows, each of which somebody begins."""
+        for _ in range(2):
+            self.world.wait(WINDOW_S)
+            self.refresh()
 
     # ---- acting
 

@@ -10,9 +10,8 @@ from ballast.model.margin import GWEI, WAD
 from tests.clearing_kit import args_of
 from tests.conftest import reverts
 from tests.support.world import QUOTE, World
-from tests.unit.test_perps_kit import ETH, STEP, Desk, open_desk
+from tests.unit.test_perps_kit import ETH, STEP, WINDOW_S, Desk, open_desk
 
-WINDOW_S = 600
 MOST_GWEI = 2**72 - 1
 
 
@@ -173,8 +172,7 @@ def test_position__value_or_cost_beyond_what_words_hold__is_refused(world: World
     """Below 2**110 of value now, so that what cost becomes later still fits its half."""
     desk = open_desk(world)
     world.set_price("ETH", 100_000)
-    world.chain.advance(2 * WINDOW_S)
-    world.refresh()
+    desk.calm()
     desk.fund_house(10**17)
     desk.set_terms(
         depth_gwei=MOST_GWEI,
@@ -255,16 +253,35 @@ def test_breaker__two_windows_later__has_forgotten(world: World) -> None:
     desk.check()
 
 
-def test_breaker__after_an_idle_hour__begins_at_the_price_it_finds(world: World) -> None:
+def test_breaker__move_of_a_quiet_hour__is_seen_and_forgotten_a_window_later(
+    world: World,
+) -> None:
+    """Nobody traded and nobody refreshed: the price of an hour ago is still the one before."""
     desk, long, _ = busy_desk(world)
     world.wait(3_600)
     world.set_price("ETH", 2_600)
-    assert not desk.perps.is_increase_stopped(ETH)
+    assert desk.perps.is_increase_stopped(ETH)
     receipt = desk.refresh()
     moved = [e.args for e in desk.perps.events(receipt, "BreakerMoved") if e.args.asset == ETH]
-    price = 2_600 * WAD
-    assert [m.breaker_word for m in moved] == [price | price << 96 | receipt.time << 192]
+    word = 2_000 * WAD | 2_600 * WAD << 96 | receipt.time << 192
+    assert [m.breaker_word for m in moved] == [word]
+    with desk.refused("perps: breaker tripped"):
+        desk.trade(long, WAD)
+    world.wait(WINDOW_S)
+    assert not desk.perps.is_increase_stopped(ETH)
+    desk.refresh()
     desk.trade(long, WAD)
+
+
+def test_breaker__first_price_of_a_market__is_its_own_anchor(world: World) -> None:
+    desk = Desk(world)
+    desk.fund_house(10**7)
+    world.set_price("ETH", 3_000)
+    receipt = desk.refresh()
+    moved = [e.args for e in desk.perps.events(receipt, "BreakerMoved") if e.args.asset == ETH]
+    price = 3_000 * WAD
+    assert [m.breaker_word for m in moved] == [price | price << 96 | receipt.time << 192]
+    desk.trade(desk.trader(), WAD)
 
 
 def test_breaker__moved_by_an_increase__is_logged_once_a_window(world: World) -> None:

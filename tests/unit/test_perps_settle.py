@@ -136,8 +136,7 @@ def test_trade__beside_an_unpaid_gain__goes_on_with_its_cost(world: World) -> No
     rest = desk.held(long).cost_wad
     assert rest < 0
     desk.fund_house(10**6)
-    world.wait(1_300)
-    desk.refresh()
+    desk.calm()
     fill = desk.predicted(long, WAD)
     desk.trade(long, WAD)
     assert desk.held(long) == Position(0, WAD, rest + fill.cost_change, fill.entry_wad)

@@ -505,6 +505,52 @@ def test_batch__trade_of_another__needs_the_permission(world: World) -> None:
     assert desk.held(trader).size_wad == WAD
 
 
+# ---- mandates
+
+
+def mandated(desk: Desk, account: int, slippage_bps: int, *calls: tuple[str, Any]) -> None:
+    """A hook that makes these calls of `Mandates` in a mandate of the account."""
+    world = desk.world
+    hook = world.chain.deploy("ScriptedHook", sender=world.governor)
+    mandates = world.mandates
+    script = [(mandates.address, mandates.function(name).encode(*args)) for name, args in calls]
+    hook.set_script(script, sender=world.governor)
+    guard = (14_000, 1_000, slippage_bps, 0, 0, 0)
+    mandates.set_guard(account, hook, guard, sender=world.owner)
+    mandates.arm_budget((1_000 * WAD, 1, 1_000 * WAD), sender=world.owner)
+    mandates.rebalance(account, sender=world.keeper)
+
+
+def test_mandate__trade__is_bounded_by_the_slippage_of_the_guard(world: World) -> None:
+    """Fee and impact are 79.67 basis points of the index price."""
+    desk = open_desk(world)
+    trader = desk.trader(cash=10_000)
+    desk.trade(trader, 15 * WAD)
+    price, index, _ = desk.perps.quote(ETH, trader, -WAD)
+    assert 79 < (index - price) * 10_000 / index < 80
+    with world.isolated(), desk.refused("perps: slippage above guard"):
+        mandated(desk, trader, 79, ("trade", (ETH, -WAD)))
+    with world.isolated(), desk.refused("perps: price stale"):
+        world.make_stale("ETH")
+        mandated(desk, trader, 80, ("trade", (ETH, -WAD)))
+    mandated(desk, trader, 80, ("trade", (ETH, -WAD)))
+    assert desk.held(trader).size_wad == 14 * WAD
+    desk.check()
+
+
+def test_mandate__settle__pays_a_gain_and_refuses_a_loss(world: World) -> None:
+    desk = open_desk(world)
+    trader = desk.trader(cash=10_000)
+    desk.trade(trader, 15 * WAD)
+    with world.isolated(), desk.refused("perpetuals: no gain"):
+        mandated(desk, trader, 80, ("settle", (ETH,)))
+    world.set_price("ETH", 2_100)
+    cash, gain = desk.cash(trader), desk.result(trader)
+    mandated(desk, trader, 80, ("settle", (ETH,)))
+    assert gain - WAD < desk.cash(trader) - cash <= gain
+    desk.check()
+
+
 # ---- lists
 
 

@@ -847,6 +847,37 @@ def test_r75__largest_trade__is_down_to_a_step(world: World) -> None:
         desk.trade(trader, largest)
 
 
+# ---- trades of the default hook
+
+
+def test_r76__expected_cost_of_a_trade__is_up_to_a_millionth(world: World) -> None:
+    desk = skewed(world)
+    account = desk.trader(cash=50_000)
+    desk.trade(account, 20 * WAD)
+    spare = desk.assess(account).excess_init // UNIT * 99 // 100
+    world.borrow(account, spare)
+    world.enrol(account, trigger_bps=12_900, slippage_bps=300, actions=2)
+    step = world.rebalancer.plan(account).steps[0]
+    assert step.kind == 6, "a trim"
+    price, index, _ = desk.perps.quote(ETH, account, -20 * WAD)
+    cost_e6 = Fraction((index - price) * RATE, index)
+    assert cost_e6.denominator != 1
+    assert step.value == floor(Fraction(step.amount * desk.mark().price_wad, WAD))
+    assert step.cost == ceil(Fraction(step.value * ceil(cost_e6), RATE))
+
+
+def test_r77__what_a_budget_affords__is_down_to_a_lot(world: World) -> None:
+    account = world.open_account(leverage=3, mix={"BTC": 1})
+    spent = {"sales": {"BTC": 33}, "target_bps": 20_000, "budget_wad": 10 * WAD}
+    world.enrol(account, trigger_bps=19_000, **spent)  # type: ignore[arg-type]
+    step = world.rebalancer.plan(account).steps[0]
+    left = 10 * WAD - 32 * UNIT
+    value = Fraction(left * RATE, 33 * 100)
+    assert value.denominator != 1
+    assert step.amount == floor(floor(value) * Fraction(WAD, world.price_wad("BTC") * 10**10))
+    assert step.cost <= left
+
+
 # ---- the house's vault
 
 
@@ -871,7 +902,7 @@ def pool_share(liquidity: Liquidity, total: int) -> Fraction:
     return Fraction(total + 1, vault.totalSupply() + offset)
 
 
-def test_r76__value_of_the_house__is_down_to_a_unit() -> None:
+def test_r78__value_of_the_house__is_down_to_a_unit() -> None:
     liquidity = pool()
     exact = Fraction(pool_value(liquidity), liquidity.unit_wad)
     assert exact.denominator != 1
@@ -880,14 +911,14 @@ def test_r76__value_of_the_house__is_down_to_a_unit() -> None:
     assert liquidity.vault.exit_assets() == floor(left)
 
 
-def test_r77__value_of_the_house_for_who_enters__is_up_to_a_unit() -> None:
+def test_r79__value_of_the_house_for_who_enters__is_up_to_a_unit() -> None:
     liquidity = pool()
     exact = Fraction(pool_value(liquidity) + 5 * WAD + 2, liquidity.unit_wad)
     assert exact.denominator != 1
     assert liquidity.vault.entry_assets() == ceil(exact)
 
 
-def test_r78__shares_of_an_epoch__are_down() -> None:
+def test_r80__shares_of_an_epoch__are_down() -> None:
     liquidity = pool()
     amount = 333 * liquidity.unit + 1
     epoch = liquidity.ask_in(liquidity.other_provider, amount)
@@ -897,7 +928,7 @@ def test_r78__shares_of_an_epoch__are_down() -> None:
     assert exact.denominator != 1 and receipt.return_value == floor(exact)
 
 
-def test_r79__assets_of_an_epoch__are_down() -> None:
+def test_r81__assets_of_an_epoch__are_down() -> None:
     liquidity = pool()
     shares = liquidity.shares(liquidity.provider) // 3
     epoch = liquidity.ask_out(liquidity.provider, shares)
@@ -907,7 +938,7 @@ def test_r79__assets_of_an_epoch__are_down() -> None:
     assert exact.denominator != 1 and receipt.return_value == floor(exact)
 
 
-def test_r80__shares_for_what_the_house_can_pay__are_up() -> None:
+def test_r82__shares_for_what_the_house_can_pay__are_up() -> None:
     liquidity = pool()
     shares = liquidity.shares(liquidity.provider) // 3
     epoch = liquidity.ask_out(liquidity.provider, shares)
@@ -921,7 +952,7 @@ def test_r80__shares_for_what_the_house_can_pay__are_up() -> None:
     assert exact.denominator != 1 and paid.shares == ceil(exact)
 
 
-def test_r81__part_of_an_epoch__is_down() -> None:
+def test_r83__part_of_an_epoch__is_down() -> None:
     """Each his part; together never more than the epoch got."""
     liquidity = pool()
     vault, whole = liquidity.vault, 0
@@ -943,7 +974,7 @@ def claimable(liquidity: Liquidity) -> tuple[str, int, int]:
     return who, liquidity.vault.maxDeposit(who), liquidity.vault.maxMint(who)
 
 
-def test_r82__what_is_due_for_a_part__is_down() -> None:
+def test_r84__what_is_due_for_a_part__is_down() -> None:
     liquidity = pool()
     who, given, due = claimable(liquidity)
     receipt = liquidity.vault.deposit(given // 3, who, who, sender=who)
@@ -951,7 +982,7 @@ def test_r82__what_is_due_for_a_part__is_down() -> None:
     assert exact.denominator != 1 and receipt.return_value == floor(exact)
 
 
-def test_r83__what_is_used_up_for_a_part__is_up() -> None:
+def test_r85__what_is_used_up_for_a_part__is_up() -> None:
     liquidity = pool()
     who, given, due = claimable(liquidity)
     receipt = liquidity.vault.mint(due // 3, who, who, sender=who)

@@ -1,0 +1,507 @@
+"""The deployed markets against the exact model: whole lives of a house and three traders.
+
+A life begins with a plot that makes something rare likely - a house that cannot pay, hedges that
+have to be closed, loans for losses, tight caps - and goes on at random: orders of every kind and
+bad ones, settlements with losers, deposits and loans, prices that move in the very block of a
+trade, silent feeds, quote tokens of 6, 8 and 18 decimals. After every step all words and views are
+the model's to the wei, and a refusal has the model's reason. A run counts what happened and demands
+that everything did; `-s` prints the counts.
+
+A run is told by its seed; a failure names the life within it and the last steps of that.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from random import Random
+
+import pytest
+
+from ballast.model import perps
+from ballast.model.ledger import NO_ADL, NO_GAIN, NO_WINNER
+from ballast.model.margin import GWEI, MARGIN_SHORT, PRICE_NOT_USABLE, WAD
+from ballast.model.perps import SIZE_STEP_WAD, Order
+from tests.support.fixtures import shared_world
+from tests.support.perps_scene import (
+    BALANCE_LOW,
+    HEDGES_LAST,
+    LOAN_TOO_LARGE,
+    NOT_PERMITTED,
+    Scene,
+    open_scene,
+)
+from tests.support.world import FEED_DECIMALS, QUOTE, World
+
+ETH, BTC, UNTRADED = 1, 2, 3
+NAMES = {ETH: "ETH", BTC: "BTC", UNTRADED: "A03"}
+MARKETS = (ETH, BTC)
+LEAST_PRICE = {ETH: 3, BTC: 100}  # below which the oracle's band ends
+MOST_PRICE = {ETH: 100_000, BTC: 3_000_000}
+STEPS, STEPS_OF_A_LIFE = 1_500, 60
+SEEDS = range(20 if os.environ.get("BALLAST_PROFILE") == "deep" else 1)
+
+# How often each is done, of all steps.
+ACTS = {
+    "trade": 34,
+    "settle": 10,
+    "refresh": 3,
+    "accrue": 3,
+    "adl": 5,
+    "flag": 2,
+    "deposit": 3,
+    "withdraw": 7,
+    "price": 8,
+    "crash": 3,
+    "wait": 4,
+    "stale": 2,
+    "unusable": 2,
+    "terms": 2,
+    "mode": 2,
+}
+ORDERS = {
+    "open": 4,
+    "grow": 3,
+    "reduce": 3,
+    "flip": 3,
+    "close": 4,
+    "cut": 3,
+    "largest": 6,
+    "large": 2,
+    "dust": 1,
+    "odd": 1,
+    "late": 1,
+    "foreign": 1,
+    "unknown": 1,
+}
+WAITS_S = (12, 300, 700, 3_600, 86_400, 20 * 86_400)
+
+# What a run has to have seen. Reasons of refusals, and what accepted steps did.
+REFUSALS = (
+    perps.UNKNOWN_MARKET,
+    perps.PRICE_PASSED,
+    perps.DEADLINE_PASSED,
+    perps.NOT_IN_STEPS,
+    perps.NOTHING_TO_REDUCE,
+    perps.BELOW_MINIMUM,
+    perps.OPEN_INTEREST_CAP,
+    perps.SKEW_CAP,
+    perps.ROUND_CAP,
+    perps.HEADROOM_USED,
+    perps.HEADROOM_STALE,
+    perps.BREAKER_TRIPPED,
+    perps.CLOSE_ONLY,
+    perps.PRICE_STALE,
+    perps.PRICE_NOT_USABLE,
+    perps.MARKET_TOO_LARGE,
+    perps.NOT_FOR_THE_HOUSE,
+    MARGIN_SHORT,
+    PRICE_NOT_USABLE,
+    NO_GAIN,
+    NO_ADL,
+    NO_WINNER,
+    HEDGES_LAST,
+    NOT_PERMITTED,
+    BALANCE_LOW,
+    LOAN_TOO_LARGE,
+)
+EVENTS = (
+    *(f"trade {what}" for what in ("opens", "grows", "reduces", "closes", "flips")),
+    *(f"trade {what}" for what in ("borrows", "repays", "leaves a loss listed")),
+    *("trade leaves a gain listed", "trade in the block of a round"),
+    *("settle pays a gain", "settle pays part of a gain", "settle pays a closed gain"),
+    *("settle pays a loss", "settle pays part of a loss", "settle pays a closed loss"),
+    *("settle borrows", "settle repays", "settle in the block of a round", "house runs dry"),
+    *("adl reduces", "adl closes", "adl of a hedge", "house flagged", "house cleared"),
+    *("breaker moves", "longs pay", "shorts pay", "cut to what closes"),
+    *("liquidation price", "no liquidation price", "largest trade", "no largest trade"),
+    *("deposit: done", "withdraw: done", "repay: done", "withdraw borrows", "deposit repays"),
+    *("refresh: done", "accrue: done", "set terms: done", "set mode: done"),
+)
+
+
+@dataclass
+class Life:
+    """A scene that is stepped at random."""
+
+    scene: Scene
+    rng: Random
+
+    @property
+    def world(self) -> World:
+        return self.scene.world
+
+    # ---- drawing
+
+    def draw(self, weights: dict[str, int]) -> str:
+        return self.rng.choices(list(weights), list(weights.values()))[0]
+
+    def trader(self) -> int:
+        return self.rng.choice(self.scene.traders)
+
+    def held(self) -> tuple[int, int]:
+        """Somebody and a market, with a perpetual there if anybody has one."""
+        book = self.scene.book
+        carriers = [
+            (account, asset)
+            for account in self.scene.traders
+            for asset in MARKETS
+            if book.account(account).position(asset).has_perpetual
+        ]
+        if carriers and self.rng.random() < 0.8:
+            return self.rng.choice(carriers)
+        return self.trader(), self.rng.choice(MARKETS)
+
+    def size(self, account: int, asset: int) -> int:
+        """Up to eight times what an account is worth."""
+        book = self.scene.now()
+        worth = max(1_000 * WAD, book.assess(account).equity_maint)
+        value = int(worth * 8 * self.rng.random() ** 2)
+        return max(1, value * WAD // book.mark(asset).price_wad // GWEI) * GWEI
+
+    # ---- the world
+
+    def move_price(self, asset: int, factor: float, *, is_poked: bool = True) -> None:
+        name = NAMES[asset]
+        price = self.world.price_wad(name) / 1e18 * factor
+        bounded = min(max(price, LEAST_PRICE[asset]), MOST_PRICE[asset])
+        self.world.set_price(name, Decimal(f"{bounded:.4f}"), is_poked=is_poked)
+
+    def new_round(self, asset: int) -> None:
+        """In the present block."""
+        feed = self.world.feeds[NAMES[asset]]
+        answer = int(feed.latestRoundData()[1] * self.rng.uniform(0.95, 1.05))
+        bounds = (LEAST_PRICE[asset], MOST_PRICE[asset])
+        low, high = (int(bound * 10**FEED_DECIMALS) for bound in bounds)
+        feed.set_answer(min(max(answer, low), high), sender=self.world.governor)
+
+    def calm(self) -> None:
+        """Two windows of the breaker go by, and headroom is fresh."""
+        for _ in range(2):
+            self.world.wait(700)
+            self.scene.refresh()
+
+    def crash(self, asset: int, low: float, high: float) -> None:
+        """A move that the breaker has come round to."""
+        self.move_price(asset, self.rng.uniform(low, high))
+        self.calm()
+
+    # ---- a step
+
+    def step(self) -> None:
+        rng, scene = self.rng, self.scene
+        act = self.draw(ACTS)
+        account, asset = self.held()
+        scene.history.append(f"{act} {account:x} {asset} at {self.world.chain.time}")
+        if act in ("trade", "settle") and rng.random() < 0.7:
+            if rng.random() < 0.4:
+                self.world.refresh()
+            scene.refresh()
+        environment = {
+            "price": lambda: self.move_price(asset, rng.uniform(0.9, 1.1)),
+            "crash": lambda: self.crash(asset, 0.4, 1.8),
+            "wait": lambda: self.world.wait(rng.choice(WAITS_S), is_refreshed=rng.random() < 0.7),
+            "stale": lambda: self.world.make_stale(NAMES[asset]),
+            "unusable": lambda: self.become_unusable(asset),
+        }
+        if act in environment:
+            environment[act]()
+            self.look()
+            return
+        if act == "flag" and rng.random() < 0.4:
+            self.keep_watch()
+        with self.world.chain.one_block():
+            if rng.random() < 0.15:
+                self.new_round(asset)
+            getattr(self, f"do_{act}")(account, asset)
+            self.look()
+
+    def become_unusable(self, asset: int) -> None:
+        """Nobody samples the volatility of an asset."""
+        self.world.wait(1_000, is_refreshed=False)
+        self.move_price(asset, 1, is_poked=False)
+        self.scene.refresh()
+
+    def keep_watch(self) -> None:
+        """Looks at the house for longer than hedges are spared."""
+        for _ in range(5):
+            self.scene.flag_house()
+            self.world.wait(500)
+
+    def look(self) -> None:
+        """Everything, and as a trader sees it one position."""
+        scene, rng = self.scene, self.rng
+        scene.check()
+        account, asset = self.held()
+        scene.check_position(account, asset)
+        scene.check_quote(account, asset, rng.choice((1, -1)) * self.size(account, asset))
+        if rng.random() < 0.3:
+            scene.check_largest(account, asset, rng.random() < 0.5)
+
+    # ---- trades
+
+    def do_trade(self, account: int, asset: int) -> None:
+        rng, book = self.rng, self.scene.now()
+        kind = self.draw(ORDERS)
+        held = book.account(account).position(asset).size_wad
+        side = 1 if held > 0 else -1 if held < 0 else rng.choice((1, -1))
+        size = self.size(account, asset)
+        changes: dict[str, Callable[[], int]] = {
+            "open": lambda: rng.choice((1, -1)) * size,
+            "grow": lambda: side * size,
+            "reduce": lambda: -side * (abs(held) // GWEI * rng.randint(1, 999) // 1_000) * GWEI,
+            "flip": lambda: -held - side * size,
+            "close": lambda: -held,
+            "cut": lambda: rng.choice((1, -1, -1, -1)) * side * size,
+            "largest": lambda: self.largest(account, asset),
+            "large": lambda: side * size * rng.choice((10, 10**4, 10**10)),
+            "dust": lambda: side * rng.randint(1, 10**5) * GWEI,
+            "odd": lambda: side * rng.choice((size + 1, 2**120, 2**254)),
+        }
+        change = changes.get(kind, changes["open"])() or side * size
+        order = Order(account, asset, change, reduce_only=kind == "cut")
+        self.scene.history.append(f"{kind} {change}")
+        if kind == "late":
+            order = Order(account, asset, change, deadline=book.now - 1)
+        elif kind == "unknown":
+            order = Order(account, UNTRADED, change)
+        elif rng.random() < 0.15 and abs(change) < 2**120:
+            order = self.limited(order)
+        sender = self.world.attacker if kind == "foreign" else None
+        if self.scene.trade(order, sender) and kind == "cut":
+            self.scene.seen["cut to what closes"] += abs(change) > abs(held)
+
+    def largest(self, account: int, asset: int) -> int:
+        """What would just be filled, or a step more."""
+        is_long = self.rng.random() < 0.5
+        largest = self.scene.now().largest_order_wad(account, asset, is_long)
+        size = largest + self.rng.choice((0, 0, SIZE_STEP_WAD))
+        return size if is_long else -size
+
+    def limited(self, order: Order) -> Order:
+        """At the price of its fill, or a wei beside it."""
+        book, change = self.scene.now(), order.size_change // GWEI * GWEI or GWEI
+        held, market = book.account(order.account).position(order.asset), book.markets[order.asset]
+        price = market.priced(held, change, book.mark(order.asset), book.now).price_wad
+        limit = max(0, price + self.rng.choice((-1, 0, 0, 1)))
+        return Order(order.account, order.asset, order.size_change, limit, reduce_only=order.reduce_only)
+
+    # ---- everything else
+
+    def do_settle(self, account: int, asset: int) -> None:
+        rng, scene = self.rng, self.scene
+        losers = [(self.trader(), rng.choice(MARKETS)) for _ in range(rng.randint(0, 5))]
+        if rng.random() < 0.1:
+            losers.insert(rng.randint(0, len(losers)), (scene.house, asset))
+        scene.history.append(f"losers {losers}")
+        scene.settle(scene.house if rng.random() < 0.03 else account, asset, losers)
+
+    def do_refresh(self, account: int, asset: int) -> None:
+        self.scene.refresh()
+
+    def do_accrue(self, account: int, asset: int) -> None:
+        self.scene.accrue(asset)
+
+    def do_adl(self, account: int, asset: int) -> None:
+        scene = self.scene
+        size = self.rng.choice((1, GWEI, WAD // 10, 10 * WAD, 2**120))
+        is_hedge = scene.now().is_hedge(account, asset)
+        if scene.adl(account, asset, size):
+            scene.seen["adl of a hedge"] += is_hedge
+
+    def do_flag(self, account: int, asset: int) -> None:
+        scene = self.scene
+        before = scene.watch.below_since
+        scene.flag_house()
+        scene.seen["house flagged"] += before == 0 != scene.watch.below_since
+        scene.seen["house cleared"] += before != 0 == scene.watch.below_since
+
+    def do_deposit(self, account: int, asset: int) -> None:
+        rng, scene = self.rng, self.scene
+        units = self.world.units(QUOTE, rng.randint(1, 20_000))
+        kind = rng.choice(("cash", "cash", "collateral", "repay", "house"))
+        if kind == "collateral":
+            name = NAMES[rng.choice((ETH, BTC, UNTRADED))]
+            worth = rng.randint(1, 20_000) * WAD * WAD // self.world.price_wad(name)
+            units = max(1, worth // self.world.unit_wad(name))
+            scene.deposit(account, units, self.world.asset(name))
+        elif kind == "repay":
+            scene.repay(account, units)
+        else:
+            scene.deposit(scene.house if kind == "house" else account, units)
+
+    def do_withdraw(self, account: int, asset: int) -> None:
+        """Most of what margin and vault allow, now and then more than that."""
+        rng, scene, book = self.rng, self.scene, self.scene.now()
+        part = rng.choice((1, 1, 1, rng.random(), 1.2))
+        if rng.random() < 0.3:
+            unit = self.world.unit_wad(NAMES[asset])
+            there = book.account(account).position(asset).collateral_wad // unit
+            scene.withdraw(account, max(1, int(there * part)), asset)
+            return
+        unit = book.loans.unit_wad
+        lendable = book.account(account).cash_wad // unit + book.lender.max_loan(book.loans)
+        room = max(0, book.assess(account).excess_init) // unit
+        units = min(lendable, room) if rng.random() < 0.9 else lendable + 1
+        scene.withdraw(account, max(1, int(units * part)))
+
+    def do_terms(self, account: int, asset: int) -> None:
+        """Tighter or wider caps, other fees, another weight."""
+        rng, terms = self.rng, self.scene.book.markets[asset].terms
+        longs, shorts = (side // GWEI for side in self.scene.perps.exposure_of(asset))
+        widest = terms.depth_gwei // 100
+        changes = {
+            "open_interest_cap_gwei": rng.choice((max(longs, shorts) * 11 // 10, widest * 5)),
+            "skew_cap_gwei": rng.choice((abs(longs - shorts) * 11 // 10, widest)) + 1,
+            "round_cap_gwei": rng.choice((widest // 1_000, widest // 5)),
+            "base_fee_e6": rng.choice((0, 1, 500)),
+            "max_funding_e6": rng.choice((0, 1_000_000, 10_000_000)),
+            "weight_bps": rng.choice((0, 2_000, 5_000)),
+        }
+        name = rng.choice(list(changes))
+        self.scene.set_terms(asset, **{name: min(changes[name], widest * 5)})
+
+    def do_mode(self, account: int, asset: int) -> None:
+        is_open = self.scene.book.markets[asset].is_close_only
+        self.scene.set_close_only(asset, not is_open)
+
+
+# ---- plots
+
+Plot = Callable[[Life], None]
+
+
+def fund(life: Life, house: int, cash: int) -> None:
+    """Whole quote tokens for the house and for each trader."""
+    scene, world = life.scene, life.world
+    scene.deposit(scene.house, world.units(QUOTE, house))
+    for trader in scene.traders:
+        scene.deposit(trader, world.units(QUOTE, cash))
+    scene.refresh()
+
+
+def take(life: Life, account: int, asset: int, sign: int, part: float = 1) -> None:
+    """A part of the largest order of one side."""
+    life.world.refresh()
+    life.scene.refresh()
+    largest = life.scene.now().largest_order_wad(account, asset, sign > 0)
+    size = int(largest * part) // GWEI * GWEI
+    if size:
+        life.scene.trade(Order(account, asset, sign * size))
+
+
+def plot_of_chance(life: Life) -> None:
+    """Anything."""
+    fund(life, life.rng.choice((20_000, 300_000, 5_000_000)), life.rng.choice((5_000, 100_000)))
+    for trader in life.scene.traders:
+        if life.rng.random() < 0.5:
+            asset = life.rng.choice((ETH, BTC, UNTRADED))
+            life.scene.deposit(trader, 5 * 10 ** life.world.decimals(NAMES[asset]), asset)
+
+
+def plot_of_a_rally(life: Life) -> None:
+    """Everybody is long as far as the house can back, and both assets rise."""
+    fund(life, life.rng.choice((20_000, 100_000)), 200_000)
+    for trader in life.scene.traders:
+        for asset in MARKETS:
+            take(life, trader, asset, 1, life.rng.choice((0.4, 0.7, 1)))
+    for asset in MARKETS:
+        life.crash(asset, 1.3, 1.9)
+
+
+def plot_of_a_dry_house(life: Life) -> None:
+    """A long and a short of one size: the house owes one of them all that it has to collect."""
+    scene, asset = life.scene, life.rng.choice(MARKETS)
+    fund(life, life.rng.choice((20_000, 100_000)), life.rng.choice((100_000, 500_000)))
+    winner, loser, _ = scene.traders
+    scene.set_terms(BTC if asset == ETH else ETH, weight_bps=0)
+    scene.set_terms(asset, weight_bps=10_000)
+    take(life, loser, asset, -1)
+    take(life, winner, asset, 1)
+    for _ in range(3):
+        life.crash(asset, 1.3, 1.8)
+
+
+def plot_of_hedges(life: Life) -> None:
+    """Hedgers who win in one market while the house loses in the other."""
+    scene = life.scene
+    fund(life, life.rng.choice((50_000, 200_000)), 200_000)
+    hedger, *others = scene.traders
+    scene.deposit(hedger, 20 * 10 ** life.world.decimals("BTC"), BTC)
+    take(life, hedger, BTC, -1, 0.5)
+    for trader in others:
+        take(life, trader, ETH, 1)
+    life.crash(ETH, 1.6, 2.2)
+    life.crash(BTC, 0.7, 0.9)
+
+
+def plot_of_loans(life: Life) -> None:
+    """Traders who hold collateral and no cash, and a vault with little to lend."""
+    scene, world, rng = life.scene, life.world, life.rng
+    fund(life, 2_000_000, 1_000)
+    for trader in scene.traders:
+        asset = rng.choice((ETH, BTC))
+        scene.deposit(trader, world.units(NAMES[asset], Decimal(60_000) * WAD / world.price_wad(NAMES[asset])), asset)
+    for trader in scene.traders:
+        take(life, trader, rng.choice(MARKETS), rng.choice((1, -1)), rng.uniform(0.2, 0.6))
+        life.do_withdraw(trader, 0) if rng.random() < 0.0 else None
+    for asset in MARKETS:
+        life.crash(asset, 0.75, 1.3)
+
+
+def plot_of_caps(life: Life) -> None:
+    """Markets in which everything is tight."""
+    rng, scene = life.rng, life.scene
+    fund(life, 5_000_000, 5_000_000)
+    for asset in MARKETS:
+        depth = scene.book.markets[asset].terms.depth_gwei
+        scene.set_terms(
+            asset,
+            open_interest_cap_gwei=depth // rng.choice((500, 2_000)),
+            skew_cap_gwei=depth // rng.choice((200, 1_500, 5_000)),
+            round_cap_gwei=depth // rng.choice((1_000, 10_000)),
+        )
+
+
+PLOTS: tuple[Plot, ...] = (
+    plot_of_chance,
+    plot_of_a_rally,
+    plot_of_a_dry_house,
+    plot_of_hedges,
+    plot_of_loans,
+    plot_of_caps,
+)
+DECIMALS = (6, 8, 18)
+
+
+def live(seed: int, number: int, seen: Counter[str]) -> None:
+    """One life, the same for the same seed and number."""
+    rng = Random(f"{seed}/{number}")
+    world = shared_world(3, DECIMALS[number % len(DECIMALS)])
+    with world.isolated():
+        kept = rng.choice((2_000, 50_000, 50_000_000))
+        world.system.vault.withdraw(
+            world.units(QUOTE, 50_000_000 - kept), world.lender, world.lender, sender=world.lender
+        )
+        traders = (world.account(0), world.account(1), world.account(0, world.other_owner))
+        life = Life(open_scene(world, traders, seen), rng)
+        plot = PLOTS[number % len(PLOTS)]
+        life.scene.history.append(f"seed {seed}, life {number}: {plot.__name__}")
+        plot(life)
+        for _ in range(STEPS_OF_A_LIFE):
+            life.step()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_life__any_steps__words_views_and_refusals_equal_the_model(seed: int) -> None:
+    """I18 I19 I20 I46 A1 A2 A13 A18 A20: to the wei, whatever happens, and everything does."""
+    seen: Counter[str] = Counter()
+    for number in range(STEPS // STEPS_OF_A_LIFE):
+        live(seed, number, seen)
+    for what, count in sorted(seen.items(), key=lambda known: -known[1]):
+        print(f"{count:6} {what}")
+    missing = [what for what in (*REFUSALS, *EVENTS) if not seen[what]]
+    assert not missing, f"never seen: {missing}"

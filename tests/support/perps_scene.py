@@ -1,0 +1,533 @@
+"""Perpetuals on a chain and in the exact model, stepped side by side.
+
+    scene = open_scene(world, traders)
+    scene.trade(Order(trader, ETH, 3 * WAD))      # foretold, done, compared
+    scene.check()                                 # every word and every view
+
+An action demands exactly the outcome that the model has: its reason for a refusal, or its book. The
+book is carried from step to step and never read again, so a wei that differs once is found; what a
+step takes from the chain is prices, rates, the loan index and the time. `seen` counts what
+happened.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ballast.chain import Contract, Receipt, Reverted
+from ballast.model import perps
+from ballast.model.ledger import NO_ADL, Account, Book
+from ballast.model.margin import GWEI, RATE, WAD, Mark, Position, Terms, result_wad, terms_of
+from ballast.model.perps import (
+    MAX_PRICE_WAD,
+    MAX_SIDE_GWEI,
+    ROUND_CAP,
+    SIZE_STEP_WAD,
+    UNLIMITED,
+    UNKNOWN_MARKET,
+    Breaker,
+    Exposure,
+    Market,
+    MarketTerms,
+    Order,
+    Refused,
+    require,
+)
+from tests.support.reading import (
+    assess_on_chain,
+    read_account,
+    read_lender,
+    read_loans,
+    read_marks,
+    read_markets,
+)
+from tests.support.world import QUOTE, World
+
+BALANCE_LOW = "ledger: balance too low"
+LOAN_TOO_LARGE = "vault: loan too large"
+NOT_PERMITTED = "operators: not permitted"
+HEDGES_LAST = "liquidator: hedges last"
+HEDGE_GRACE_S, WATCH_S = 1_800, 600
+FAR = 2**40 - 1
+REMEMBERED = 12  # steps that a failure tells of
+
+Foretold = tuple[Book, Any]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Since when the house was found below maintenance, and when it was last looked at."""
+
+    below_since: int = 0
+    seen_at: int = 0
+
+    def looked(self, is_below: bool, now: int) -> Watch:
+        """As the liquidator notes it: begun anew after a gap."""
+        if not is_below:
+            return Watch(0, now)
+        is_gap = self.below_since == 0 or now > self.seen_at + WATCH_S
+        return Watch(now if is_gap else self.below_since, now)
+
+
+@dataclass
+class Scene:
+    """A house and traders, and the book that the contracts should hold of them."""
+
+    world: World
+    traders: tuple[int, ...]
+    book: Book
+    watch: Watch = Watch()
+    seen: Counter[str] = field(default_factory=Counter)
+    history: deque[str] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+
+    # ---- what there is
+
+    @property
+    def perps(self) -> Contract:
+        return self.world.system.perps
+
+    @property
+    def house(self) -> int:
+        return self.book.house
+
+    def now(self) -> Book:
+        """The book at the prices, the loan index and the time of this very block."""
+        self.book = replace(
+            self.book,
+            prices=read_marks(self.world),
+            loans=read_loans(self.world),
+            now=self.world.chain.time,
+        )
+        return self.book
+
+    # ---- acting
+
+    def attempt(
+        self, kind: str, foretell: Callable[[Book], Foretold], act: Callable[[], Receipt]
+    ) -> bool:
+        """Acts, and demands the outcome that the model has. Returns whether it was accepted."""
+        before = self.now()
+        try:
+            after, answer = foretell(before)
+            expected = "done"
+        except Refused as error:
+            after, answer, expected = before, None, error.reason
+        try:
+            receipt, outcome = act(), "done"
+        except Reverted as error:
+            receipt, outcome = Receipt(), error.reason or f"reverted: {error}"
+        assert outcome == expected, self.told(f"{kind}: {outcome}, the model says {expected}")
+        self.seen[f"{kind}: {outcome}" if outcome == "done" else outcome] += 1
+        if outcome != "done":
+            return False
+        if answer is not None:
+            assert receipt.return_value == answer, self.told(f"{kind} answers otherwise")
+        self._notice(kind, before, after)
+        self.book = after
+        self._check_events(receipt, before)
+        return True
+
+    def trade(self, order: Order, sender: str | None = None) -> bool:
+        """By its owner unless told; an order without a limit accepts any price."""
+        world, owner = self.world, self.world.owner_of(order.account)
+        limit = order.acceptable_price
+        if limit is None:
+            limit = UNLIMITED if order.size_change > 0 else 0
+        deadline = min(order.deadline, FAR)
+
+        def foretell(book: Book) -> Foretold:
+            require(sender in (None, owner), NOT_PERMITTED)
+            after, fill = book.trade(order)
+            return after, fill.price_wad
+
+        return self.attempt(
+            "trade",
+            foretell,
+            lambda: self.perps.trade(
+                order.account,
+                order.asset,
+                order.size_change,
+                limit,
+                deadline,
+                order.reduce_only,
+                sender=sender or owner,
+            ),
+        )
+
+    def settle(self, account: int, asset: int, losers: Sequence[tuple[int, int]] = ()) -> bool:
+        """By a keeper."""
+        return self.attempt(
+            "settle",
+            lambda book: book.settle(account, asset, losers),
+            lambda: self.perps.settle(account, asset, list(losers), sender=self.world.keeper),
+        )
+
+    def refresh(self) -> bool:
+        return self.attempt(
+            "refresh",
+            lambda book: (book.refresh(), None),
+            lambda: self.perps.refresh(sender=self.world.keeper),
+        )
+
+    def accrue(self, asset: int) -> bool:
+        return self.attempt(
+            "accrue",
+            lambda book: (book.accrue(asset), None),
+            lambda: self.perps.accrue(asset, sender=self.world.keeper),
+        )
+
+    def flag_house(self) -> bool:
+        """Has the liquidator look at the house."""
+        is_below = self.now().assess(self.house).excess_maint < 0
+        self.watch = self.watch.looked(is_below, self.world.chain.time)
+        return self.attempt(
+            "flag house",
+            lambda book: (book, self.watch.below_since),
+            lambda: self.world.system.liquidator.flag_house(sender=self.world.keeper),
+        )
+
+    def adl(self, account: int, asset: int, size_wad: int) -> bool:
+        """Deleverages a winner; a hedge only when its time has come."""
+        now = self.world.chain.time
+        watch = self.watch.looked(True, now)
+
+        def foretell(book: Book) -> Foretold:
+            house = book.assess(self.house)
+            if book.is_hedge(account, asset) and book.adl_bound_wad(account, asset):
+                is_due = house.equity_maint < 0 or now >= watch.below_since + HEDGE_GRACE_S
+                require(is_due, HEDGES_LAST)
+            return book.adl(account, asset, size_wad)[0], None
+
+        is_done = self.attempt(
+            "adl",
+            foretell,
+            lambda: self.world.system.liquidator.adl(
+                account, asset, size_wad, sender=self.world.keeper
+            ),
+        )
+        self.watch = watch if is_done else self.watch
+        return is_done
+
+    # ---- cash and collateral
+
+    def deposit(self, account: int, units: int, asset: int = 0) -> bool:
+        """Cash or collateral; anyone may add cash to the house."""
+        world = self.world
+        payer = world.owner if account == self.house else world.owner_of(account)
+        name = self._name(asset)
+        world.fund(payer, name, units)
+
+        def foretell(book: Book) -> Foretold:
+            if asset == 0:
+                return book.credited(account, units), None
+            held = book.account(account).with_collateral(asset, units * world.unit_wad(name))
+            return book.with_account(account, held), None
+
+        return self.attempt(
+            "deposit",
+            foretell,
+            lambda: world.clearinghouse.deposit(account, asset, units, sender=payer),
+        )
+
+    def withdraw(self, account: int, units: int, asset: int = 0) -> bool:
+        """Cash, borrowing what is not there, or collateral."""
+        world = self.world
+        unit_wad = world.unit_wad(self._name(asset))
+
+        def foretell(book: Book) -> Foretold:
+            held = book.account(account)
+            if asset == 0:
+                borrowed = units - min(units, held.cash_wad // unit_wad)
+                require(borrowed <= book.lender.max_loan(book.loans), LOAN_TOO_LARGE)
+                after = book.debited(account, units)
+            else:
+                is_there = units * unit_wad <= held.position(asset).collateral_wad
+                require(is_there, BALANCE_LOW)
+                lighter = held.with_collateral(asset, -units * unit_wad)
+                after = book.with_account(account, lighter)
+            reason = after.increase_refusal(account)
+            require(not reason, reason)
+            return after, None
+
+        return self.attempt(
+            "withdraw",
+            foretell,
+            lambda: world.clearinghouse.withdraw(
+                account, asset, units, world.lender, sender=world.owner_of(account)
+            ),
+        )
+
+    def repay(self, account: int, units: int) -> bool:
+        """At most the debt."""
+        world, owner = self.world, self.world.owner_of(account)
+        world.fund(owner, QUOTE, units)
+
+        def foretell(book: Book) -> Foretold:
+            paid = min(units, book.loans.debt_up(book.account(account).debt_shares))
+            return book.credited(account, paid), paid
+
+        return self.attempt(
+            "repay", foretell, lambda: world.clearinghouse.repay(account, units, sender=owner)
+        )
+
+    def _name(self, asset: int) -> str:
+        ids = {known: name for name, known in self.world.system.assets.items()}
+        return ids.get(asset, QUOTE)
+
+    # ---- the governor
+
+    def set_terms(self, asset: int, **changes: int) -> bool:
+        """Replaces fields of a market's terms."""
+        terms = replace(self.book.markets[asset].terms, **changes)
+        fields = tuple(getattr(terms, name) for name in MarketTerms.__dataclass_fields__)
+        return self.attempt(
+            "set terms",
+            lambda book: (_with_market(book, asset, terms=terms), None),
+            lambda: self.perps.set_terms(asset, fields, sender=self.world.governor),
+        )
+
+    def set_close_only(self, asset: int, is_close_only: bool) -> bool:
+        """Stops or allows increases."""
+        return self.attempt(
+            "set mode",
+            lambda book: (_with_market(book, asset, is_close_only=is_close_only), None),
+            lambda: self.perps.set_close_only(asset, is_close_only, sender=self.world.governor),
+        )
+
+    # ---- counting
+
+    def _notice(self, kind: str, before: Book, after: Book) -> None:
+        """Counts what an accepted action did."""
+        seen = self.seen
+        for account in self.traders:
+            old, new = before.account(account), after.account(account)
+            seen[f"{kind} borrows"] += new.debt_shares > old.debt_shares
+            seen[f"{kind} repays"] += new.debt_shares < old.debt_shares
+            for asset in after.markets:
+                was, now = old.position(asset), new.position(asset)
+                if was == now:
+                    continue
+                for what in _changes(was, now, after.mark(asset)):
+                    seen[f"{kind} {what}"] += 1
+        houses = (before.account(self.house), after.account(self.house))
+        seen["house runs dry"] += houses[0].cash_wad > 0 == houses[1].cash_wad
+        for asset, market in after.markets.items():
+            old_market, mark = before.markets[asset], before.mark(asset)
+            seen["breaker moves"] += market.breaker != old_market.breaker
+            seen["longs pay"] += market.funding.rate_wad > 0
+            seen["shorts pay"] += market.funding.rate_wad < 0
+            is_new = mark.price.previous_wad != mark.price_wad
+            seen[f"{kind} in the block of a round"] += is_new and market != old_market
+
+    # ---- comparing
+
+    def told(self, message: str) -> str:
+        """A message with what led here."""
+        return "\n".join([message, *self.history])
+
+    def same(self, what: str, found: Any, expected: Any) -> None:
+        """Demands equality."""
+        assert found == expected, self.told(f"{what} is {found}, the model says {expected}")
+
+    def _check_events(self, receipt: Receipt, before: Book) -> None:
+        """What Perps told of its own words, of which no view shows all (I46)."""
+        told = {asset: (m.exposure, m.breaker) for asset, m in before.markets.items()}
+        for event in self.perps.events(receipt):
+            args = event.args
+            exposure, breaker = told.get(getattr(args, "asset", 0), (Exposure(), Breaker()))
+            if event.name == "Filled":
+                told[args.asset] = Exposure.from_word(args.exposure_word), breaker
+            elif event.name == "BreakerMoved":
+                told[args.asset] = exposure, Breaker.from_word(args.breaker_word)
+            elif event.name == "HeadroomRefreshed":
+                word = self.book.markets[args.asset].headroom.word
+                self.same("headroom told", args.headroom_word, word)
+        for asset, market in self.book.markets.items():
+            self.same(f"market {asset} told", told[asset], (market.exposure, market.breaker))
+
+    def check(self) -> None:
+        """Every word, and every view of the markets and of margin."""
+        book, clearinghouse = self.now(), self.world.clearinghouse
+        self.same("a sound book", book.faults(), [])
+        lender = read_lender(self.world)
+        self.same("the lender", lender, book.lender)
+        self.same("max_loan", self.world.system.vault.max_loan(), lender.max_loan(book.loans))
+        for account, held in book.accounts.items():
+            self.same("an account", list(clearinghouse.words_of(account)), _words(book, held))
+            self.same("its figures", assess_on_chain(self.world, account), book.assess(account))
+            self.same("its cash", clearinghouse.cash_of(account), book.net_wad(account))
+            for asset in book.markets:
+                word = held.position(asset).cost_word
+                self.same("a cost", clearinghouse.cost_word(account, asset), word)
+        self._check_markets(book)
+        self._check_house(book)
+
+    def _check_markets(self, book: Book) -> None:
+        for asset, market in book.markets.items():
+            mark, told = book.mark(asset), self.perps.headroom_of(asset)
+            room = market.headroom
+            units = (room.long_gwei * GWEI, room.short_gwei * GWEI, room.refreshed_at)
+            self.same("headroom", tuple(told), units)
+            sides = (market.exposure.longs_gwei * GWEI, market.exposure.shorts_gwei * GWEI)
+            self.same("exposure", tuple(self.perps.exposure_of(asset)), sides)
+            self.same("terms", MarketTerms(*self.perps.terms_of(asset)), market.terms)
+            word = self.world.clearinghouse.market_word(asset)
+            self.same("the market word", word, market.funding.word)
+            self.same("stopped", self.perps.is_increase_stopped(asset), _is_stopped(market, mark, book.now))
+            for account in self.traders:
+                size = book.account(account).position(asset).size_wad
+                for is_long in (True, False):
+                    most = market.largest_increase_wad(size, is_long, mark, book.now)
+                    told = self.perps.largest_increase(asset, account, is_long)
+                    self.same("the largest increase", told, most)
+
+    def _check_house(self, book: Book) -> None:
+        pairs = [(market, book.mark(asset)) for asset, market in book.markets.items()]
+        self.same("free_wad", self.perps.free_wad(), book.free_wad)
+        self.same("skew charge", self.perps.skew_charge_wad(), perps.skew_charge_wad(pairs))
+        self.same("uncertainty", self.perps.uncertainty_wad(), perps.uncertainty_wad(pairs))
+        skewed = [mark for market, mark in pairs if market.skew_wad]
+        rounds = [mark.made_at if mark.is_live else 0 for mark in skewed]
+        self.same("the oldest round", self.perps.oldest_round_at(), min([book.now, *rounds]))
+        since = self.world.system.liquidator.below_since()
+        self.same("below maintenance since", since, self.watch.below_since)
+
+    # ---- what a trader sees
+
+    def check_quote(self, account: int, asset: int, change: int) -> None:
+        """What a trade would pay."""
+        book = self.now()
+        mark = book.mark(asset)
+        held = book.account(account).position(asset)
+        fill = book.markets[asset].priced(held, change, mark, book.now)
+        told = tuple(self.perps.quote(asset, account, change))
+        self.same("a quote", told, (fill.price_wad, mark.price_wad, fill.fee_e6))
+
+    def check_position(self, account: int, asset: int) -> None:
+        """The position as the lens shows it."""
+        book, lens = self.now(), self.world.system.lens
+        held, mark = book.account(account).position(asset), book.mark(asset)
+        told = lens.position(account, asset)
+        line = (told.liquidation_price_wad, told.has_liquidation_price)
+        self.same("the line", line, tuple(lens.liquidation_price(account, asset)))
+        self.same("size", (told.size_wad, told.price_wad), (held.size_wad, mark.price_wad))
+        self.same("value", told.value_wad, held.size_wad * mark.price_wad // WAD)
+        self.same("entry price", told.entry_price_wad, perps.entry_price_wad(held))
+        even = perps.break_even_wad(held, mark.funding_wad)
+        self.same("break-even", told.break_even_wad, even)
+        self.same("result", told.result_wad, result_wad(held, mark))
+        self.same("funding owed", told.funding_owed_wad, perps.funding_owed_wad(held, mark))
+        self._check_line(book, account, asset, line[0] if line[1] else None)
+
+    def _check_line(self, book: Book, account: int, asset: int, line: int | None) -> None:
+        """Beyond it the account is below maintenance; the model's is as near as rounding lets it."""
+        held, mark = book.account(account).position(asset), book.mark(asset)
+        legs, net = book.legs(account), book.net_wad(account)
+        model = perps.liquidation_price_wad(net, legs, asset)
+        rest = book.assess(account).excess_maint - terms_of(held, mark).excess_maint
+
+        def excess(price_wad: int) -> int:
+            return rest + terms_of(held, mark, price_wad).excess_maint
+
+        if line is None:
+            self.seen["no liquidation price"] += 1
+            ends = min(excess(price) for price in (0, mark.price_wad, MAX_PRICE_WAD))
+            assert ends >= -4 or model is None, self.told(f"{ends} at an end, model {model}")
+            return
+        self.seen["liquidation price"] += 1
+        if excess(mark.price_wad) < 0:
+            self.same("the line of what may be liquidated", (line, model), (mark.price_wad,) * 2)
+            return
+        beyond = [excess(line + step) for step in (-1, 1)]
+        assert excess(line) >= 0 > min(beyond), self.told(f"{line} is not the line")
+        assert model is not None, self.told(f"{line} is no line for the model")
+        slack = max(abs(excess(model)), 4)
+        assert slack <= abs(excess(line)) + 6 + abs(beyond[0] - beyond[1]), self.told(
+            f"the line is {line}, the model says {model}"
+        )
+
+    def check_largest(self, account: int, asset: int, is_long: bool) -> None:
+        """The largest order is filled and a step more is not, as chain and model agree."""
+        book, sign = self.now(), 1 if is_long else -1
+        largest = int(self.world.system.lens.largest_trade(account, asset, is_long))
+
+        def refusal(size: int) -> str:
+            try:
+                book.trade(Order(account, asset, sign * size))
+            except Refused as error:
+                return error.reason
+            return ""
+
+        if largest and refusal(largest) == ROUND_CAP:
+            self.seen["largest trade unaware of the round cap"] += 1
+            return
+        self.seen["largest trade" if largest else "no largest trade"] += 1
+        self.same("the largest", largest, book.largest_order_wad(account, asset, is_long))
+        if largest:
+            self.same("the refusal of the largest", refusal(largest), "")
+        assert refusal(largest + SIZE_STEP_WAD), self.told(f"{largest} is not the largest")
+
+
+def open_scene(world: World, traders: Sequence[int], seen: Counter[str] | None = None) -> Scene:
+    """What the contracts hold, before anything was traded."""
+    house = world.system.house
+    book = Book(
+        house=house,
+        markets={
+            asset: replace(market, breaker=Breaker(), is_close_only=False)
+            for asset, market in read_markets(world).items()
+        },
+        prices=read_marks(world),
+        accounts={account: read_account(world, account) for account in (house, *traders)},
+        loans=read_loans(world),
+        lender=read_lender(world),
+        now=world.chain.time,
+    )
+    return Scene(world, tuple(traders), book, seen=Counter() if seen is None else seen)
+
+
+def _with_market(book: Book, asset: int, **changes: Any) -> Book:
+    market = replace(book.markets[asset], **changes)
+    return replace(book, markets={**book.markets, asset: market})
+
+
+def _is_stopped(market: Market, mark: Mark, now: int) -> bool:
+    """By mode or breaker, whatever the price is good for."""
+    moved = market.breaker.moved(mark.price_wad, now)
+    return market.is_close_only or moved.is_tripped(mark.price_wad)
+
+
+def _words(book: Book, held: Account) -> list[int]:
+    """What the ledger stores of an account, in the order in which it says so."""
+    words = [held.word, held.listed_word, *(known.word for known in held.positions.values())]
+    for asset, known in held.positions.items():
+        if known.has_perpetual:
+            words += [known.cost_word, book.markets[asset].funding.word]
+    return words
+
+
+def _changes(was: Position, now: Position, mark: Mark) -> list[str]:
+    """Words for what became of a perpetual."""
+    found = []
+    old, new = was.size_wad, now.size_wad
+    if old * new < 0:
+        found.append("flips")
+    elif old == 0 != new:
+        found.append("opens")
+    elif abs(new) > abs(old):
+        found.append("grows")
+    elif new == 0 != old:
+        found.append("closes")
+    elif abs(new) < abs(old):
+        found.append("reduces")
+    if new == 0 != old and now.cost_wad:
+        found.append("leaves a loss listed" if now.cost_wad > 0 else "leaves a gain listed")
+    if old == new and was.cost_wad != now.cost_wad:
+        what = "gain" if now.cost_wad > was.cost_wad else "loss"
+        found.append(f"pays a {what}" if new else f"pays a closed {what}")
+        if result_wad(now, mark) and (what == "gain") == (result_wad(now, mark) > 0):
+            found.append(f"pays part of a {what}")
+    return found
