@@ -42,7 +42,8 @@ ON_MANDATE: constant(Bytes[4]) = method_id(
 )
 HOOK_GAS: constant(uint256) = 6_000_000
 MAX_DONORS: constant(uint256) = 8
-# A repayment rounds a debt up by a token unit and burns loan shares rounded down. So few units of each are no loss.
+# A repayment rounds a debt up by a token unit and burns loan shares rounded down. So few units of each are no loss, and
+# leave no account weaker.
 ROUNDING_UNITS: constant(int256) = 2
 QUOTE_ASSET: constant(uint256) = 0
 
@@ -169,9 +170,10 @@ def rebalance(account: uint256):
     self._hook = empty(address)
 
     after: IMandates.Snapshot = self._snapshot(account)
+    rounding: int256 = ROUNDING_UNITS * convert(self._cash_steps * UNIT_WAD, int256)
     self._require_no_weaker(
-        before.equity_init - convert(before.required_init, int256),
-        before.equity_maint - convert(before.required_maint, int256),
+        before.equity_init - convert(before.required_init, int256) - rounding,
+        before.equity_maint - convert(before.required_maint, int256) - rounding,
         after,
     )
     self._judge_account(before, after, guard_word)
@@ -179,7 +181,7 @@ def rebalance(account: uint256):
     for donor: Donor in self._donors:
         lost += self._judge_donor(donor)
     loss: uint256 = 0
-    if lost > ROUNDING_UNITS * convert(self._cash_steps * UNIT_WAD, int256):
+    if lost > rounding:
         loss = convert(lost, uint256)
     left: uint256 = budgets._spend(packing._owner(account), loss)
     self._reset()
@@ -568,7 +570,7 @@ def _require_reason(length: uint256):
 @internal
 @pure
 def _require_no_weaker(excess_init: int256, excess_maint: int256, after: IMandates.Snapshot):
-    """@dev Test 1: at initial margin afterwards, or neither excess fell."""
+    """@dev Test 1: at initial margin afterwards, or neither excess fell (by more than what rounding may take)."""
     after_init: int256 = after.equity_init - convert(after.required_init, int256)
     after_maint: int256 = after.equity_maint - convert(after.required_maint, int256)
     if after_init < 0 and (after_init < excess_init or after_maint < excess_maint):

@@ -177,7 +177,7 @@ def last_at(account: uint256) -> uint256:
 @reentrant
 def unwind(adapter: address, asset: uint256, size: uint256, units: uint256):
     """@notice Both halves of an unwinding, or neither."""
-    self._check_self()
+    self._check_self(msg.sender, self)
     extcall IMandates(MANDATES).trade(asset, convert(size, int256))
     extcall IMandates(MANDATES).swap(adapter, asset, steps.QUOTE_ASSET, units, 0)
 
@@ -328,9 +328,9 @@ def _check_mandates():
 
 
 @internal
-@view
-def _check_self():
-    if msg.sender != self:
+@pure
+def _check_self(caller: address, this: address):
+    if caller != this:
         reasons._fail("rebalancer: only itself")
 
 

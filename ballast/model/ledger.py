@@ -327,7 +327,7 @@ class Book:
         market, fill = market.filled(order, held, mark, self.now)
         require(order.asset in own.positions or len(own.positions) < MAX_ASSETS, LIST_FULL)
         priced = replace(self, markets={**self.markets, order.asset: market})
-        after, reason = priced._traded(order.account, order.asset, fill)
+        after, reason = priced.traded(order.account, order.asset, fill)
         require(not reason, reason)
         return after, fill
 
@@ -388,7 +388,7 @@ class Book:
         change = -closed if held.size_wad > 0 else closed
         market, fill = self._market(asset).deleveraged(change, held, self.prices[asset], self.now)
         priced = replace(self, markets={**self.markets, asset: market})
-        return priced._traded(account, asset, fill)[0], fill
+        return priced.traded(account, asset, fill)[0], fill
 
     def refresh(self) -> Book:
         """Recomputes every headroom, and moves the breakers."""
@@ -414,7 +414,7 @@ class Book:
         def fits(steps: int) -> bool:
             change = sign * steps * SIZE_STEP_WAD
             fill = market.priced(held, change, mark, self.now)
-            return not self._traded(account, asset, fill)[1]
+            return not self.traded(account, asset, fill)[1]
 
         closing = max(0, -sign * held.size_wad) // SIZE_STEP_WAD
         growth = market.largest_increase_wad(held.size_wad, is_long, mark, self.now)
@@ -460,7 +460,7 @@ class Book:
         require(asset in self.markets, perps.UNKNOWN_MARKET)
         return self.markets[asset]
 
-    def _traded(self, account: int, asset: int, fill: Fill) -> tuple[Book, str]:
+    def traded(self, account: int, asset: int, fill: Fill) -> tuple[Book, str]:
         """Both sides of a trade booked, settled if it closes the position, and why it is refused.
 
         Whether it is less or equally risky is judged by the books, before anything becomes cash.

@@ -47,9 +47,13 @@ def loss_wad(before: Scene, after: Scene, taken: tuple[Step, ...]) -> int:
     lost = sum(
         before.assess(known).equity_maint - after.assess(known).equity_maint for known in touched
     )
+    return lost + pulled if lost + pulled > rounding_wad(before, taken) else 0
+
+
+def rounding_wad(scene: Scene, taken: tuple[Step, ...]) -> int:
+    """What the steps may lose to rounding."""
     cash_steps = sum(step.kind not in WITHOUT_CASH for step in taken)
-    rounding = ROUNDING_UNITS * cash_steps * before.loans.unit_wad
-    return lost + pulled if lost + pulled > rounding else 0
+    return ROUNDING_UNITS * cash_steps * scene.loans.unit_wad
 
 
 def judgement(
@@ -58,7 +62,7 @@ def judgement(
     """The reason for which a mandate whose steps led to `after` is undone, else ""."""
     assert before.target_bps is not None
     old, new = before.assess(before.account), after.assess(before.account)
-    if _is_weaker(old, new):
+    if _is_weaker(old, new, rounding_wad(before, taken)):
         return WEAKER
     if new.shortfall_up(before.target_bps) > old.shortfall_up(before.target_bps):
         return SHORTFALL_GREW
@@ -78,6 +82,6 @@ def judgement(
     return after.increase_refusal() if after.is_tested else ""
 
 
-def _is_weaker(old: Terms, new: Terms) -> bool:
-    is_lower = new.excess_init < old.excess_init or new.excess_maint < old.excess_maint
-    return new.excess_init < 0 and is_lower
+def _is_weaker(old: Terms, new: Terms, rounding: int = 0) -> bool:
+    lost = max(old.excess_init - new.excess_init, old.excess_maint - new.excess_maint)
+    return new.excess_init < 0 and lost > rounding

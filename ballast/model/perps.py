@@ -219,7 +219,7 @@ class Breaker:
         return self.previous_wad | self.current_wad << 96 | self.since << 192
 
     def moved(self, newest_wad: int, now: int) -> Breaker:
-        """As of now: a new window begins when the present one is over, however long ago it began."""
+        """As of now: a new window begins when the present one is over, however long it is over."""
         if now - self.since < BREAKER_WINDOW_S:
             return self
         return Breaker(self.current_wad or newest_wad, newest_wad, now)
@@ -635,18 +635,18 @@ def liquidation_price_wad(net_wad: int, legs: Iterable[Leg], asset: int) -> int 
     excess_maint is A + p m with m = D - r |D| - l G: a net long is in danger below the answer, a
     net short above it. Rounded toward the present price, but for the rounding of the margin
     equation, which is a wei per figure. None if no price does it; the present price if it may be
-    liquidated already.
+    liquidated already and this asset has a part in it.
     """
     known = list(legs)
     leg = next((leg for leg in known if leg.asset == asset), None)
-    excess = net_wad + sum(leg.terms.excess_maint for leg in known)
     if leg is None:
         return None
-    if excess < 0:
-        return leg.mark.price_wad
     held, risk = leg.position, leg.mark.risk
     gross = held.collateral_wad + abs(held.size_wad)
     slope = held.delta_wad * RATE - risk.r_maint_e6 * abs(held.delta_wad) - risk.l_maint_e6 * gross
+    excess = net_wad + sum(leg.terms.excess_maint for leg in known)
+    if slope != 0 and excess < 0:
+        return leg.mark.price_wad
     others = excess - leg.terms.excess_maint
     at_zero = (others - held.cost_wad) * WAD - held.size_wad * leg.mark.funding_wad
     if slope > 0:

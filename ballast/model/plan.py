@@ -843,7 +843,7 @@ def _traded(scene: Scene, asset: int, size_change: int) -> Scene | None:
     except Refused:
         return None
     book = replace(book, markets={**book.markets, asset: market})
-    book, _ = book._traded(scene.account, asset, fill)
+    book, _ = book.traded(scene.account, asset, fill)
     mark = scene.marks[asset]
     new = replace(
         held,

@@ -13,21 +13,19 @@ happened.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
 from ballast.chain import Contract, Receipt, Reverted
 from ballast.model import perps
-from ballast.model.ledger import NO_ADL, Account, Book
-from ballast.model.margin import GWEI, RATE, WAD, Mark, Position, Terms, result_wad, terms_of
+from ballast.model.ledger import Account, Book
+from ballast.model.margin import BPS, GWEI, WAD, Mark, Position, result_wad, terms_of
 from ballast.model.perps import (
-    MAX_PRICE_WAD,
-    MAX_SIDE_GWEI,
     ROUND_CAP,
     SIZE_STEP_WAD,
     UNLIMITED,
-    UNKNOWN_MARKET,
     Breaker,
     Exposure,
     Market,
@@ -41,17 +39,19 @@ from tests.support.reading import (
     read_account,
     read_lender,
     read_loans,
-    read_marks,
     read_markets,
+    read_marks,
 )
 from tests.support.world import QUOTE, World
 
 BALANCE_LOW = "ledger: balance too low"
 LOAN_TOO_LARGE = "vault: loan too large"
 NOT_PERMITTED = "operators: not permitted"
+WEIGHTS_ABOVE_ONE = "perps: weights above one"
 HEDGES_LAST = "liquidator: hedges last"
 HEDGE_GRACE_S, WATCH_S = 1_800, 600
 FAR = 2**40 - 1
+ROUNDING_WAD = 8  # of two margin equations, a wei for each figure
 REMEMBERED = 12  # steps that a failure tells of
 
 Foretold = tuple[Book, Any]
@@ -82,6 +82,7 @@ class Scene:
     watch: Watch = Watch()
     seen: Counter[str] = field(default_factory=Counter)
     history: deque[str] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    is_in_block: bool = False
 
     # ---- what there is
 
@@ -105,10 +106,29 @@ class Scene:
 
     # ---- acting
 
+    @contextmanager
+    def block(self) -> Iterator[None]:
+        """What is done inside is done in one block, whose time is known before."""
+        if self.is_in_block:
+            yield
+            return
+        with self.world.chain.one_block():
+            self.is_in_block = True
+            try:
+                yield
+            finally:
+                self.is_in_block = False
+
     def attempt(
         self, kind: str, foretell: Callable[[Book], Foretold], act: Callable[[], Receipt]
     ) -> bool:
         """Acts, and demands the outcome that the model has. Returns whether it was accepted."""
+        with self.block():
+            return self._attempt(kind, foretell, act)
+
+    def _attempt(
+        self, kind: str, foretell: Callable[[Book], Foretold], act: Callable[[], Receipt]
+    ) -> bool:
         before = self.now()
         try:
             after, answer = foretell(before)
@@ -120,7 +140,7 @@ class Scene:
         except Reverted as error:
             receipt, outcome = Receipt(), error.reason or f"reverted: {error}"
         assert outcome == expected, self.told(f"{kind}: {outcome}, the model says {expected}")
-        self.seen[f"{kind}: {outcome}" if outcome == "done" else outcome] += 1
+        self.saw(f"{kind}: {outcome}" if outcome == "done" else outcome)
         if outcome != "done":
             return False
         if answer is not None:
@@ -132,7 +152,7 @@ class Scene:
 
     def trade(self, order: Order, sender: str | None = None) -> bool:
         """By its owner unless told; an order without a limit accepts any price."""
-        world, owner = self.world, self.world.owner_of(order.account)
+        owner = self.world.owner_of(order.account)
         limit = order.acceptable_price
         if limit is None:
             limit = UNLIMITED if order.size_change > 0 else 0
@@ -181,35 +201,39 @@ class Scene:
 
     def flag_house(self) -> bool:
         """Has the liquidator look at the house."""
-        is_below = self.now().assess(self.house).excess_maint < 0
-        self.watch = self.watch.looked(is_below, self.world.chain.time)
+
+        def foretell(book: Book) -> Foretold:
+            is_below = book.assess(self.house).excess_maint < 0
+            before, self.watch = self.watch, self.watch.looked(is_below, book.now)
+            self.saw("house flagged", before.below_since == 0 != self.watch.below_since)
+            self.saw("house cleared", before.below_since != 0 == self.watch.below_since)
+            return book, self.watch.below_since
+
         return self.attempt(
             "flag house",
-            lambda book: (book, self.watch.below_since),
+            foretell,
             lambda: self.world.system.liquidator.flag_house(sender=self.world.keeper),
         )
 
     def adl(self, account: int, asset: int, size_wad: int) -> bool:
         """Deleverages a winner; a hedge only when its time has come."""
-        now = self.world.chain.time
-        watch = self.watch.looked(True, now)
 
         def foretell(book: Book) -> Foretold:
-            house = book.assess(self.house)
+            watch = self.watch.looked(True, book.now)
             if book.is_hedge(account, asset) and book.adl_bound_wad(account, asset):
-                is_due = house.equity_maint < 0 or now >= watch.below_since + HEDGE_GRACE_S
-                require(is_due, HEDGES_LAST)
-            return book.adl(account, asset, size_wad)[0], None
+                is_due = book.now >= watch.below_since + HEDGE_GRACE_S
+                require(is_due or book.assess(self.house).equity_maint < 0, HEDGES_LAST)
+            after, _ = book.adl(account, asset, size_wad)
+            self.watch = watch
+            return after, None
 
-        is_done = self.attempt(
+        return self.attempt(
             "adl",
             foretell,
             lambda: self.world.system.liquidator.adl(
                 account, asset, size_wad, sender=self.world.keeper
             ),
         )
-        self.watch = watch if is_done else self.watch
-        return is_done
 
     # ---- cash and collateral
 
@@ -282,11 +306,17 @@ class Scene:
     def set_terms(self, asset: int, **changes: int) -> bool:
         """Replaces fields of a market's terms."""
         terms = replace(self.book.markets[asset].terms, **changes)
-        fields = tuple(getattr(terms, name) for name in MarketTerms.__dataclass_fields__)
+
+        def foretell(book: Book) -> Foretold:
+            after = _with_market(book, asset, terms=terms)
+            weights_bps = sum(market.terms.weight_bps for market in after.markets.values())
+            require(weights_bps <= BPS, WEIGHTS_ABOVE_ONE)
+            return after, None
+
         return self.attempt(
             "set terms",
-            lambda book: (_with_market(book, asset, terms=terms), None),
-            lambda: self.perps.set_terms(asset, fields, sender=self.world.governor),
+            foretell,
+            lambda: self.perps.set_terms(asset, astuple(terms), sender=self.world.governor),
         )
 
     def set_close_only(self, asset: int, is_close_only: bool) -> bool:
@@ -299,28 +329,36 @@ class Scene:
 
     # ---- counting
 
+    def saw(self, what: str, is_so: bool = True) -> None:
+        """Counts what happened."""
+        if is_so:
+            self.seen[what] += 1
+
     def _notice(self, kind: str, before: Book, after: Book) -> None:
         """Counts what an accepted action did."""
-        seen = self.seen
         for account in self.traders:
             old, new = before.account(account), after.account(account)
-            seen[f"{kind} borrows"] += new.debt_shares > old.debt_shares
-            seen[f"{kind} repays"] += new.debt_shares < old.debt_shares
+            self.saw(f"{kind} borrows", new.debt_shares > old.debt_shares)
+            self.saw(f"{kind} repays", new.debt_shares < old.debt_shares)
             for asset in after.markets:
                 was, now = old.position(asset), new.position(asset)
-                if was == now:
-                    continue
                 for what in _changes(was, now, after.mark(asset)):
-                    seen[f"{kind} {what}"] += 1
+                    self.saw(f"{kind} {what}")
         houses = (before.account(self.house), after.account(self.house))
-        seen["house runs dry"] += houses[0].cash_wad > 0 == houses[1].cash_wad
+        self.saw("house runs dry", houses[0].cash_wad > 0 == houses[1].cash_wad)
         for asset, market in after.markets.items():
-            old_market, mark = before.markets[asset], before.mark(asset)
-            seen["breaker moves"] += market.breaker != old_market.breaker
-            seen["longs pay"] += market.funding.rate_wad > 0
-            seen["shorts pay"] += market.funding.rate_wad < 0
-            is_new = mark.price.previous_wad != mark.price_wad
-            seen[f"{kind} in the block of a round"] += is_new and market != old_market
+            old_market, price = before.markets[asset], before.mark(asset).price
+            if market != old_market:
+                self.saw("breaker moves", market.breaker != old_market.breaker)
+                self.saw("longs pay", market.funding.rate_wad > 0)
+                self.saw("shorts pay", market.funding.rate_wad < 0)
+            if kind in ("trade", "settle", "adl"):
+                changed = any(
+                    before.account(trader).position(asset) != after.account(trader).position(asset)
+                    for trader in self.traders
+                )
+                is_new = price.previous_wad != price.newest_wad
+                self.saw(f"{kind} in the block of a round", changed and is_new)
 
     # ---- comparing
 
@@ -376,7 +414,11 @@ class Scene:
             self.same("terms", MarketTerms(*self.perps.terms_of(asset)), market.terms)
             word = self.world.clearinghouse.market_word(asset)
             self.same("the market word", word, market.funding.word)
-            self.same("stopped", self.perps.is_increase_stopped(asset), _is_stopped(market, mark, book.now))
+            self.same(
+                "stopped",
+                self.perps.is_increase_stopped(asset),
+                _is_stopped(market, mark, book.now),
+            )
             for account in self.traders:
                 size = book.account(account).position(asset).size_wad
                 for is_long in (True, False):
@@ -423,7 +465,7 @@ class Scene:
         self._check_line(book, account, asset, line[0] if line[1] else None)
 
     def _check_line(self, book: Book, account: int, asset: int, line: int | None) -> None:
-        """Beyond it the account is below maintenance; the model's is as near as rounding lets it."""
+        """The last price at maintenance; the model's is as near as rounding lets it."""
         held, mark = book.account(account).position(asset), book.mark(asset)
         legs, net = book.legs(account), book.net_wad(account)
         model = perps.liquidation_price_wad(net, legs, asset)
@@ -432,22 +474,15 @@ class Scene:
         def excess(price_wad: int) -> int:
             return rest + terms_of(held, mark, price_wad).excess_maint
 
-        if line is None:
-            self.seen["no liquidation price"] += 1
-            ends = min(excess(price) for price in (0, mark.price_wad, MAX_PRICE_WAD))
-            assert ends >= -4 or model is None, self.told(f"{ends} at an end, model {model}")
+        self.saw("no liquidation price" if line is None else "liquidation price")
+        if line is None or model is None or excess(mark.price_wad) < 0:
+            self.same("the line", line, model)
             return
-        self.seen["liquidation price"] += 1
-        if excess(mark.price_wad) < 0:
-            self.same("the line of what may be liquidated", (line, model), (mark.price_wad,) * 2)
-            return
-        beyond = [excess(line + step) for step in (-1, 1)]
-        assert excess(line) >= 0 > min(beyond), self.told(f"{line} is not the line")
-        assert model is not None, self.told(f"{line} is no line for the model")
-        slack = max(abs(excess(model)), 4)
-        assert slack <= abs(excess(line)) + 6 + abs(beyond[0] - beyond[1]), self.told(
-            f"the line is {line}, the model says {model}"
-        )
+        step = abs(excess(line + 1) - excess(line - 1))
+        is_line = excess(line) >= 0 > min(excess(line + 1), excess(line - 1))
+        assert is_line, self.told(f"the line is not {line}")
+        is_near = abs(excess(model)) <= step + ROUNDING_WAD
+        assert is_near, self.told(f"the line is {line}, the model says {model}")
 
     def check_largest(self, account: int, asset: int, is_long: bool) -> None:
         """The largest order is filled and a step more is not, as chain and model agree."""
@@ -462,9 +497,9 @@ class Scene:
             return ""
 
         if largest and refusal(largest) == ROUND_CAP:
-            self.seen["largest trade unaware of the round cap"] += 1
+            self.saw("largest trade unaware of the round cap")
             return
-        self.seen["largest trade" if largest else "no largest trade"] += 1
+        self.saw("largest trade" if largest else "no largest trade")
         self.same("the largest", largest, book.largest_order_wad(account, asset, is_long))
         if largest:
             self.same("the refusal of the largest", refusal(largest), "")
@@ -511,23 +546,24 @@ def _words(book: Book, held: Account) -> list[int]:
 
 def _changes(was: Position, now: Position, mark: Mark) -> list[str]:
     """Words for what became of a perpetual."""
-    found = []
     old, new = was.size_wad, now.size_wad
+    if old == new:
+        return _settlement(was, now, mark)
+    if new == 0:
+        rest = "gain" if now.cost_wad < 0 else "loss"
+        return ["closes", f"leaves a {rest} listed"] if now.cost_wad else ["closes"]
+    if old == 0:
+        return ["opens"]
     if old * new < 0:
-        found.append("flips")
-    elif old == 0 != new:
-        found.append("opens")
-    elif abs(new) > abs(old):
-        found.append("grows")
-    elif new == 0 != old:
-        found.append("closes")
-    elif abs(new) < abs(old):
-        found.append("reduces")
-    if new == 0 != old and now.cost_wad:
-        found.append("leaves a loss listed" if now.cost_wad > 0 else "leaves a gain listed")
-    if old == new and was.cost_wad != now.cost_wad:
-        what = "gain" if now.cost_wad > was.cost_wad else "loss"
-        found.append(f"pays a {what}" if new else f"pays a closed {what}")
-        if result_wad(now, mark) and (what == "gain") == (result_wad(now, mark) > 0):
-            found.append(f"pays part of a {what}")
-    return found
+        return ["flips"]
+    return ["grows" if abs(new) > abs(old) else "reduces"]
+
+
+def _settlement(was: Position, now: Position, mark: Mark) -> list[str]:
+    """What was paid of a gain (the cost rises) or a loss, and whether all of it."""
+    if was.cost_wad == now.cost_wad:
+        return []
+    what = "gain" if now.cost_wad > was.cost_wad else "loss"
+    rest = result_wad(now, mark)
+    found = [f"pays a {what}" if now.size_wad else f"pays a closed {what}"]
+    return [*found, f"pays part of a {what}"] if rest else found

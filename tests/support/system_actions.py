@@ -27,7 +27,9 @@ ALL_PERMISSIONS = 31
 ALL_ACTIONS = 15  # that a policy may allow with perpetuals
 FLOOR_SHIFT = 48  # of a donor, in a guard word
 
-Draw = Callable[[State], "tuple[Call, ...] | list[Step]"]
+# Steps that are drawn only when their turn has come.
+Ahead = Callable[[State], "list[Step | Ahead]"]
+Draw = Callable[[State], "tuple[Call, ...] | list[Step | Ahead]"]
 
 
 class Actions(TradeDraws):
@@ -36,7 +38,7 @@ class Actions(TradeDraws):
     def __init__(self, cast: Cast, rng: random.Random) -> None:
         super().__init__(cast, rng)
         self.hostile_functions = _state_changing(cast)
-        self._queue: list[Step] = []
+        self._queue: list[Step | Ahead] = []
         self._table: list[tuple[float, str, Draw]] = [
             (6, "deposit", self._deposit),
             (7, "withdraw", self._withdraw),
@@ -84,7 +86,7 @@ class Actions(TradeDraws):
             (0.6, "flag_bad_debt", self._flag_bad_debt),
             (0.8, "donate_house", self._donate_house),
             (1, "price", self._squeeze),
-            (0.8, "open", self._crowd),
+            (1, "open", self._crowd),
             (2, "ask_entry", self._ask_entry),
             (2, "ask_exit", self._ask_exit),
             (2, "fulfil", self._fulfil),
@@ -126,8 +128,11 @@ class Actions(TradeDraws):
 
     def next(self, state: State) -> Step:
         """The next step, given what is."""
-        if self._queue:
-            return self._queue.pop(0)
+        while self._queue:
+            first = self._queue.pop(0)
+            if isinstance(first, Step):
+                return first
+            self._queue = first(state) + self._queue
         rng = self.rng
         wait_s = rng.choices((0, 12, rng.randrange(13, 900)), (62, 34, 4))[0]
         is_overdue = any(state.time - at > HEARTBEAT_S - 600 for _, at in state.rounds.values())
@@ -152,7 +157,7 @@ class Actions(TradeDraws):
             drawn = draw(state)
             if isinstance(drawn, list):
                 self._queue = drawn
-                return self._queue.pop(0)
+                return self.next(state)
             if drawn:
                 return Step(kind, drawn, wait_s)
 
@@ -331,7 +336,11 @@ class Actions(TradeDraws):
         account = self._account()
         if trusted and self.rng.random() < 0.9:
             account = self.rng.choice(trusted)
+        granted = state.permissions[account, "operator"]
+        allowed = [kind for kind, bit in enumerate((2, 4, 8, 1, 8, 16, 16)) if granted & bit]
         kind = self.rng.randrange(7)
+        if allowed and self.rng.random() < 0.85:
+            kind = self.rng.choice(allowed)
         if kind > 4:
             name = self.rng.choice(self.cast.market_names)
             size = state.size_wad(account, name)
@@ -409,14 +418,18 @@ class Actions(TradeDraws):
     def _set_policy_of(self, account: int, target_bps: int = 0) -> Call:
         rng, cast = self.rng, self.cast
         names = rng.sample(cast.names, rng.choice((0, 1, 2, 3, 3)))
+        donors = [sibling & 255 for sibling in cast.siblings(account)] * (rng.random() < 0.7)
+        uses_wallet = rng.random() < 0.5
+        if rng.random() < 0.4:  # nothing but perpetuals
+            names, donors, uses_wallet = [], [], False
         target = target_bps or 13_000
         trigger = rng.choice([t for t in (10_000, 10_500, 11_000, 12_500) if t < target])
         policy = (
             trigger,
             rng.choice((0, 0, 60, 3_600)),
             rng.choice((0, 0, 1_000 * WAD)),
-            rng.random() < 0.4,
-            [sibling & 255 for sibling in cast.siblings(account)] if rng.random() < 0.6 else [],
+            uses_wallet,
+            donors,
             [(self._id(name), rng.choice((0, 30, 100, 300))) for name in names],
             cast.world.venue.address,
             rng.choice((0, ALL_ACTIONS, ALL_ACTIONS, rng.randrange(ALL_ACTIONS + 1))),
@@ -456,7 +469,8 @@ class Actions(TradeDraws):
         hook_of, scripted = cast.world.mandates.hook_of, cast.hook.address
         ready = [account for account in cast.accounts if hook_of(account) == scripted]
         account = rng.choice(ready) if ready else self._account()
-        script = [self._hook_call(state, account) for _ in range(rng.randrange(1, 4))]
+        count = rng.choice((1, 1, 1, 2, 3))
+        script = [self._hook_call(state, account) for _ in range(count)]
         return (
             Call("ScriptedHook", "set_script", (script,), "attacker"),
             Call("Mandates", "rebalance", (account,), "attacker"),
@@ -474,7 +488,11 @@ class Actions(TradeDraws):
             units = self._modest(self._held(state, donor, name) * rng.choice((1, 3)))
             data = mandates.move.encode(donor, self._id(name), units)
         elif kind == "pull":
-            data = mandates.pull.encode(self._modest(5_000 * 10**6))
+            target_bps = state.guards[account] & 2**16 - 1
+            missing = state.terms[account].shortfall_up(target_bps) // cast.unit(QUOTE)
+            if not missing and rng.random() < 0.8:
+                return self._hook_call(state, account)
+            data = mandates.pull.encode(self._modest(missing or 10**9))
         elif kind in ("trade", "settle"):
             held = [n for n in cast.market_names if state.size_wad(account, n)]
             name = rng.choice(held or cast.market_names)
@@ -543,38 +561,53 @@ class Actions(TradeDraws):
             move = abs(move)
         return self._round(state, name, max(int(answer * (1 + move)), 1))
 
-    def _squeeze(self, state: State) -> tuple[Call, ...] | list[Step]:
-        """Round after round against the house, until it is short or nearly so."""
+    def _squeeze(self, state: State) -> tuple[Call, ...] | list[Step | Ahead]:
+        """Round after round against the house."""
         rng = self.rng
         skewed = [(n, m.skew_wad) for n, m in state.markets.items() if m.skew_wad]
         if not skewed:
             return ()
         name, skew = rng.choice(skewed)
-        return self._run(state, name, 1 if skew > 0 else -1, rng.randrange(2, 6)) or ()
+        return [self._run(name, 1 if skew > 0 else -1, rng.randrange(2, 6))]
 
-    def _crowd(self, state: State) -> list[Step]:
-        """Several accounts take what the house can back of one side, and the price runs away."""
+    def _crowd(self, state: State) -> list[Step | Ahead]:
+        """Several accounts take what the house can back of one side, and the price runs away until
+        the house is short, or further."""
         rng = self.rng
         name = rng.choice(self.cast.market_names)
         side = self.moods[name] if rng.random() < 0.3 else 1
-        steps = [Step("headroom", self._headroom(state))]
-        largest = self.cast.world.system.perps.largest_increase
-        for account in rng.sample(self.cast.accounts, 4):
-            cap = largest(state.ids[name], account, side > 0)
-            size = min(cap, 2 * self._margin_size(state, account, name)) * rng.uniform(0.2, 0.3)
-            if self._whole(size):
-                order = (account, name), side * self._whole(size), self.cast.owner_role(account)
-                steps.append(Step("open", self._order(state, *order)))
-        return steps + self._run(state, name, side, rng.randrange(4, 10))
 
-    def _run(self, state: State, name: str, sign: int, count: int) -> list[Step]:
-        rng, steps = self.rng, []
-        answer, usual = self._sound_answer(state, name), self._answer(name)
-        for _ in range(count):
+        def orders(state: State) -> list[Step | Ahead]:
+            steps: list[Step | Ahead] = []
+            largest = self.cast.world.system.perps.largest_increase
+            for account in rng.sample(self.cast.accounts, 4):
+                cap = largest(state.ids[name], account, side > 0)
+                size = min(cap, 2 * self._margin_size(state, account, name))
+                change = side * self._whole(size * rng.uniform(0.2, 0.3))
+                if change:
+                    who = self.cast.owner_role(account)
+                    steps.append(Step("open", self._order(state, (account, name), change, who)))
+            return steps
+
+        headroom = Step("headroom", self._headroom(state))
+        return [headroom, orders, self._run(name, side, 12, until_short=True)]
+
+    def _run(self, name: str, sign: int, count: int, *, until_short: bool = False) -> Ahead:
+        """Rounds in one direction."""
+        rng = self.rng
+
+        def ahead(state: State) -> list[Step | Ahead]:
+            is_short = state.terms[state.house].excess_maint < 0
+            if count == 0 or (until_short and is_short and rng.random() < 0.6):
+                return []
+            usual, answer = self._answer(name), self._sound_answer(state, name)
             answer = int(answer * (1 + sign * rng.uniform(0.05, MOST_MOVE)))
-            if usual // 4 < answer < 4 * usual:
-                steps.append(Step("price", self._round(state, name, answer), rng.choice((0, 12))))
-        return steps
+            if not usual // 4 < answer < 4 * usual:
+                return []
+            step = Step("price", self._round(state, name, answer), rng.choice((0, 12)))
+            return [step, self._run(name, sign, count - 1, until_short=until_short)]
+
+        return ahead
 
     def _round(self, state: State, name: str, answer: int) -> tuple[Call, ...]:
         """A round of a feed, mostly with the venue and the oracle's sampling in its wake."""

@@ -44,7 +44,7 @@ EXACT = tuple(
 PARTS = (
     *("I01 pool", "I10 house", "I10 pool", "I10 trades", "I10 pairs", "I10 entry"),
     *("I11 house", "I11 traded", "I14 traded", "I19 settled", "I20 headroom", "I20 increase"),
-    *("I23 repay", "I23 close", "I23 exit", "I24 traded", "I27 marked", "I28 pool"),
+    *("I23 repay", "I23 close", "I23 exit", "I23 shed", "I24 traded", "I27 marked", "I28 pool"),
     *("I46 markets", "exact pool", "exact settle with losers"),
     *("exact trade refused", "exact settle refused", "exact adl refused"),
 )
@@ -256,6 +256,14 @@ class MarketChecks(Checks):
             reduce_only=is_reduction,
         )
         self._foretold("exact trade", lambda: before.book.trade(order)[0], outcome, after)
+        held = before.book.account(account).position(asset)
+        size, delta = held.size_wad, held.delta_wad
+        closed = min(abs(change), abs(size)) if is_reduction else abs(change)
+        sheds = size * change < 0 < size * delta and closed <= min(abs(size), abs(delta))
+        if self.held("I23 shed", sheds):
+            reason = outcome.reason or ""
+            fine = not reason.startswith("margin: ")
+            self.must("I23", fine, f"exposure could not be shed: {reason}")
 
     def _settle(self, call: Call, outcome: Outcome, before: State, after: State) -> None:
         account, asset, losers = call.args

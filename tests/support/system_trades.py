@@ -105,8 +105,16 @@ class TradeDraws(Draws):
         if not flat:
             return ()
         account, name = self.rng.choice(flat)
-        change = self._growth(state, account, name, self._side(name))
+        side = self._side(name)
+        if self._is_shut(state, account, name, side):
+            return ()
+        change = self._growth(state, account, name, side)
         return self._order(state, (account, name), change, self._sender(account))
+
+    def _is_shut(self, state: State, account: int, name: str, side: int) -> bool:
+        """Whether nothing can grow now; mostly there is no use in trying."""
+        largest = self.cast.world.system.perps.largest_increase
+        return largest(state.ids[name], account, side > 0) == 0 and self.rng.random() < 0.7
 
     def _side(self, name: str) -> int:
         return self.moods[name] * self.rng.choice((1, 1, 1, -1))
@@ -115,7 +123,8 @@ class TradeDraws(Draws):
         return self._changed(state, lambda held, size: self._grown(state, held, size))
 
     def _grown(self, state: State, held: Held, size: int) -> int:
-        return self._growth(state, *held, 1 if size > 0 else -1)
+        side = 1 if size > 0 else -1
+        return 0 if self._is_shut(state, *held, side) else self._growth(state, *held, side)
 
     def _reduce(self, state: State) -> tuple[Call, ...]:
         part = self.rng.choice((0.01, 0.2, 0.5, 0.9)) * self.rng.uniform(0.5, 1.1)
@@ -144,6 +153,8 @@ class TradeDraws(Draws):
             return ()
         held = self.rng.choice(carriers)
         change = draw(held, state.size_wad(*held))
+        if change == 0:
+            return ()
         sender = self._sender(held[0])
         return self._order(state, held, change, sender, is_reduction=is_reduction)
 
