@@ -41,7 +41,7 @@ NAMES = {ETH: "ETH", BTC: "BTC", UNTRADED: "A03"}
 MARKETS = (ETH, BTC)
 LEAST_PRICE = {ETH: 3, BTC: 100}  # below which the oracle's band ends
 MOST_PRICE = {ETH: 100_000, BTC: 3_000_000}
-LIVES, STEPS = 36, 42
+LIVES, STEPS = 40, 38
 SEEDS = range(20 if os.environ.get("BALLAST_PROFILE") == "deep" else 1)
 
 # How often each is done, of all steps.
@@ -237,6 +237,8 @@ class Life:
         }
         if act in environment:
             environment[act]()
+            if act in ("stale", "unusable") and rng.random() < 0.5:
+                self.rely_on(asset)
             self.look()
             return
         with scene.block():
@@ -260,6 +262,13 @@ class Life:
         self.world.wait(1_000, is_refreshed=False)
         self.move_price(asset, 1, is_poked=False)
         self.scene.refresh()
+
+    def rely_on(self, asset: int) -> None:
+        """Somebody who holds an asset takes cash out, as if its price were good."""
+        book = self.scene.book
+        account, _ = self.some(lambda who, _: book.account(who).position(asset).word > 0)
+        with self.scene.block():
+            self.withdraw_cash(account, self.rng.uniform(0.5, 1))
 
     def keep_watch(self) -> None:
         """Looks at the house for longer than hedges are spared."""
@@ -333,20 +342,15 @@ class Life:
     def do_settle(self, account: int, asset: int) -> None:
         """Mostly a winner, and losers who can pay."""
         rng, scene = self.rng, self.scene
-        if rng.random() < 0.7:
-            account, asset = self.winner()
-        elif rng.random() < 0.6:
-            account, asset = self.rest()
+        if rng.random() < 0.9:
+            account, asset = self.winner() if rng.random() < 0.6 else self.rest()
         losers = [self.loser() for _ in range(rng.randint(0, 4))]
         if rng.random() < 0.1:
             losers.insert(rng.randint(0, len(losers)), (scene.house, asset))
         if rng.random() < 0.03:
             account = scene.house
-        held = scene.book.account(account)
-        if (
-            held.position(asset).size_wad == 0 < held.position(asset).cost_wad
-            and rng.random() < 0.5
-        ):
+        held = scene.book.account(account).position(asset)
+        if held.size_wad == 0 < held.cost_wad and rng.random() < 0.7:
             scene.deposit(account, self.world.units(QUOTE, rng.randint(1, 5_000)))
         named = [f"{self.called(who)} in {NAMES[known]}" for who, known in losers]
         scene.history.append(f"  {self.called(account)} in {NAMES[asset]}, losers: {named}")
@@ -482,6 +486,7 @@ def plot_of_a_rally(life: Life) -> None:
 def plot_of_a_dry_house(life: Life) -> None:
     """A long and a short of one size: the house owes one of them what it has yet to collect."""
     life.acts.update(settle=30)
+    life.orders.update(close=8)
     scene, asset = life.scene, life.rng.choice(MARKETS)
     fund(life, life.rng.choice((20_000, 100_000)), life.rng.choice((100_000, 500_000)))
     winner, loser, _ = scene.traders
@@ -499,7 +504,7 @@ def plot_of_a_dry_house(life: Life) -> None:
 
 def plot_of_hedges(life: Life) -> None:
     """A hedger who wins in one market while the house loses in the other."""
-    life.acts.update(adl=20, watch=4)
+    life.acts.update(adl=20, watch=6)
     scene = life.scene
     fund(life, life.rng.choice((50_000, 200_000)), 200_000)
     hedger, *others = scene.traders
@@ -507,7 +512,7 @@ def plot_of_hedges(life: Life) -> None:
     take(life, hedger, BTC, -1, 0.5)
     for trader in others:
         take(life, trader, ETH, 1)
-    life.crash(ETH, 1.4, 1.9)
+    life.crash(ETH, 1.4, 2.2)
     life.crash(BTC, 0.7, 0.9)
 
 
@@ -531,17 +536,13 @@ def plot_of_loans(life: Life) -> None:
 
 
 def plot_of_caps(life: Life) -> None:
-    """Markets in which everything is tight."""
+    """Markets in which two caps of three are tight."""
     rng, scene = life.rng, life.scene
     fund(life, 5_000_000, 5_000_000)
     for asset in MARKETS:
         depth = scene.book.markets[asset].terms.depth_gwei
-        scene.set_terms(
-            asset,
-            open_interest_cap_gwei=depth // rng.choice((500, 2_000)),
-            skew_cap_gwei=depth // rng.choice((200, 1_500, 5_000)),
-            round_cap_gwei=depth // rng.choice((1_000, 10_000)),
-        )
+        for cap in rng.sample(("open_interest_cap_gwei", "skew_cap_gwei", "round_cap_gwei"), 2):
+            scene.set_terms(asset, **{cap: depth // rng.choice((500, 2_000))})
 
 
 PLOTS: tuple[Plot, ...] = (
@@ -551,6 +552,8 @@ PLOTS: tuple[Plot, ...] = (
     plot_of_hedges,
     plot_of_loans,
     plot_of_caps,
+    plot_of_a_dry_house,
+    plot_of_loans,
 )
 DECIMALS = (6, 8, 18)
 

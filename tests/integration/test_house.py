@@ -66,6 +66,11 @@ def _fill_headroom(book: Book, account: int, is_long: bool, most: int) -> int:
 
 @pytest.fixture(scope="module")
 def book() -> Book:
+    """Shared; whoever uses it isolates what it does."""
+    return build_book()
+
+
+def build_book() -> Book:
     """Hedgers at the headroom limit, each with its loan, and longs of the same size in all."""
     terms = {"quota": 10**6, "supply_cap": 10**6}
     world = build_world({"ETH": AssetSpec(18, START, terms), "BTC": AssetSpec(8, 8_000)})
@@ -137,6 +142,32 @@ def test_fall__hedgers_at_the_headroom_limit__lenders_lose_nothing(
         assert int(vault.totalAssets()) >= owed_to_lenders
         assert int(vault.total_debt()) == 0
         assert int(world.clearinghouse.cash_of(house)) >= 0
+
+
+def test_fall__house_that_kept_only_what_the_net_rule_asks__could_not_pay() -> None:
+    """A1 on the naive rule: the house funded for its net exposure, which is next to nothing here.
+
+    The ledger's own test of the house is that net rule; what keeps more in is `Perps.free_wad`, to
+    which the liquidity vault binds its exits. Without its code its address can take the rest.
+    """
+    book = build_book()
+    world = book.world
+    house, owner = world.system.house, world.system.liquidity_vault.address
+    equity, required, _, _ = world.clearinghouse.assess(house)
+    spare = (equity - required) * 9 // 10
+    assert int(world.system.perps.free_wad()) < spare // 5
+    world.chain.set_code(owner, b"")
+    units = spare // world.unit_wad(QUOTE)
+    world.clearinghouse.withdraw(house, 0, units, world.stranger, sender=owner)
+    for price in MARCH_2020 + ONWARD:
+        world.set_price("ETH", price)
+        if price <= START * 0.9:
+            for account in book.longs:
+                book.close(account, world.other_owner)
+    for account in book.hedgers:
+        book.close(account, world.owner)
+    unpaid = [account for account in book.hedgers if world.clearinghouse.cash_of(account) < 0]
+    assert unpaid, "loans with nothing behind them: the lenders' loss"
 
 
 def test_open__longs_against_shorts__make_no_room_for_more_shorts(book: Book) -> None:

@@ -589,8 +589,10 @@ class Actions(TradeDraws):
                     steps.append(Step("open", self._order(state, (account, name), change, who)))
             return steps
 
+        fresh = Step("refresh", self._refresh(state), 12)  # a round, and with it a new round cap
         headroom = Step("headroom", self._headroom(state))
-        return [headroom, orders, self._run(name, side, 12, until_short=True)]
+        run = self._run(name, side, 14, until_short=True)
+        return [fresh, headroom, orders, fresh, orders, run]
 
     def _run(self, name: str, sign: int, count: int, *, until_short: bool = False) -> Ahead:
         """Rounds in one direction."""

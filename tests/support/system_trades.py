@@ -16,7 +16,7 @@ from tests.support.world import QUOTE, UNLIMITED, ZERO_ADDRESS
 TRADE = 6  # kind of action in a batch
 IS_SALE, IS_REDUCTION = 1, 2
 NO_MARKET, NOT_LISTED = 3, 99  # asset ids
-HOUSES = (30_000, 60_000, 150_000, 500_000)  # dollars
+HOUSES = (20_000, 40_000, 80_000, 400_000)  # dollars
 DEPOSIT_EPOCH_S = 600
 ENTRY_S = 3_600 + DEPOSIT_EPOCH_S
 
@@ -316,7 +316,7 @@ class TradeDraws(Draws):
 
     def _ask_entry(self, state: State) -> tuple[Call, ...]:
         provider = self._provider()
-        units = self._worth(state, QUOTE, self.rng.choice((1, 500, 20_000, 100_000)))
+        units = self._worth(state, QUOTE, self.rng.choice((1, 500, 5_000, 30_000)))
         if self.rng.random() < 0.15:
             units = self.rng.choice((0, 1, 2, state.pool["request_room"] + 1, 2**97))
         args = (units, self._controller(provider), self.cast.roles[provider])
