@@ -303,7 +303,7 @@ class Life:
             "close": -held,
             "cut": -side * size * rng.choice((-1, 1, 3)),
             "largest": self.largest(account, asset),
-            "large": side * size * rng.choice((10, 10**4, 10**13)),
+            "large": side * size * rng.choice((10, 10**4, 10**13, 10**13)),
             "dust": side * rng.randint(1, 10**5) * GWEI,
             "odd": side * rng.choice((size + 1, 2**120, 2**254)),
         }
@@ -334,7 +334,7 @@ class Life:
         book, change = self.scene.now(), order.size_change
         held, market = book.account(order.account).position(order.asset), book.markets[order.asset]
         price = market.priced(held, change, book.mark(order.asset), book.now).price_wad
-        limit = max(0, price + self.rng.choice((-1, 0, 0, 1)))
+        limit = max(0, price + self.rng.choice((-1, 0, 1)))
         return replace(order, acceptable_price=limit)
 
     # ---- everything else
@@ -368,9 +368,7 @@ class Life:
         account, asset = self.some(lambda who, known: book.adl_bound_wad(who, known) > 0)
         bound = book.adl_bound_wad(account, asset)
         size = self.rng.choice((1, GWEI, bound // 2, bound, 2**120))
-        is_hedge = book.is_hedge(account, asset)
-        if scene.adl(account, asset, max(1, size)):
-            scene.saw("adl of a hedge", is_hedge)
+        scene.adl(account, asset, max(1, size))
 
     def do_flag(self, account: int, asset: int) -> None:
         self.scene.flag_house()
@@ -474,7 +472,7 @@ def plot_of_chance(life: Life) -> None:
 
 def plot_of_a_rally(life: Life) -> None:
     """Everybody is long as far as the house can back, and both assets rise."""
-    life.acts.update(adl=14, settle=16, flag=5)
+    life.acts.update(adl=14, settle=16, flag=6, deposit=8)
     fund(life, life.rng.choice((20_000, 100_000)), 200_000)
     for trader in life.scene.traders:
         for asset in MARKETS:
@@ -514,6 +512,10 @@ def plot_of_hedges(life: Life) -> None:
         take(life, trader, ETH, 1)
     life.crash(ETH, 1.4, 2.2)
     life.crash(BTC, 0.7, 0.9)
+    for is_watched in (False, True):
+        if is_watched:
+            life.keep_watch()
+        scene.adl(hedger, BTC, WAD // 10)
 
 
 def plot_of_loans(life: Life) -> None:
@@ -542,7 +544,7 @@ def plot_of_caps(life: Life) -> None:
     for asset in MARKETS:
         depth = scene.book.markets[asset].terms.depth_gwei
         for cap in rng.sample(("open_interest_cap_gwei", "skew_cap_gwei", "round_cap_gwei"), 2):
-            scene.set_terms(asset, **{cap: depth // rng.choice((500, 2_000))})
+            scene.set_terms(asset, **{cap: depth // rng.choice((500, 2_000, 5_000))})
 
 
 PLOTS: tuple[Plot, ...] = (

@@ -225,6 +225,7 @@ class Scene:
                 require(is_due or book.assess(self.house).equity_maint < 0, HEDGES_LAST)
             after, _ = book.adl(account, asset, size_wad)
             self.watch = watch
+            self.saw("adl of a hedge", book.is_hedge(account, asset))
             return after, None
 
         return self.attempt(

@@ -14,9 +14,9 @@ from ballast.chain import Reverted
 from ballast.model import perps
 from ballast.model.margin import RATE, Leg, terms_of
 from tests.conftest import reverts
+from tests.perps_kit import ETH, FAR, STEP, Desk, open_desk
 from tests.support.fixtures import shared_world
 from tests.support.world import QUOTE, UNLIMITED, WAD, ZERO_ADDRESS, World
-from tests.unit.test_perps_kit import ETH, FAR, STEP, Desk, open_desk
 
 
 def test_healths__many_accounts__are_those_of_assess_in_order(wide_world: World) -> None:

@@ -11,8 +11,8 @@ from ballast.chain import Contract, Receipt
 from ballast.model.margin import BPS, RATE, WAD, Position
 from tests.clearing_kit import args_of
 from tests.conftest import reverts
+from tests.perps_kit import BTC, ETH, STEP, Desk, open_desk
 from tests.support.world import World
-from tests.unit.test_perps_kit import BTC, ETH, STEP, Desk, open_desk
 
 NOT_SHORT = "liquidator: house not short"
 NO_WINNER = "liquidator: no winner to close"

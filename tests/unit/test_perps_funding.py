@@ -12,8 +12,8 @@ from ballast.model.oracle import YEAR_S
 from ballast.model.perps import Funding
 from tests.clearing_kit import args_of
 from tests.conftest import reverts
+from tests.perps_kit import ETH, STEP, Desk, open_desk
 from tests.support.world import QUOTE, World
-from tests.unit.test_perps_kit import ETH, STEP, Desk, open_desk
 
 HOUR_S = 3_600
 TEN_YEARS_S = 10 * YEAR_S

@@ -10,8 +10,8 @@ from ballast.deploy import load_parameters, market_terms
 from ballast.model.margin import BPS, GWEI, WAD
 from tests.clearing_kit import args_of
 from tests.conftest import reverts
+from tests.perps_kit import BTC, ETH, open_desk
 from tests.support.world import World
-from tests.unit.test_perps_kit import BTC, ETH, open_desk
 
 MASK_72 = 2**72 - 1
 OUT_OF_RANGE = "perps: terms out of range"

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from ballast.chain import Reverted
 from ballast.model import perps
 from ballast.model.margin import BPS, GWEI, RATE, WAD, Mark
+from tests.perps_kit import BTC, ETH, STEP, Desk, open_desk
 from tests.support.fixtures import shared_world
 from tests.support.world import World
-from tests.unit.test_perps_kit import BTC, ETH, STEP, Desk, open_desk
 
 NAMES = ("ETH", "BTC")
 

@@ -9,8 +9,8 @@ import pytest
 from ballast.model.margin import GWEI, WAD
 from tests.clearing_kit import args_of
 from tests.conftest import reverts
+from tests.perps_kit import ETH, STEP, WINDOW_S, Desk, open_desk
 from tests.support.world import QUOTE, World
-from tests.unit.test_perps_kit import ETH, STEP, WINDOW_S, Desk, open_desk
 
 MOST_GWEI = 2**72 - 1
 

@@ -11,8 +11,8 @@ import pytest
 from ballast.model.margin import BPS, WAD, Position, result_wad
 from tests.clearing_kit import UNIT, args_of, debt_units
 from tests.conftest import reverts
+from tests.perps_kit import BTC, ETH, STEP, Desk, open_desk
 from tests.support.world import QUOTE, World
-from tests.unit.test_perps_kit import BTC, ETH, STEP, Desk, open_desk
 
 NO_GAIN = "perpetuals: no gain"
 SHORT = "margin: initial margin short"

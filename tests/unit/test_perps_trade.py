@@ -15,9 +15,9 @@ from ballast.model.margin import GWEI, WAD, Position
 from ballast.model.perps import Exposure
 from tests.clearing_kit import action, args_of
 from tests.conftest import reverts
+from tests.perps_kit import BTC, ETH, FAR, STEP, Desk, open_desk
 from tests.support.fixtures import shared_world
 from tests.support.world import QUOTE, UNLIMITED, World
-from tests.unit.test_perps_kit import BTC, ETH, FAR, STEP, Desk, open_desk
 
 TRADE = 6
 BUY, SELL, REDUCE = 0, 1, 2

@@ -19,8 +19,8 @@ from ballast.model.oracle import YEAR_S
 from tests.clearing_kit import UNIT, action, args_of, debt_units
 from tests.conftest import reverts
 from tests.liquidity_kit import Liquidity, deploy_liquidity
+from tests.perps_kit import STEP, Desk, open_desk
 from tests.support.world import QUOTE, WAD, World
-from tests.unit.test_perps_kit import STEP, Desk, open_desk
 
 ETH, BTC = 1, 2
 RAY = 10**27
