@@ -18,7 +18,6 @@
 """
 
 from contracts.interfaces import IClearinghouse
-from contracts.interfaces import IMandateHook
 from contracts.interfaces import IMandates
 from contracts.interfaces import IPerps
 from contracts.modules import budgets

@@ -8,7 +8,6 @@
 @custom:invariant I11 I31 I32
 """
 
-from contracts.interfaces import IClearinghouse
 from contracts.modules import asset_list
 from contracts.modules import calls
 from contracts.modules import cash

@@ -423,29 +423,21 @@ class Invariants(MarketChecks):
 
     # ---- risk
 
-    def _risky_accounts(self, call: Call, before: State, after: State) -> set[int]:
+    def _risky_accounts(self, call: Call, receipt: Receipt) -> set[int]:
         """Accounts whose margin the transaction has to leave sound."""
         if call.contract != "Clearinghouse":
             return set()
-
-        def grows(account: int, sold: int, bought: int) -> bool:
-            """Whether a swap does more than turn collateral into cash: with a short against it,
-            a sale takes a hedge away."""
-            names = [name for name in self.cast.market_names if before.ids[name] == sold]
-            shorts = (s.size_wad(account, name) < 0 for name in names for s in (before, after))
-            return bought != 0 or any(shorts)
-
+        # Whatever does more than turn collateral into cash; with a short against it, a sale takes a
+        # hedge away.
+        found = {
+            event.args.account
+            for event in self.cast.world.clearinghouse.events(receipt, "Swapped")
+            if event.args.asset_out or Position.from_word(event.args.word_in).size_wad < 0
+        }
         if call.function in ("withdraw", "transfer"):
-            return {call.args[0]}
-        if call.function == "swap":
-            account, _, sold, bought, *_ = call.args
-            return {account} if grows(account, sold, bought) else set()
-        if call.function != "batch":
-            return set()
-        found = set()
-        for kind, account, _, sold, bought, *_ in call.args[0]:
-            if kind in (2, 4) or (kind == 5 and grows(account, sold, bought)):
-                found.add(account)
+            found.add(call.args[0])
+        if call.function == "batch":
+            found |= {account for kind, account, *_ in call.args[0] if kind in (2, 4)}
         return found
 
     def _net_wad(self, state: State, account: int) -> int:
@@ -457,7 +449,7 @@ class Invariants(MarketChecks):
 
     def _of_risk(self, call: Call, receipt: Receipt, before: State, after: State) -> None:
         cast = self.cast
-        risky = self._risky_accounts(call, before, after)
+        risky = self._risky_accounts(call, receipt)
         for account in risky:
             if not self._is_bound(after, account):
                 continue

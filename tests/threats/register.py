@@ -29,7 +29,7 @@ class Row(NamedTuple):
 
 VAULT, LEDGER, MANDATES = "LendingVault.vy", "Clearinghouse.vy", "Mandates.vy"
 ORACLE, MARKS, FEEDS = "RiskOracle.vy", "modules/price_marks.vy", "modules/feeds.vy"
-SWAPS, CALLS, HEALTH = "modules/swaps.vy", "modules/calls.vy", "modules/health.vy"
+SWAPS, CALLS, HEALTH = "Exchange.vy", "modules/calls.vy", "modules/health.vy"
 TOKEN, BUDGETS, GUARDS = "modules/safe_token.vy", "modules/budgets.vy", "modules/guards.vy"
 PERPS, BOOKS, HOUSE = "Perps.vy", "modules/perpetuals.vy", "LiquidityVault.vy"
 LENDING = "unit/test_lending_vault_"
@@ -343,7 +343,7 @@ THREATS: dict[str, Row] = {
     "A1": Row(
         "Hedges that the house cannot pay",
         "each side is backed in gross, as if the other had closed; headroom bounds increases",
-        PERPS,
+        "modules/backing.vy",
         TRADED,
     ),
     "A2": Row(
