@@ -14,13 +14,16 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from random import Random
+from typing import Any
 
 import pytest
 
+from ballast.chain import BLOCK_INTERVAL_S
 from ballast.model import perps
 from ballast.model.ledger import NO_ADL, NO_GAIN, NO_WINNER
 from ballast.model.margin import GWEI, MARGIN_SHORT, PRICE_NOT_USABLE, WAD
@@ -28,9 +31,11 @@ from ballast.model.perps import SIZE_STEP_WAD, Order
 from tests.support.fixtures import shared_world
 from tests.support.perps_scene import (
     BALANCE_LOW,
+    HEDGE_GRACE_S,
     HEDGES_LAST,
     LOAN_TOO_LARGE,
     NOT_PERMITTED,
+    WATCH_S,
     Scene,
     open_scene,
 )
@@ -75,11 +80,14 @@ ORDERS = {
     "dust": 1,
     "odd": 1,
     "late": 1,
-    "limited": 4,
+    "limited": 5,
     "foreign": 1,
     "unknown": 1,
 }
-WAITS_S = (12, 300, 700, 3_600, 86_400, 20 * 86_400)
+CAPS = ("open_interest_cap_gwei", "skew_cap_gwei", "round_cap_gwei")
+# In the next block headroom is as old as it may be, and a window of the breaker is over.
+TEN_MINUTES_S = WATCH_S - BLOCK_INTERVAL_S
+WAITS_S = (12, 300, TEN_MINUTES_S, TEN_MINUTES_S, 700, 3_600, 86_400, 20 * 86_400)
 
 # What a run has to have seen. Reasons of refusals, and what accepted steps did.
 REFUSALS = (
@@ -121,7 +129,13 @@ EVENTS = (
     *("breaker moves", "longs pay", "shorts pay", "trade cut to what closes"),
     *("liquidation price", "no liquidation price", "largest trade", "no largest trade"),
     *("deposit: done", "withdraw: done", "repay: done", "withdraw borrows", "deposit repays"),
-    *("refresh: done", "accrue: done", "set terms: done", "set mode: done"),
+    *(
+        "loan ends with the equity",
+        "refresh: done",
+        "accrue: done",
+        "set terms: done",
+        "set mode: done",
+    ),
 )
 
 
@@ -250,7 +264,7 @@ class Life:
     def tidy(self, asset: int) -> None:
         """Mostly what an increase needs is there."""
         rng, scene = self.rng, self.scene
-        if rng.random() < 0.6 and scene.book.markets[asset].is_close_only:
+        if rng.random() < 0.4 and scene.book.markets[asset].is_close_only:
             scene.set_close_only(asset, False)
         if rng.random() < 0.3:
             self.world.refresh()
@@ -271,10 +285,10 @@ class Life:
             self.withdraw_cash(account, self.rng.uniform(0.5, 1))
 
     def keep_watch(self) -> None:
-        """Looks at the house for longer than hedges are spared."""
-        for _ in range(5):
+        """Looks at the house every ten minutes, until the second in which hedges are due."""
+        for _ in range(HEDGE_GRACE_S // WATCH_S):
             self.scene.flag_house()
-            self.world.wait(500)
+            self.world.wait(TEN_MINUTES_S, is_refreshed=False)
 
     def look(self) -> None:
         """Everything, and as a trader sees it one position."""
@@ -309,7 +323,7 @@ class Life:
         }
         order = Order(account, asset, changes.get(kind, 0) or side * size)
         if kind == "late":
-            order = replace(order, deadline=book.now - 1)
+            order = replace(order, deadline=book.now - rng.choice((0, 1, 1)))
         elif kind == "unknown":
             order = replace(order, asset=UNTRADED)
         elif kind == "cut":
@@ -344,7 +358,9 @@ class Life:
         rng, scene = self.rng, self.scene
         if rng.random() < 0.9:
             account, asset = self.winner() if rng.random() < 0.6 else self.rest()
-        losers = [self.loser() for _ in range(rng.randint(0, 4))]
+        losers = [
+            self.loser() if rng.random() < 0.8 else self.winner() for _ in range(rng.randint(0, 4))
+        ]
         if rng.random() < 0.1:
             losers.insert(rng.randint(0, len(losers)), (scene.house, asset))
         if rng.random() < 0.03:
@@ -416,13 +432,13 @@ class Life:
     def do_terms(self, account: int, asset: int) -> None:
         """Tighter or wider caps, other fees, another weight."""
         rng, terms = self.rng, self.scene.book.markets[asset].terms
-        longs, shorts = (side // GWEI for side in self.scene.perps.exposure_of(asset))
+        exposure = self.scene.book.markets[asset].exposure
+        side, skew = max(exposure.longs_gwei, exposure.shorts_gwei), abs(exposure.skew_gwei)
         widest = terms.depth_gwei // 100
+        part = rng.choice((0.5, 1.1))
         changes = {
-            "open_interest_cap_gwei": rng.choice(
-                (min(max(longs, shorts) * 11 // 10, widest * 50), widest * 5)
-            ),
-            "skew_cap_gwei": rng.choice((min(abs(longs - shorts) * 11 // 10 + 1, widest), widest)),
+            "open_interest_cap_gwei": rng.choice((min(int(side * part), 50 * widest), 5 * widest)),
+            "skew_cap_gwei": rng.choice((min(int(skew * part) + 1, widest), widest)),
             "round_cap_gwei": rng.choice((widest // 1_000, widest // 5)),
             "base_fee_e6": rng.choice((0, 1, 500)),
             "max_funding_e6": rng.choice((0, 1_000_000, 10_000_000)),
@@ -522,8 +538,13 @@ def plot_of_hedges(life: Life) -> None:
     scene = life.scene
     fund(life, life.rng.choice((50_000, 200_000)), 200_000)
     hedger, *others = scene.traders
-    scene.deposit(hedger, life.worth("BTC", 500_000), BTC)
     take(life, hedger, BTC, -1, 0.5)
+    size = -scene.book.account(hedger).position(BTC).size_wad
+    unit = life.world.unit_wad("BTC")
+    if size:  # to the last unit, but for what is finer than a unit of the token
+        scene.trade(Order(hedger, BTC, size % unit or -unit))
+        size = -scene.book.account(hedger).position(BTC).size_wad
+        scene.deposit(hedger, size // unit + life.rng.choice((-1, 0, 0, 10**8)), BTC)
     for trader in others:
         take(life, trader, ETH, 1)
     life.crash(ETH, 1.4, 2)
@@ -541,28 +562,30 @@ def plot_of_loans(life: Life) -> None:
     scene, rng = life.scene, life.rng
     fund(life, 2_000_000, 1_000)
     for trader in scene.traders:
-        asset = rng.choice((ETH, BTC))
+        asset = rng.choice((ETH, BTC, UNTRADED))
         scene.deposit(trader, life.worth(NAMES[asset], 60_000), asset)
         for _ in range(2):
             sign = rng.choice((1, -1))
             take(life, trader, rng.choice(MARKETS), sign, rng.uniform(0.1, 0.5))
     for trader in scene.traders:
         with scene.block():
-            life.withdraw_cash(trader, rng.uniform(0.3, 1))
+            life.withdraw_cash(trader, rng.choice((0, 0.5, 1)))
     for asset in MARKETS:
         life.crash(asset, 0.5, 1.6)
-    close(life, rng.choice(scene.traders))
+    for trader in rng.sample(scene.traders, 2):
+        close(life, trader)
 
 
 def plot_of_caps(life: Life) -> None:
-    """Markets in which two caps of three are tight."""
+    """Each market has one cap that is tight, or below what is there already."""
     rng, scene = life.rng, life.scene
     life.orders.update(largest=14)
     fund(life, 5_000_000, 5_000_000)
-    for asset in MARKETS:
-        depth = scene.book.markets[asset].terms.depth_gwei
-        for cap in rng.sample(("open_interest_cap_gwei", "skew_cap_gwei", "round_cap_gwei"), 2):
-            scene.set_terms(asset, **{cap: depth // rng.choice((500, 2_000, 5_000))})
+    for asset, cap in zip(MARKETS, rng.sample(CAPS, 2), strict=True):
+        take(life, scene.traders[0], asset, rng.choice((1, -1)), rng.choice((0, 0.3)))
+        market = scene.book.markets[asset]
+        tight = market.terms.depth_gwei // rng.choice((2_000, 5_000))
+        scene.set_terms(asset, **{cap: abs(market.exposure.skew_gwei) // 2 or tight})
 
 
 PLOTS: tuple[Plot, ...] = (
@@ -578,18 +601,25 @@ PLOTS: tuple[Plot, ...] = (
 DECIMALS = (6, 8, 18)
 
 
+@contextmanager
+def begun(kept: int = 50_000_000, *, decimals: int = 6, **settings: Any) -> Iterator[Life]:
+    """A life in a world whose vault has so many whole tokens left to lend."""
+    world = shared_world(3, decimals)
+    with world.isolated():
+        if kept < 50_000_000:
+            spare = world.units(QUOTE, 50_000_000 - kept)
+            world.system.vault.withdraw(spare, world.lender, world.lender, sender=world.lender)
+        traders = (world.account(0), world.account(1), world.account(0, world.other_owner))
+        yield Life(open_scene(world, traders), **settings)
+
+
 def live(seed: int, number: int, seen: Counter[str]) -> None:
     """One life, the same for the same seed and number."""
     rng = Random(f"{seed}/{number}")
-    world = shared_world(3, rng.choice(DECIMALS))
-    with world.isolated():
-        kept = rng.choice((2_000, 50_000, 5_000_000))
-        world.system.vault.withdraw(
-            world.units(QUOTE, 50_000_000 - kept), world.lender, world.lender, sender=world.lender
-        )
-        traders = (world.account(0), world.account(1), world.account(0, world.other_owner))
-        life = Life(open_scene(world, traders, seen), rng)
+    kept, decimals = rng.choice((2_000, 50_000, 5_000_000, 5_000_000)), rng.choice(DECIMALS)
+    with begun(kept, decimals=decimals, rng=rng) as life:
         plot = PLOTS[number % len(PLOTS)]
+        life.scene.seen = seen
         life.scene.history.append(f"seed {seed}, life {number}: {plot.__name__}")
         plot(life)
         for _ in range(STEPS):
@@ -607,3 +637,42 @@ def test_life__any_steps__words_views_and_refusals_equal_the_model(seed: int) ->
     # The first run has to see everything; further ones are after what is rare.
     missing = [what for what in (*REFUSALS, *EVENTS) if not seen[what]]
     assert seed or not missing, f"never seen: {missing}"
+
+
+def test_settle__loser_who_wins_on_a_price_not_usable__is_refused() -> None:
+    """A20: a loser's result is asked for, and a gain has none on a price that may be wrong."""
+    with begun(rng=Random(0)) as life:
+        scene = life.scene
+        winner, loser, other = scene.traders
+        fund(life, 20_000, 100_000)
+        take(life, loser, ETH, -1, 0.3)
+        take(life, winner, ETH, 1)
+        take(life, other, BTC, 1, 0.3)
+        life.crash(BTC, 1.2, 1.2)
+        for _ in range(3):
+            life.crash(ETH, 1.8, 1.8)
+        close(life, winner)
+        life.become_unusable(BTC)
+        losers = [(other, BTC), (loser, ETH)]
+        assert not scene.settle(winner, ETH, losers)
+        assert scene.seen[perps.PRICE_NOT_USABLE] == 1
+        assert scene.settle(winner, ETH, losers[1:])
+        assert scene.seen["settle pays a loss"] == 1
+        scene.check()
+
+
+def test_adl__stale_price__is_refused_before_its_size() -> None:
+    """No order is filled without a live price, nor is this one."""
+    with begun(rng=Random(0)) as life:
+        scene = life.scene
+        fund(life, 20_000, 200_000)
+        take(life, scene.traders[0], ETH, 1)
+        life.crash(ETH, 2.5, 2.5)
+        for size, reason in ((1, perps.NOT_IN_STEPS), (GWEI, "adl: done")):
+            scene.adl(scene.traders[0], ETH, size)
+            assert scene.seen[reason] == 1
+        life.world.make_stale("ETH")
+        for size in (1, GWEI):
+            assert not scene.adl(scene.traders[0], ETH, size)
+        assert scene.seen[perps.PRICE_STALE] == 2
+        scene.check()

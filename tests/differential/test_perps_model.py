@@ -230,7 +230,7 @@ market_terms = st.builds(
         lag_s=lag,
         max_funding_e6=funding,
     ),
-    st.sampled_from((10**5 * GWEI, 10**6 * GWEI + 7, 10**7 * GWEI + 333)),
+    st.sampled_from((2 * 10**5 * GWEI, 10**6 * GWEI + 7, 10**7 * GWEI + 333)),
     st.sampled_from((0, 1, 200)),
     st.sampled_from((0, 3, 10_000)),
     st.sampled_from((0, 1, 60)),
@@ -284,8 +284,10 @@ class Life:
             self.book = with_price(book, asset, moved)
         elif kind == "crash":
             # Long enough ago for the breaker to have come round.
-            moved = with_price(book, asset, max(1, price * (300 + part) // 1_000))
-            self.book = replace(moved, now=moved.now + 1_200).refresh()
+            book = with_price(book, asset, max(1, price * (300 + part) // 1_000))
+            for _ in range(2):
+                book = replace(book, now=book.now + 600).refresh()
+            self.book = book
         elif kind == "withdraw":
             loan_wad = book.lender.max_loan(book.loans) * book.loans.unit_wad
             payable = book.account(trader).cash_wad + loan_wad
@@ -677,6 +679,8 @@ def test_adl__winner_of_a_weak_house__is_closed_at_the_index_and_the_house_is_so
     book = with_price(book, ETH, 3_900 * WAD, flags=NO_INCREASE)
     assert refusal(lambda: book.adl(OTHER, ETH, WAD)) == NO_WINNER
     assert refusal(lambda: book.adl(TRADER, ETH, 1)) == perps.NOT_IN_STEPS
+    stale = with_price(book, ETH, 3_900 * WAD, flags=STALE_FLAGS)
+    assert refusal(lambda: stale.adl(TRADER, ETH, 1)) == perps.PRICE_STALE
     after, fill = book.adl(TRADER, ETH, 300 * WAD)
     assert (fill.price_wad, fill.fee_e6) == (3_900 * WAD, 0)
     assert after.faults() == []
@@ -788,7 +792,8 @@ def test_refusal__everything_wrong_at_once__is_named_in_order() -> None:
         repair()
     traded, fill = book.trade(order)
     assert size_of(traded, TRADER, BTC) == fill.size_change == WAD
-    assert {reason for reason, _ in repairs} == PERPS_REASONS | {MARGIN_SHORT}
+    of_trades = PERPS_REASONS - {perps.NOT_FOR_THE_HOUSE}
+    assert {reason for reason, _ in repairs} == of_trades | {MARGIN_SHORT}
 
 
 def test_trade__seventeenth_asset__is_refused_and_listed_ones_go_on() -> None:
@@ -859,10 +864,12 @@ def test_breaker__fifteen_percent__counts_from_two_windows() -> None:
     assert moved == Breaker(price, 2_200 * WAD, START + 600)
     assert not moved.is_tripped(2_300 * WAD) and moved.is_tripped(2_300 * WAD + 1)
     assert not moved.is_tripped(1_870 * WAD) and moved.is_tripped(1_870 * WAD - 1)
-    assert moved.moved(3_000 * WAD, START + 1_799).previous_wad == 2_200 * WAD
-    assert moved.moved(3_000 * WAD, START + 1_800) == Breaker(
-        3_000 * WAD, 3_000 * WAD, START + 1_800
-    )
+    assert moved.moved(3_000 * WAD, START + 1_199) == moved
+    # A quiet time hides no move: what was the anchor is the one before, however long ago.
+    for later in (START + 1_200, START + YEAR_S):
+        late = moved.moved(3_000 * WAD, later)
+        assert late == Breaker(2_200 * WAD, 3_000 * WAD, later)
+        assert late.is_tripped(3_000 * WAD)
 
 
 @given(
@@ -965,9 +972,7 @@ def test_settle__house_without_cash__collects_from_losers_what_the_winner_needs(
     unaided, moved = book.settle(TRADER, ETH)
     assert moved == 1_000 * WAD
     assert unaided.account(HOUSE).cash_wad == 0
-    paid, moved = book.settle(
-        TRADER, ETH, [(THIRD, ETH), (HOUSE, ETH), (TRADER, ETH), (OTHER, ETH)]
-    )
+    paid, moved = book.settle(TRADER, ETH, [(THIRD, ETH), (TRADER, ETH), (OTHER, ETH)])
     assert moved == gain
     assert paid.account(OTHER).cash_wad == cash - (gain - 1_000 * WAD)
     assert paid.account(HOUSE).cash_wad == 0
@@ -984,12 +989,26 @@ def test_settle__loss_of_an_open_position__is_refused() -> None:
     assert refusal(lambda: book.settle(TRADER, ETH, [(TRADER, ETH)])) == NO_GAIN
 
 
-def test_settle__gain_of_the_house__collects_from_nobody() -> None:
-    """A20: the house is no winner in need, and nobody's debt grows for it."""
-    book = with_price(opened(house_cash=0), ETH, 1_900 * WAD)
-    book, _ = book.trade(Order(OTHER, ETH, 100 * WAD))
-    assert book.result_wad(HOUSE, ETH) > 0 > book.result_wad(TRADER, ETH)
-    assert book.settle(HOUSE, ETH, [(TRADER, ETH)]) == (book, 0)
+def test_settle__house__is_neither_winner_nor_loser() -> None:
+    """A20: it is refused for itself, and as a loser wherever the call comes to it."""
+    book = with_price(opened(house_cash=0), ETH, 2_100 * WAD)
+    not_for_it = perps.NOT_FOR_THE_HOUSE
+    assert book.result_wad(HOUSE, ETH) == 0 < book.result_wad(TRADER, ETH)
+    assert refusal(lambda: book.settle(HOUSE, ETH, [(OTHER, ETH)])) == not_for_it
+    losers = [(OTHER, ETH), (HOUSE, ETH)]
+    assert refusal(lambda: book.settle(TRADER, ETH, losers)) == not_for_it
+    # The call ends at the first loser after all is paid.
+    assert book.settle(TRADER, ETH, [(OTHER, ETH), (OTHER, ETH), (HOUSE, ETH)])[1] > 0
+
+
+def test_settle__loser_who_wins_on_a_price_not_usable__is_refused() -> None:
+    """A20: its result is asked for, and a gain has none on such a price."""
+    book = with_price(opened(house_cash=0), ETH, 2_100 * WAD)
+    book, _ = book.trade(Order(THIRD, BTC, WAD // 100))
+    book = with_price(book, BTC, 70_000 * WAD, flags=NO_INCREASE)
+    losers = [(THIRD, BTC), (OTHER, ETH)]
+    assert refusal(lambda: book.settle(TRADER, ETH, losers)) == perps.PRICE_NOT_USABLE
+    assert book.settle(TRADER, ETH, losers[1:])[1] > 0
 
 
 def test_settle__lesser_result_is_paid_in_full__collects_from_nobody() -> None:
@@ -1171,6 +1190,15 @@ def test_liquidation_price__any_account__is_where_maintenance_ends(
         assert excess(answer - 1) < 0 or answer == price
         assert excess(answer) >= -4
     assert perps.liquidation_price_wad(net, legs, 9) is None
+
+
+def test_liquidation_price__unpaid_rest_of_a_closed_position__has_none() -> None:
+    """No price of that asset does anything, below maintenance as little as above it."""
+    rest = Leg(ETH, held_by(0, 10 * WAD), mark_at(2_000 * WAD))
+    held = Leg(BTC, Position(WAD), mark_at(60_000 * WAD))
+    for net in (0, -70_000 * WAD):
+        assert perps.liquidation_price_wad(net, [rest, held], ETH) is None
+    assert perps.liquidation_price_wad(-70_000 * WAD, [rest, held], BTC) == 60_000 * WAD
 
 
 # ---- words

@@ -339,12 +339,16 @@ class Scene:
         """Counts what an accepted action did."""
         for account in self.traders:
             old, new = before.account(account), after.account(account)
-            self.saw(f"{kind} borrows", new.debt_shares > old.debt_shares)
+            is_lent = new.debt_shares > old.debt_shares
+            self.saw(f"{kind} borrows", is_lent)
             self.saw(f"{kind} repays", new.debt_shares < old.debt_shares)
             for asset in after.markets:
                 was, now = old.position(asset), new.position(asset)
                 for what in _changes(was, now, after.mark(asset)):
                     self.saw(f"{kind} {what}")
+                is_rest = was.cost_wad != now.cost_wad and now.size_wad == 0 < now.cost_wad
+                more = after.lender.max_loan(after.loans)
+                self.saw("loan ends with the equity", is_lent and is_rest and more > 0)
         houses = (before.account(self.house), after.account(self.house))
         self.saw("house runs dry", houses[0].cash_wad > 0 == houses[1].cash_wad)
         for asset, market in after.markets.items():
@@ -507,7 +511,7 @@ class Scene:
         assert refusal(largest + SIZE_STEP_WAD), self.told(f"{largest} is not the largest")
 
 
-def open_scene(world: World, traders: Sequence[int], seen: Counter[str] | None = None) -> Scene:
+def open_scene(world: World, traders: Sequence[int]) -> Scene:
     """What the contracts hold, before anything was traded."""
     house = world.system.house
     book = Book(
@@ -522,7 +526,7 @@ def open_scene(world: World, traders: Sequence[int], seen: Counter[str] | None =
         lender=read_lender(world),
         now=world.chain.time,
     )
-    return Scene(world, tuple(traders), book, seen=Counter() if seen is None else seen)
+    return Scene(world, tuple(traders), book)
 
 
 def _with_market(book: Book, asset: int, **changes: Any) -> Book:

@@ -51,13 +51,14 @@ class Actions(TradeDraws):
             (7, "batch", self._batch),
             (2.5, "set_operator", self._set_operator),
             (4, "operator_acts", self._operator_acts),
-            (4, "set_guard", self._set_guard),
+            (3, "set_guard", self._set_guard),
             (2, "apply_guard", self._apply_guard),
             (0.5, "revoke", self._revoke),
             (1.5, "arm_budget", self._arm_budget),
-            (4, "set_policy", self._set_policy),
+            (3, "set_policy", self._set_policy),
             (0.3, "clear_policy", self._clear_policy),
             (10, "rebalance", self._rebalance),
+            (4, "rebalance", self._pressure),
             (4, "hook_acts", self._hook_acts),
             (2, "poke", self._poke),
             (8, "price", self._price),
@@ -71,14 +72,14 @@ class Actions(TradeDraws):
             (7, "hostile", self._hostile),
             (0.4, "approve", self._approve),
             (0.7, "governor", self._governor),
-            (12, "open", self._open),
-            (7, "increase", self._increase),
-            (4, "reduce", self._reduce),
-            (4, "flip", self._flip),
-            (3.5, "close", self._close),
-            (2.5, "reduce_only", self._reduce_only),
-            (2.5, "bad_trade", self._bad_trade),
-            (6, "settle", self._settle),
+            (24, "open", self._open),
+            (15, "increase", self._increase),
+            (9, "reduce", self._reduce),
+            (9, "flip", self._flip),
+            (7, "close", self._close),
+            (4, "reduce_only", self._reduce_only),
+            (3.5, "bad_trade", self._bad_trade),
+            (7, "settle", self._settle),
             (3, "headroom", self._headroom),
             (1.5, "accrue", self._accrue),
             (4, "adl", self._adl),
@@ -96,6 +97,7 @@ class Actions(TradeDraws):
             ("adl", self._adl),
             ("flag_house", self._flag_house),
             ("settle", self._settle),
+            ("donate_house", self._rescue),
         ]
         self._weights = [weight for weight, _, _ in self._table]
 
@@ -149,7 +151,7 @@ class Actions(TradeDraws):
         while True:
             _, kind, draw = rng.choices(self._table, self._weights)[0]
             if is_short and rng.random() < 0.3:
-                kind, draw = rng.choices(self._when_short, (6, 1, 1))[0]
+                kind, draw = rng.choices(self._when_short, (6, 1, 1, 0.5))[0]
             if kind == "wait":
                 wait_s = rng.choice((60, 600, 3_600, 3_601, 5_000, 86_400, 10 * 86_400))
                 calls = self._refresh(state) if rng.random() < 0.8 else ()
@@ -375,7 +377,7 @@ class Actions(TradeDraws):
         guard = (
             target,
             rng.choice((100, 300, 500)),
-            rng.choice((50, 100, 1_000)),
+            rng.choice((50, 150, 300, 1_000)),
             rng.choice((0, target, target, target + 1_000, target - 100)),
             cap,
             rng.choice((3_600, 86_400)) if cap else 0,
@@ -456,12 +458,53 @@ class Actions(TradeDraws):
     def _rebalance(self, state: State) -> tuple[Call, ...]:
         """Mostly an account that is ready for it, if there is one."""
         account = self._account()
-        if self.rng.random() < 0.85:
-            plan = self.cast.world.rebalancer.plan
-            ready = [a for a in self.cast.accounts if state.guards[a] and plan(a).code == 0]
-            account = self.rng.choice(ready) if ready else account
+        plan = self.cast.world.rebalancer.plan
+        ready = [a for a in self.cast.accounts if state.guards[a] and plan(a).code == 0]
+        if not ready and self.rng.random() < 0.5:
+            return ()
+        if ready and self.rng.random() < 0.85:
+            account = self.rng.choice(ready)
         caller = self.rng.choice(("keeper", "keeper", "attacker", "stranger", "owner_a"))
         return (Call("Mandates", "rebalance", (account,), caller),)
+
+    def _pressure(self, state: State) -> tuple[Call, ...] | list[Step | Ahead]:
+        """An account with a policy takes what its margin allows, and the price turns against it."""
+        rng, cast, world = self.rng, self.cast, self.cast.world
+        hook_of, policy_of = world.mandates.hook_of, world.rebalancer.policy_of
+        ready = [
+            account
+            for account in cast.accounts
+            if hook_of(account) == world.rebalancer.address and policy_of(account).trigger_bps
+        ]
+        if not ready:
+            return ()
+        account = rng.choice(ready)
+
+        def lever(state: State) -> list[Step | Ahead]:
+            who = cast.owner_role(account)
+            if rng.random() < 0.4:
+                units = int(self._room(state, account) * rng.uniform(0.8, 1))
+                args = (account, 0, self._cash_and(state, account, units), cast.roles[who])
+                return [Step("borrow", (Call("Clearinghouse", "withdraw", args, who),))]
+            name = rng.choice(cast.market_names)
+            size = self._whole(self._margin_size(state, account, name) * rng.uniform(0.5, 0.9))
+            change = size * self._side(name)
+            if not change:
+                return []
+            return [Step("open", self._order(state, (account, name), change, who))]
+
+        def turn(state: State) -> list[Step | Ahead]:
+            deltas = {name: state.held(account, name).delta_wad for name in cast.names}
+            name = max(deltas, key=lambda n: abs(deltas[n]) * state.marks[n].price_wad)
+            return [self._run(name, -1 if deltas[name] > 0 else 1, rng.choice((1, 1, 2)))]
+
+        def rebalance(state: State) -> list[Step | Ahead]:
+            if world.rebalancer.plan(account).code:
+                return []
+            return [Step("rebalance", (Call("Mandates", "rebalance", (account,), "keeper"),), 12)]
+
+        headroom = Step("headroom", self._headroom(state))
+        return [headroom, lever, turn, rebalance, rebalance]
 
     def _hook_acts(self, state: State) -> tuple[Call, ...]:
         """A hook that is not the default one, and acts as it likes; sometimes with restraint."""

@@ -8,7 +8,7 @@ of a trade, a settlement, a refresh, an accrual and a deleveraging, refusals inc
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ballast.chain import Event, Receipt
@@ -35,10 +35,14 @@ NOT_PERMITTED = "operators: not permitted"
 NOT_FOR_THE_HOUSE = "perps: not for the house"
 HEDGES_LAST = "liquidator: hedges last"
 HEDGE_GRACE_S = 1_800
+WATCH_S = 600
+LOOKS = frozenset({("Liquidator", "adl"), ("Liquidator", "flag_house")})
 MAX_CASH_WAD = 2**120
+END_OF_ACCOUNTS = 2**168
 NAV_ROUNDING_WAD = 64  # a wei or two for each fill of a batch
 EXACT = tuple(
-    f"exact {what}" for what in ("assess", "fill", "trade", "settle", "adl", "refresh", "accrue")
+    f"exact {what}"
+    for what in ("assess", "fill", "trade", "settle", "adl", "flag", "refresh", "accrue")
 )
 # Premises of parts of an invariant, each of which has to be put to the test by itself.
 PARTS = (
@@ -50,8 +54,12 @@ PARTS = (
 )
 
 
+@dataclass
 class MarketChecks(Checks):
     """The perpetual side of the checks."""
+
+    # When somebody looked whether the house is short: the time before the last and the last.
+    looks: tuple[int, int] = (0, 0)
 
     # ---- one state
 
@@ -210,6 +218,7 @@ class MarketChecks(Checks):
             ("Perps", "refresh"): self._refresh,
             ("Perps", "accrue"): self._accrue,
             ("Liquidator", "adl"): self._adl,
+            ("Liquidator", "flag_house"): self._flag,
         }.get((call.contract, call.function))
         if foretell is not None:
             foretell(call, outcome, before, after)
@@ -239,8 +248,8 @@ class MarketChecks(Checks):
 
     def _trade(self, call: Call, outcome: Outcome, before: State, after: State) -> None:
         account, asset, change, acceptable, deadline, is_reduction = call.args
-        if asset not in before.book.prices:
-            self.must("exact trade", not outcome.is_accepted, "traded what is not listed")
+        if asset not in before.book.prices or account >= END_OF_ACCOUNTS:
+            self.must("exact trade", not outcome.is_accepted, "traded what is not there")
             return
         is_owner = self.cast.roles[call.sender] == self.cast.owner_address(account)
         if not is_owner and not before.permissions.get((account, call.sender), 0) & MAY_TRADE:
@@ -269,6 +278,8 @@ class MarketChecks(Checks):
         account, asset, losers = call.args
         book = before.book
         if not {asset, *(loser[1] for loser in losers)} <= set(book.prices):
+            return
+        if any(who >= END_OF_ACCOUNTS for who, _ in losers):
             return
         self.held("exact settle with losers", bool(losers) and outcome.is_accepted)
 
@@ -307,14 +318,30 @@ class MarketChecks(Checks):
                 return
 
         def act() -> Book:
-            house, since = book.assess(book.house), before.house_figures["below_since"]
-            is_due = house.equity_maint < 0 or 0 < since <= before.time - HEDGE_GRACE_S
+            house, since = book.assess(book.house), self._below_since(outcome, before)
+            is_due = house.equity_maint < 0 or since <= before.time - HEDGE_GRACE_S
             is_possible = house.excess_maint < 0 < book.adl_bound_wad(account, asset)
             if is_possible and book.is_hedge(account, asset) and not is_due:
                 raise Refused(HEDGES_LAST)
             return book.adl(account, asset, size)[0]
 
         self._foretold("exact adl", act, outcome, after)
+        if outcome.is_accepted:
+            since = self._below_since(outcome, before)
+            self.must("exact adl", after.house_figures["below_since"] == since, f"short {since}")
+
+    def _flag(self, call: Call, outcome: Outcome, before: State, after: State) -> None:
+        is_short = before.book.assess(before.house).excess_maint < 0
+        since = self._below_since(outcome, before) if is_short else 0
+        found = after.house_figures["below_since"]
+        self.held("exact flag", is_short)
+        self.must("exact flag", found == since, f"short since {found}, not {since}")
+
+    def _below_since(self, outcome: Outcome, before: State) -> int:
+        """Since when the house is short, given that it is; a time when nobody looked ends it."""
+        since = before.house_figures["below_since"]
+        looked_at = self.looks[0] if outcome.is_accepted else self.looks[1]
+        return since if since and before.time <= looked_at + WATCH_S else before.time
 
 
 class Walk:

@@ -16,6 +16,7 @@ from tests.support.world import QUOTE, UNLIMITED, ZERO_ADDRESS
 TRADE = 6  # kind of action in a batch
 IS_SALE, IS_REDUCTION = 1, 2
 NO_MARKET, NOT_LISTED = 3, 99  # asset ids
+ASSETS_END, ACCOUNTS_END = 256, 2**168  # beyond them an id would be another's
 HOUSES = (20_000, 40_000, 80_000, 400_000)  # dollars
 DEPOSIT_EPOCH_S = 600
 ENTRY_S = 3_600 + DEPOSIT_EPOCH_S
@@ -114,7 +115,7 @@ class TradeDraws(Draws):
     def _is_shut(self, state: State, account: int, name: str, side: int) -> bool:
         """Whether nothing can grow now; mostly there is no use in trying."""
         largest = self.cast.world.system.perps.largest_increase
-        return largest(state.ids[name], account, side > 0) == 0 and self.rng.random() < 0.7
+        return largest(state.ids[name], account, side > 0) == 0 and self.rng.random() < 0.8
 
     def _side(self, name: str) -> int:
         return self.moods[name] * self.rng.choice((1, 1, 1, -1))
@@ -171,7 +172,9 @@ class TradeDraws(Draws):
         args = [account, state.ids[name], change, UNLIMITED if sign > 0 else 0, deadline, False]
         kind = rng.randrange(7)
         if kind == 0:
-            args[1] = rng.choice((0, NO_MARKET, NOT_LISTED))
+            args[1] = rng.choice((0, NO_MARKET, NOT_LISTED, ASSETS_END + state.ids[name]))
+            if rng.random() < 0.2:
+                args[:2] = [account + ACCOUNTS_END, state.ids[name]]
         elif kind == 1:
             args[2] = change + rng.choice((1, -1, SIZE_STEP_WAD // 2))
         elif kind == 2:
@@ -230,7 +233,9 @@ class TradeDraws(Draws):
         losers = [(who, state.ids[market]) for who, market in chosen]
         if rng.random() < 0.1:
             extra = rng.choice((self.cast.house, account, self._account()))
-            losers.insert(0, (extra, rng.choice((state.ids[name], NO_MARKET))))
+            extra += rng.choice((0, 0, 0, ACCOUNTS_END))
+            assets = (state.ids[name], NO_MARKET, ASSETS_END + state.ids[name])
+            losers.insert(0, (extra, rng.choice(assets)))
         sender = rng.choice(("keeper", "attacker", "stranger", "operator"))
         if rng.random() < 0.4 and account != self.cast.house:
             sender = self.cast.owner_role(account)
@@ -257,7 +262,9 @@ class TradeDraws(Draws):
         fitting = [
             held for held in carriers if state.book.adl_bound_wad(held[0], state.ids[held[1]]) > 0
         ]
-        account, name = rng.choice(fitting if fitting and rng.random() < 0.8 else carriers)
+        if not fitting and rng.random() < 0.7:
+            return ()
+        account, name = rng.choice(fitting if fitting and rng.random() < 0.9 else carriers)
         size = abs(state.size_wad(account, name))
         units = self._whole(size * rng.choice((0.1, 1, 1, 5))) + rng.choice((0, 0, 1))
         args = (account, state.ids[name], units)
@@ -281,6 +288,12 @@ class TradeDraws(Draws):
         asset = self.rng.choice((0, 0, 0, 1))
         args = (self.cast.house, asset, units)
         return (Call("Clearinghouse", "deposit", args, "attacker"),)
+
+    def _rescue(self, state: State) -> tuple[Call, ...]:
+        """Enough for the house to back positions again."""
+        missing = max(-state.terms[state.house].excess_init, 0)
+        units = int(missing * self.rng.uniform(1, 3)) // self.cast.unit(QUOTE)
+        return (Call("Clearinghouse", "deposit", (state.house, 0, units), "provider"),)
 
     # ---- the liquidity vault
 
