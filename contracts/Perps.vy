@@ -112,6 +112,7 @@ def trade(
 def settle(account: uint256, asset: uint256, losers: DynArray[IPerps.Loser, MAX_LOSERS]) -> int256:
     """@notice Pays out a gain, collecting losses as far as it needs them."""
     self._require_trader(account)
+    market_books._require_market(market_books._prices[asset])
     moved: int256 = extcall IClearinghouse(CLEARINGHOUSE).settle(account, asset, max_value(uint256), True)
     for loser: IPerps.Loser in losers:
         self._require_trader(loser.account)
@@ -500,6 +501,8 @@ def _put_terms(asset: uint256, terms: IPerps.Terms, is_close_only: bool):
     final_at: uint256 = 0
     now, final, final_at = staticcall IRiskOracle(ORACLE).parameters(asset)
     markets._require_terms(terms, min(now.floor_l_bps, final.floor_l_bps))
+    exposure: uint256 = market_books._exposures[asset]
+    self._require_depth(2 * max(markets._longs(exposure), markets._shorts(exposure)) <= terms.depth_gwei)
     old: IPerps.Terms = markets._terms(market_books._prices[asset], market_books._limits[asset])
     market_books._prices[asset] = markets._prices_word(terms)
     market_books._limits[asset] = markets._limits_word(terms, is_close_only)
@@ -548,6 +551,14 @@ def _require_new(asset: uint256):
 def _require_trader(account: uint256):
     if account == HOUSE:
         reasons._fail("perps: not for the house")
+
+
+@internal
+@pure
+def _require_depth(is_deep: bool):
+    """@dev Whoever is in the market already must be able to leave it at a price above zero."""
+    if not is_deep:
+        reasons._fail("perps: depth below interest")
 
 
 @internal

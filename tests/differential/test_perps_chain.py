@@ -1,13 +1,14 @@
 """The deployed markets against the exact model: whole lives of a house and three traders.
 
-A life begins with a plot that makes something rare likely - a house that cannot pay, hedges that
-have to be closed, loans for losses, tight caps - and goes on at random: orders of every kind and
+A life begins with a plot that makes something rare likely: a house that cannot pay, hedges that
+have to be closed, loans for losses, tight caps. It goes on at random with orders of every kind and
 bad ones, settlements with losers, deposits and loans, prices that move in the very block of a
 trade, silent feeds, quote tokens of 6, 8 and 18 decimals. After every step all words and views are
 the model's to the wei, and a refusal has the model's reason. A run counts what happened and demands
 that everything did; `-s` prints the counts.
 
-A run is told by its seed; a failure names the life within it and the last steps of that.
+The profile `deep` makes twenty runs, told apart by their seed. A failure names the seed, the life
+and its last steps; `live(seed, number, Counter())` repeats that life alone.
 """
 
 from __future__ import annotations
@@ -128,14 +129,9 @@ EVENTS = (
     *("adl reduces", "adl closes", "adl of a hedge", "house flagged", "house cleared"),
     *("breaker moves", "longs pay", "shorts pay", "trade cut to what closes"),
     *("liquidation price", "no liquidation price", "largest trade", "no largest trade"),
-    *("deposit: done", "withdraw: done", "repay: done", "withdraw borrows", "deposit repays"),
-    *(
-        "loan ends with the equity",
-        "refresh: done",
-        "accrue: done",
-        "set terms: done",
-        "set mode: done",
-    ),
+    *(f"{kind}: done" for kind in ("deposit", "withdraw", "repay", "set terms", "set mode")),
+    *("withdraw borrows", "deposit repays", "loan ends with the equity"),
+    *("refresh: done", "accrue: done"),
 )
 
 
@@ -156,9 +152,6 @@ class Life:
 
     def draw(self, weights: dict[str, int]) -> str:
         return self.rng.choices(list(weights), list(weights.values()))[0]
-
-    def trader(self) -> int:
-        return self.rng.choice(self.scene.traders)
 
     def called(self, account: int) -> str:
         traders = self.scene.traders
@@ -448,8 +441,8 @@ class Life:
         self.scene.set_terms(asset, **{name: changes[name]})
 
     def do_mode(self, account: int, asset: int) -> None:
-        is_open = self.scene.book.markets[asset].is_close_only
-        self.scene.set_close_only(asset, not is_open)
+        is_closed = self.scene.book.markets[asset].is_close_only
+        self.scene.set_close_only(asset, not is_closed)
 
 
 # ---- plots
@@ -511,7 +504,7 @@ def plot_of_a_rally(life: Life) -> None:
 
 
 def plot_of_a_dry_house(life: Life) -> None:
-    """A long and a short of one size: the house owes one of them what it has yet to collect."""
+    """A long and a short: the house owes one of them what it has yet to collect."""
     life.acts.update(settle=30)
     life.orders.update(close=8)
     scene, asset = life.scene, life.rng.choice(MARKETS)
@@ -556,7 +549,7 @@ def plot_of_hedges(life: Life) -> None:
 
 
 def plot_of_loans(life: Life) -> None:
-    """Traders who hold collateral and no cash, who have borrowed, and who close."""
+    """Traders who hold collateral and no cash, who have borrowed, and who close or settle."""
     life.acts.update(deposit=8, settle=20)
     life.orders.update(close=14)
     scene, rng = life.scene, life.rng
@@ -566,14 +559,17 @@ def plot_of_loans(life: Life) -> None:
         scene.deposit(trader, life.worth(NAMES[asset], 60_000), asset)
         for _ in range(2):
             sign = rng.choice((1, -1))
-            take(life, trader, rng.choice(MARKETS), sign, rng.uniform(0.1, 0.5))
+            take(life, trader, rng.choice(MARKETS), sign, rng.uniform(0.2, 0.8))
     for trader in scene.traders:
         with scene.block():
             life.withdraw_cash(trader, rng.choice((0, 0.5, 1)))
     for asset in MARKETS:
-        life.crash(asset, 0.5, 1.6)
-    for trader in rng.sample(scene.traders, 2):
+        life.crash(asset, *rng.choice(((0.5, 0.8), (1.2, 1.6))))
+    other, *closing = rng.sample(scene.traders, 3)
+    for trader in closing:
         close(life, trader)
+    for asset in MARKETS:
+        scene.settle(other, asset)
 
 
 def plot_of_caps(life: Life) -> None:

@@ -405,6 +405,9 @@ class Scene:
             for asset in book.markets:
                 word = held.position(asset).cost_word
                 self.same("a cost", clearinghouse.cost_word(account, asset), word)
+        figures = [astuple(book.assess(account)) for account in book.accounts]
+        told = self.world.system.lens.healths(list(book.accounts))
+        self.same("healths", [tuple(health) for health in told], figures)
         self._check_markets(book)
         self._check_house(book)
 

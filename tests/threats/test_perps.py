@@ -1147,3 +1147,26 @@ def test_gift__into_a_hedged_pair__lowers_no_excess(market: World, gift: int) ->
         after = world.clearinghouse.assess(account)
     assert after[0] - after[1] >= init - required - 1
     assert after[2] - after[3] >= maint - required_maint - 1
+
+
+def test_settle__asset_beyond_all_assets__collects_from_no_loser(world: World) -> None:
+    """T50, A20: the same false asset in the name of a sibling whose gain is unpaid. Naive, what is
+    missing there is collected from whoever is named, call after call, and pays nobody."""
+    fund_house(world, 400_000)
+    winner, loser = world.account(1), world.account(0, world.other_owner)
+    for account in (winner, loser):
+        world.deposit(account, QUOTE, 900_000 * 10**6)
+    trade(world, winner, 60)
+    trade(world, loser, -60)
+    for price in (2_500, 4_000, 9_800):
+        world.set_price("ETH", price)
+        renew(world)
+    close(world, winner)
+    assert held(world, winner).cost_wad < 0, "a gain that the house could not pay"
+    before = _words(world, loser)
+    with reverts("perps: unknown market"):
+        world.system.perps.settle(
+            world.account(0), 1 << 8 | ETH, [(loser, ETH)], sender=world.stranger
+        )
+    assert _words(world, loser) == before
+    assert _settle(world, winner, loser) > 0, "the winner himself may have it collected"

@@ -254,3 +254,15 @@ def test_ownership__two_steps__moves_when_it_is_taken(world: World) -> None:
     perps.accept_ownership(sender=world.keeper)
     assert perps.owner() == world.keeper
     perps.set_close_only(ETH, True, sender=world.keeper)
+
+
+def test_set_terms__depth_below_twice_what_is_open__is_refused(world: World) -> None:
+    """A reduction is never refused: nobody's way out may lead through a price below zero."""
+    desk = open_desk(world)
+    trader = desk.trader()
+    desk.trade(trader, 1_000 * WAD)
+    small = {"open_interest_cap_gwei": 0, "skew_cap_gwei": 10**9, "round_cap_gwei": 0}
+    with desk.refused("perps: depth below interest"):
+        desk.set_terms("ETH", depth_gwei=2_000 * 10**9 - 1, **small)
+    desk.set_terms("ETH", depth_gwei=2_000 * 10**9, **small)
+    desk.trade(trader, -1_000 * WAD)
