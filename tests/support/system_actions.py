@@ -7,32 +7,27 @@ made smaller. About half of them are meant to be refused.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, replace
 from typing import Any
 
 from ballast.chain import Contract
 from ballast.model.margin import GWEI
 from tests.clearing_kit import action
+from tests.support.system_scenes import Scenes
 from tests.support.system_state import ASSETS, WAD, Cast, State
-from tests.support.system_steps import Call, Step
-from tests.support.system_trades import TRADE, TradeDraws
-from tests.support.world import FEED_DECIMALS, QUOTE, UNLIMITED, VENUE_FEE_PPM, ZERO_ADDRESS, to_wad
+from tests.support.system_steps import Ahead, Call, Draw, Step
+from tests.support.system_trades import TRADE
+from tests.support.world import QUOTE, UNLIMITED, ZERO_ADDRESS, to_wad
 
 HEARTBEAT_S = 3_900
-MOST_MOVE = 0.15
 SCRIPTED = (3, 4)  # accounts that begin with a hook that does what it is told
-ANSWER_UNIT = 10**FEED_DECIMALS
 ALL_PERMISSIONS = 31
 ALL_ACTIONS = 15  # that a policy may allow with perpetuals
 FLOOR_SHIFT = 48  # of a donor, in a guard word
 
-# Steps that are drawn only when their turn has come.
-Ahead = Callable[[State], "list[Step | Ahead]"]
-Draw = Callable[[State], "tuple[Call, ...] | list[Step | Ahead]"]
 
-
-class Actions(TradeDraws):
+class Actions(Scenes):
     """Draws the next step. Weights and sizes are such that about half are accepted."""
 
     def __init__(self, cast: Cast, rng: random.Random) -> None:
@@ -87,7 +82,10 @@ class Actions(TradeDraws):
             (0.6, "flag_bad_debt", self._flag_bad_debt),
             (0.8, "donate_house", self._donate_house),
             (1, "price", self._squeeze),
-            (1, "open", self._crowd),
+            (1.6, "open", self._crowd),
+            (1, "open", self._ruin),
+            (1, "open", self._unhedge),
+            (1, "open", self._mirror),
             (2, "ask_entry", self._ask_entry),
             (2, "ask_exit", self._ask_exit),
             (2, "fulfil", self._fulfil),
@@ -110,8 +108,9 @@ class Actions(TradeDraws):
         steps = self.house_opens(state)
         for account in cast.accounts:
             role = cast.owner_role(account)
+            wealth = self.rng.choice((5_000, 15_000, 40_000, 40_000))
             for name in cast.names:
-                units = self._worth(state, name, 40_000)
+                units = self._worth(state, name, wealth)
                 call = Call("Clearinghouse", "deposit", (account, self._id(name), units), role)
                 steps.append(Step("deposit", (call,)))
             for draw, kind in (
@@ -135,6 +134,24 @@ class Actions(TradeDraws):
             if isinstance(first, Step):
                 return first
             self._queue = first(state) + self._queue
+        step = self._drawn(state)
+        if step.kind == "price" and self.rng.random() < 0.2:
+            self._queue.insert(0, self._at_once)
+        return step
+
+    def _at_once(self, state: State) -> list[Step | Ahead]:
+        """In the very block of a round, when two prices count."""
+        draws: list[tuple[str, Draw]] = [
+            ("settle", self._settle),
+            ("open", self._open),
+            ("increase", self._increase),
+            ("close", self._close),
+        ]
+        kind, draw = self.rng.choices(draws, (4, 1, 1, 1))[0]
+        drawn = draw(state)
+        return [Step(kind, drawn)] if isinstance(drawn, tuple) and drawn else []
+
+    def _drawn(self, state: State) -> Step:
         rng = self.rng
         wait_s = rng.choices((0, 12, rng.randrange(13, 900)), (62, 34, 4))[0]
         is_overdue = any(state.time - at > HEARTBEAT_S - 600 for _, at in state.rounds.values())
@@ -157,10 +174,12 @@ class Actions(TradeDraws):
                 calls = self._refresh(state) if rng.random() < 0.8 else ()
                 return Step(kind, calls, wait_s)
             drawn = draw(state)
-            if isinstance(drawn, list):
+            if isinstance(drawn, list) and drawn:
                 self._queue = drawn
                 return self.next(state)
-            if drawn:
+            if not drawn:
+                continue
+            if isinstance(drawn, tuple):
                 return Step(kind, drawn, wait_s)
 
     def probe(self, last: Step, is_accepted: bool, state: State) -> Step | None:
@@ -467,45 +486,6 @@ class Actions(TradeDraws):
         caller = self.rng.choice(("keeper", "keeper", "attacker", "stranger", "owner_a"))
         return (Call("Mandates", "rebalance", (account,), caller),)
 
-    def _pressure(self, state: State) -> tuple[Call, ...] | list[Step | Ahead]:
-        """An account with a policy takes what its margin allows, and the price turns against it."""
-        rng, cast, world = self.rng, self.cast, self.cast.world
-        hook_of, policy_of = world.mandates.hook_of, world.rebalancer.policy_of
-        ready = [
-            account
-            for account in cast.accounts
-            if hook_of(account) == world.rebalancer.address and policy_of(account).trigger_bps
-        ]
-        if not ready:
-            return ()
-        account = rng.choice(ready)
-
-        def lever(state: State) -> list[Step | Ahead]:
-            who = cast.owner_role(account)
-            if rng.random() < 0.4:
-                units = int(self._room(state, account) * rng.uniform(0.8, 1))
-                args = (account, 0, self._cash_and(state, account, units), cast.roles[who])
-                return [Step("borrow", (Call("Clearinghouse", "withdraw", args, who),))]
-            name = rng.choice(cast.market_names)
-            size = self._whole(self._margin_size(state, account, name) * rng.uniform(0.5, 0.9))
-            change = size * self._side(name)
-            if not change:
-                return []
-            return [Step("open", self._order(state, (account, name), change, who))]
-
-        def turn(state: State) -> list[Step | Ahead]:
-            deltas = {name: state.held(account, name).delta_wad for name in cast.names}
-            name = max(deltas, key=lambda n: abs(deltas[n]) * state.marks[n].price_wad)
-            return [self._run(name, -1 if deltas[name] > 0 else 1, rng.choice((1, 1, 2)))]
-
-        def rebalance(state: State) -> list[Step | Ahead]:
-            if world.rebalancer.plan(account).code:
-                return []
-            return [Step("rebalance", (Call("Mandates", "rebalance", (account,), "keeper"),), 12)]
-
-        headroom = Step("headroom", self._headroom(state))
-        return [headroom, lever, turn, rebalance, rebalance]
-
     def _hook_acts(self, state: State) -> tuple[Call, ...]:
         """A hook that is not the default one, and acts as it likes; sometimes with restraint."""
         rng, cast = self.rng, self.cast
@@ -560,143 +540,6 @@ class Actions(TradeDraws):
         part = self.rng.choice((0.05, 0.3, 0.8, 1.1))
         least = state.markets[name].terms.min_size_gwei * GWEI
         return -self._signed_whole(held.delta_wad * part) or least
-
-    # ---- prices and time
-
-    def _poke(self, state: State) -> tuple[Call, ...]:
-        ids = [self._id(name) for name in self.cast.names if self.rng.random() < 0.8]
-        return (Call("RiskOracle", "poke", (ids,), "keeper"),)
-
-    def _poke_all(self) -> Call:
-        return Call("RiskOracle", "poke", ([self._id(n) for n in self.cast.names],), "keeper")
-
-    def _answer(self, name: str) -> int:
-        return to_wad(1 if name == QUOTE else ASSETS[name].price) // 10 ** (18 - FEED_DECIMALS)
-
-    def _sound_answer(self, state: State, name: str) -> int:
-        """The newest answer, or the usual one in place of one that cannot be believed."""
-        answer, usual = state.rounds[name][0], self._answer(name)
-        spread = 1.02 if name == QUOTE else 5
-        return answer if usual / spread < answer < usual * spread else usual
-
-    def _refresh(self, state: State) -> tuple[Call, ...]:
-        rounds = tuple(
-            Call(f"feed {name}", "set_answer", (self._sound_answer(state, name),), "governor")
-            for name in state.rounds
-        )
-        venue: list[Call] = []
-        if self.rng.random() < 0.6:
-            for name in self.cast.names:
-                venue += self._venue_prices(name, state.marks[name].price_wad)
-        return (*rounds, *venue, self._poke_all())
-
-    def _price(self, state: State) -> tuple[Call, ...]:
-        rng, cast = self.rng, self.cast
-        name = rng.choice(cast.names)
-        usual, answer = self._answer(name), self._sound_answer(state, name)
-        move = (
-            rng.uniform(-MOST_MOVE, MOST_MOVE) if rng.random() < 0.5 else rng.uniform(-0.03, 0.03)
-        )
-        # Falls and rises stay within a factor of three, so that a long campaign keeps its shape.
-        if answer > 3 * usual:
-            move = -abs(move)
-        if answer < usual // 3:
-            move = abs(move)
-        return self._round(state, name, max(int(answer * (1 + move)), 1))
-
-    def _squeeze(self, state: State) -> tuple[Call, ...] | list[Step | Ahead]:
-        """Round after round against the house."""
-        rng = self.rng
-        skewed = [(n, m.skew_wad) for n, m in state.markets.items() if m.skew_wad]
-        if not skewed:
-            return ()
-        name, skew = rng.choice(skewed)
-        return [self._run(name, 1 if skew > 0 else -1, rng.randrange(2, 6))]
-
-    def _crowd(self, state: State) -> list[Step | Ahead]:
-        """Several accounts take what the house can back of one side, and the price runs away until
-        the house is short, or further."""
-        rng = self.rng
-        name = rng.choice(self.cast.market_names)
-        side = self.moods[name] if rng.random() < 0.3 else 1
-
-        def orders(state: State) -> list[Step | Ahead]:
-            steps: list[Step | Ahead] = []
-            largest = self.cast.world.system.perps.largest_increase
-            for account in rng.sample(self.cast.accounts, 4):
-                cap = largest(state.ids[name], account, side > 0)
-                size = min(cap, 2 * self._margin_size(state, account, name))
-                change = side * self._whole(size * rng.uniform(0.2, 0.3))
-                if change:
-                    who = self.cast.owner_role(account)
-                    steps.append(Step("open", self._order(state, (account, name), change, who)))
-            return steps
-
-        fresh = Step("refresh", self._refresh(state), 12)  # a round, and with it a new round cap
-        headroom = Step("headroom", self._headroom(state))
-        run = self._run(name, side, 14, until_short=True)
-        return [fresh, headroom, orders, fresh, orders, run]
-
-    def _run(self, name: str, sign: int, count: int, *, until_short: bool = False) -> Ahead:
-        """Rounds in one direction."""
-        rng = self.rng
-
-        def ahead(state: State) -> list[Step | Ahead]:
-            is_short = state.terms[state.house].excess_maint < 0
-            if count == 0 or (until_short and is_short and rng.random() < 0.6):
-                return []
-            usual, answer = self._answer(name), self._sound_answer(state, name)
-            answer = int(answer * (1 + sign * rng.uniform(0.05, MOST_MOVE)))
-            if not usual // 4 < answer < 4 * usual:
-                return []
-            step = Step("price", self._round(state, name, answer), rng.choice((0, 12)))
-            return [step, self._run(name, sign, count - 1, until_short=until_short)]
-
-        return ahead
-
-    def _round(self, state: State, name: str, answer: int) -> tuple[Call, ...]:
-        """A round of a feed, mostly with the venue and the oracle's sampling in its wake."""
-        rng = self.rng
-        calls = [Call(f"feed {name}", "set_answer", (answer,), "governor")]
-        quote_wad = self._sound_answer(state, QUOTE) * WAD // ANSWER_UNIT
-        price = answer * WAD // ANSWER_UNIT * WAD // quote_wad
-        if rng.random() < 0.9:
-            calls += self._venue_prices(name, price)
-        if rng.random() < 0.75:
-            calls.append(Call("RiskOracle", "poke", ([self._id(name)],), "keeper"))
-        return tuple(calls)
-
-    def _venue_prices(self, name: str, price_wad: int) -> list[Call]:
-        """Both directions near a price, sometimes far off it."""
-        rng, cast = self.rng, self.cast
-        off = rng.uniform(-0.05, 0.05) if rng.random() < 0.12 else rng.uniform(-0.003, 0.003)
-        fee = rng.choice((0, 500, VENUE_FEE_PPM))
-        price = max(int(price_wad * (1 + off)), 1)
-        token, quote = cast.world.tokens[name].address, cast.world.quote.address
-        calls = [
-            Call("MockVenue", "set_price", (token, quote, price, fee), "governor"),
-            Call("MockVenue", "set_price", (quote, token, WAD * WAD // price, fee), "governor"),
-        ]
-        for other in cast.names:
-            if other != name:
-                there = cast.world.tokens[other].address
-                rate = price * WAD // max(cast.world.price_wad(other), 1)
-                calls.append(Call("MockVenue", "set_price", (token, there, rate, fee), "governor"))
-        return calls
-
-    def _quote_price(self, state: State) -> tuple[Call, ...]:
-        """The quote token off its peg, now and then beyond what is tolerated."""
-        answer = int(ANSWER_UNIT * self.rng.choice((1, 1, 0.995, 1.01, 0.96, 1.04)))
-        return (Call(f"feed {QUOTE}", "set_answer", (answer,), "governor"), self._poke_all())
-
-    def _feed_dies(self, state: State) -> tuple[Call, ...]:
-        """A round that cannot be believed, until the next good one."""
-        name = self.rng.choice((*self.cast.names, QUOTE))
-        answer = self.rng.choice((0, -1, 1, 2**120))
-        return (Call(f"feed {name}", "set_answer", (answer,), "governor"),)
-
-    def _nothing(self, state: State) -> tuple[Call, ...]:
-        return ()
 
     # ---- the vault
 

@@ -693,7 +693,7 @@ class Invariants(MarketChecks):
             for name in cast.market_names:
                 if state.size_wad(account, name):
                     self._close(account, name, state, attempt)
-            state = cast.read()
+                    state = cast.read()
             if state.has_perpetual(account):  # or a margin test would be in the way
                 return
             if state.debt_shares(account):  # of a loss that was settled

@@ -49,7 +49,7 @@ PARTS = (
     *("I01 pool", "I10 house", "I10 pool", "I10 trades", "I10 pairs", "I10 entry"),
     *("I11 house", "I11 traded", "I14 traded", "I19 settled", "I20 headroom", "I20 increase"),
     *("I23 repay", "I23 close", "I23 exit", "I23 shed", "I24 traded", "I27 marked", "I28 pool"),
-    *("I46 markets", "exact pool", "exact settle with losers"),
+    *("I46 markets", "exact pool", "exact fulfil", "exact settle with losers"),
     *("exact trade refused", "exact settle refused", "exact adl refused"),
 )
 
@@ -198,12 +198,13 @@ class MarketChecks(Checks):
         self.must("I20", total <= excess, f"headroom worth {total}, the house has {excess}")
 
     def of_exit(self, outcome: Outcome, after: State) -> None:
-        """I11 for the house: whoever leaves leaves it at its initial margin."""
-        for call, _ in outcome.receipts:
-            if (call.contract, call.function) == ("LiquidityVault", "fulfil_redemptions"):
-                self.held("I11 house")
-                excess = after.terms[after.house].excess_init
-                self.must("I11", excess >= 0, f"an exit left the house with excess {excess}")
+        """I11 for the house: whoever is paid leaves it at its initial margin."""
+        vault = self.cast.world.system.liquidity_vault
+        for _, receipt in outcome.receipts:
+            for event in vault.events(receipt, "RedemptionsFulfilled"):
+                if self.held("I11 house", event.args.assets != 0):
+                    excess = after.terms[after.house].excess_init
+                    self.must("I11", excess >= 0, f"an exit left the house with excess {excess}")
 
     # ---- what the model foretells
 
@@ -219,6 +220,8 @@ class MarketChecks(Checks):
             ("Perps", "accrue"): self._accrue,
             ("Liquidator", "adl"): self._adl,
             ("Liquidator", "flag_house"): self._flag,
+            ("LiquidityVault", "fulfil_deposits"): self._fulfil_deposits,
+            ("LiquidityVault", "fulfil_redemptions"): self._fulfil_redemptions,
         }.get((call.contract, call.function))
         if foretell is not None:
             foretell(call, outcome, before, after)
@@ -329,6 +332,33 @@ class MarketChecks(Checks):
         if outcome.is_accepted:
             since = self._below_since(outcome, before)
             self.must("exact adl", after.house_figures["below_since"] == since, f"short {since}")
+
+    def _fulfil_deposits(self, call: Call, outcome: Outcome, before: State, after: State) -> None:
+        pool = self.cast.world.system.liquidity_vault
+        for _, receipt in outcome.receipts:
+            (event,) = pool.events(receipt, "DepositsFulfilled")
+            total, supply = before.pool["entry_assets"], before.pool["totalSupply"]
+            shares = event.args.assets * (supply + VIRTUAL_SHARES) // (total + 1)
+            found = (event.args.total_assets, event.args.shares)
+            self.held("exact fulfil")
+            self.must("exact fulfil", found == (total, shares), f"{found}, not {(total, shares)}")
+
+    def _fulfil_redemptions(
+        self, call: Call, outcome: Outcome, before: State, after: State
+    ) -> None:
+        pool, unit = self.cast.world.system.liquidity_vault, before.quote_unit_wad
+        for _, receipt in outcome.receipts:
+            (event,) = pool.events(receipt, "RedemptionsFulfilled")
+            total, supply = before.pool["exit_assets"], before.pool["totalSupply"]
+            shares = event.args.shares + event.args.waiting
+            assets = shares * (total + 1) // (supply + VIRTUAL_SHARES)
+            free = min(before.cash_wad(before.house), before.book.free_wad) // unit
+            if self.held("exact fulfil in part", assets > free):
+                assets, shares = free, div_up(free * (supply + VIRTUAL_SHARES), total + 1)
+            found = (event.args.total_assets, event.args.shares, event.args.assets)
+            self.held("exact fulfil")
+            expected = (total, shares, assets)
+            self.must("exact fulfil", found == expected, f"{found}, not {expected}")
 
     def _flag(self, call: Call, outcome: Outcome, before: State, after: State) -> None:
         is_short = before.book.assess(before.house).excess_maint < 0

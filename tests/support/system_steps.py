@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +58,11 @@ def described(cast: Cast, step: Step) -> str:
         f"{c.contract}.{c.function}{_named(cast, c.args)} by {c.sender}" for c in step.calls
     )
     return f"{step.kind}: {f'wait {step.wait_s} s; ' if step.wait_s else ''}{calls}"
+
+
+# Steps that are drawn only when their turn has come.
+Ahead = Callable[[State], "list[Step | Ahead]"]
+Draw = Callable[[State], "tuple[Call, ...] | list[Step | Ahead]"]
 
 
 class Draws:

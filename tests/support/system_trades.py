@@ -9,8 +9,9 @@ from typing import Any
 from ballast.model.margin import GWEI, RATE, result_wad
 from ballast.model.perps import SIZE_STEP_WAD
 from tests.clearing_kit import action
+from tests.support.system_prices import PriceDraws
 from tests.support.system_state import WAD, Cast, State
-from tests.support.system_steps import Call, Draws, Step
+from tests.support.system_steps import Call, Step
 from tests.support.world import QUOTE, UNLIMITED, ZERO_ADDRESS
 
 TRADE = 6  # kind of action in a batch
@@ -24,7 +25,7 @@ ENTRY_S = 3_600 + DEPOSIT_EPOCH_S
 Held = tuple[int, str]  # account, market
 
 
-class TradeDraws(Draws):
+class TradeDraws(PriceDraws):
     """Draws of trades, settlements and whatever concerns the house. No calls: not now."""
 
     def __init__(self, cast: Cast, rng: random.Random) -> None:
@@ -316,9 +317,6 @@ class TradeDraws(Draws):
             Step("claim", (Call(*claim),)),
         ]
 
-    def _refresh(self, state: State) -> tuple[Call, ...]:
-        raise NotImplementedError
-
     def _provider(self) -> str:
         return self.rng.choices(self.cast.providers, (5, 3, 2))[0]
 
@@ -338,7 +336,7 @@ class TradeDraws(Draws):
     def _ask_exit(self, state: State) -> tuple[Call, ...]:
         rich = [role for role in self.cast.providers if state.pool_shares[role]]
         provider = self.rng.choice(rich) if rich and self.rng.random() < 0.95 else self._provider()
-        shares = self._part(state.pool_shares[provider] // self.rng.choice((1, 2, 5)))
+        shares = self._part(state.pool_shares[provider] // self.rng.choice((1, 1, 2, 5)))
         args = (shares, self._controller(provider), self.cast.roles[provider])
         return (Call("LiquidityVault", "requestRedeem", args, provider),)
 
