@@ -49,3 +49,13 @@ def anvil() -> Iterator[Anvil]:
     """One node per test process."""
     with Anvil() as node:
         yield node
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests want to be read, whether they pass or not: counts of campaigns."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, text in report.user_properties:
+                if name == "told":
+                    terminalreporter.section(report.nodeid)
+                    terminalreporter.write_line(str(text))
