@@ -41,6 +41,8 @@ _MARKET_FIELDS = (
     "max_funding_e6",
     "weight_bps",
 )
+_LIQUIDATION_FIELDS = ("target_bps", "ramp_s", "insurance_bps", "rescue_pay_bps", "house_day_bps")
+_LIQUIDATION_AMOUNTS = ("dust", "rescue_pay_cap", "insurance_account_cap", "insurance_day_cap")
 
 
 class DeployError(Exception):
@@ -72,6 +74,8 @@ class System:
     perps: Contract
     liquidity_vault: Contract
     liquidator: Contract
+    token_liquidator: Contract
+    deleverager: Contract
     planner: Contract
     rebalancer: Contract
     lens: Contract
@@ -90,10 +94,17 @@ class System:
             "Perps": self.perps,
             "LiquidityVault": self.liquidity_vault,
             "Liquidator": self.liquidator,
+            "TokenLiquidator": self.token_liquidator,
+            "Deleverager": self.deleverager,
             "Planner": self.planner,
             "Rebalancer": self.rebalancer,
             "Lens": self.lens,
         }
+
+    @property
+    def insurance(self) -> int:
+        """The account that is the insurance fund."""
+        return account_id(self.liquidator.address)
 
     @property
     def house(self) -> int:
@@ -123,7 +134,7 @@ def load_parameters(path: Path | str = LOCAL) -> dict[str, Any]:
         parameters = tomllib.loads(Path(path).read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise DeployError(f"cannot read parameters from {path}: {error}") from error
-    for section in ("quote", "vault", "house", "assets"):
+    for section in ("quote", "vault", "house", "liquidation", "assets"):
         if section not in parameters:
             raise DeployError(f"{path} has no [{section}] section")
     return parameters
@@ -142,8 +153,9 @@ def deploy(
     """Deploys and wires the system, and lists every asset of ``markets``.
 
     ``quote_feed`` prices the quote token in dollars; without one it counts as a dollar.
-    ``insurance_receiver`` gets reserves and donations, the governor by default. Raises DeployError
-    for a market without parameters, Reverted with the contract's reason for a parameter it refuses.
+    ``insurance_receiver`` gets reserves and donations, the liquidator by default. Raises
+    DeployError for a market without parameters, Reverted with the contract's reason for a
+    parameter it refuses.
     """
     unknown = sorted(set(markets) - set(parameters["assets"]))
     if unknown:
@@ -155,7 +167,7 @@ def deploy(
     later = {
         name: chain.next_address(governor, 4 + number)
         for number, name in enumerate(
-            ("Clearinghouse", "Exchange", "Perps", "LiquidityVault", "Liquidator")
+            ("Clearinghouse", "Exchange", "Perps", "LiquidityVault", "Liquidator", "Deleverager")
         )
     }
 
@@ -179,13 +191,15 @@ def deploy(
         vault_terms["name"],
         vault_terms["symbol"],
         ledger,
-        insurance_receiver or governor,
+        later["Liquidator"],
+        insurance_receiver or later["Liquidator"],
         governor,
         tuple(vault_terms[key] for key in ("base_bps", "slope_bps", "steep_slope_bps", "kink_bps")),
         vault_terms["reserve_factor_bps"],
         vault_terms["deposit_cap"] * 10**decimals,
     )
-    mandates = put("Mandates", ledger, 10 ** (18 - decimals), house_owner)
+    unit_wad = 10 ** (18 - decimals)
+    mandates = put("Mandates", ledger, later["Perps"], later["Liquidator"], unit_wad, house_owner)
     listings = put("Listings", ledger, oracle, later["Exchange"])
     clearinghouse = put(
         "Clearinghouse",
@@ -196,10 +210,19 @@ def deploy(
         listings,
         later["Perps"],
         later["Exchange"],
+        later["Liquidator"],
         house_owner,
     )
     exchange = put("Exchange", clearinghouse, listings)
-    perps = put("Perps", clearinghouse, oracle, later["Liquidator"], house_owner)
+    perps = put(
+        "Perps",
+        clearinghouse,
+        oracle,
+        mandates,
+        later["Liquidator"],
+        later["Deleverager"],
+        house_owner,
+    )
     liquidity_vault = put(
         "LiquidityVault",
         quote,
@@ -210,7 +233,18 @@ def deploy(
         governor,
         house_terms["deposit_cap"] * 10**decimals,
     )
-    liquidator = put("Liquidator", clearinghouse, perps, mandates, oracle, liquidity_vault)
+    liquidator = put(
+        "Liquidator",
+        clearinghouse,
+        perps,
+        mandates,
+        vault,
+        unit_wad,
+        liquidity_vault,
+        liquidation_terms(parameters["liquidation"]),
+    )
+    deleverager = put("Deleverager", clearinghouse, perps, mandates, liquidity_vault)
+    token_liquidator = put("TokenLiquidator", clearinghouse, liquidator)
     planner = put("Planner", clearinghouse, mandates, perps, house_owner)
     rebalancer = put("Rebalancer", clearinghouse, mandates, planner)
     lens = put("Lens", clearinghouse, mandates, rebalancer, oracle, vault, perps, liquidity_vault)
@@ -227,6 +261,8 @@ def deploy(
         perps=perps,
         liquidity_vault=liquidity_vault,
         liquidator=liquidator,
+        token_liquidator=token_liquidator,
+        deleverager=deleverager,
         planner=planner,
         rebalancer=rebalancer,
         lens=lens,
@@ -257,10 +293,17 @@ def _list(system: System, terms: Mapping[str, Any], market: Market) -> None:
         terms["swap_limit_bps"],
         sender=system.governor,
     )
+    system.liquidator.learn_unit(terms["id"], sender=system.governor)
     if "perpetual" in terms:
         system.perps.list_market(
             terms["id"], market_terms(terms["perpetual"]), sender=system.governor
         )
+
+
+def liquidation_terms(terms: Mapping[str, Any]) -> tuple[int, ...]:
+    """The liquidation section as the contract wants it: quote amounts become WAD."""
+    amounts = (int(terms[field] * WAD) for field in _LIQUIDATION_AMOUNTS)
+    return (*(terms[field] for field in _LIQUIDATION_FIELDS), *amounts)
 
 
 def market_terms(terms: Mapping[str, Any]) -> tuple[int, ...]:

@@ -50,7 +50,8 @@ class Reference:
 
 # Peers: Yearn V3 (vault), Morpho (deposit, n = 1), Compound III (n = 2 to 8, health, repay),
 # Morpho's pre-liquidation (rebalance), LLAMMA (internal rebalance), Morpho's lens (batch, isolated
-# accounts), Derive (trades, which it measures for two accounts, and health with perpetuals). n is
+# accounts), Morpho (liquidation, n = 1), Compound III's absorb (n = 2 to 8), Derive (trades, which it
+# measures for two accounts, liquidations and health with perpetuals). n is
 # the number of collaterals, m that of perpetuals. Sales through Uniswap were given their targets
 # with a perpetual beside each collateral; the accounts here have none, so those targets are
 # generous by up to 14,000 for each.
@@ -86,6 +87,15 @@ REFERENCES: dict[str, Reference] = {
     "rebalance with a sibling's collateral, n = 2": Reference(100_000, 110_056, 57_400),
     "rebalance by a trim, n = 2, m = 1": Reference(100_000, 110_056, 57_900),
     "rebalance by a hedge, n = 2, m = 1": Reference(100_000, 110_056, 57_900),
+    "liquidation, n = 1": Reference(98_000, 112_914, 72_000),
+    "liquidation, n = 2": Reference(109_000, 153_587, 79_000),
+    "liquidation, n = 4": Reference(131_000, 209_240, 93_000),
+    "liquidation, n = 8": Reference(175_000, 321_180, 120_000),
+    "liquidation, n = 1, m = 1": Reference(115_000, 1_580_000, 81_000),
+    "liquidation, n = 2, m = 2": Reference(140_000, 2_250_000, 97_000),
+    "liquidation, n = 4, m = 4": Reference(190_000, 3_930_000, 128_000),
+    "rescue before a liquidation, n = 2": Reference(),
+    "flag": Reference(),
     "health view, n = 1": Reference(),
     "health view, n = 2": Reference(None, 80_780, None),
     "health view, n = 2, m = 2": Reference(80_000, 344_852, 53_000),
@@ -100,6 +110,7 @@ REFERENCES: dict[str, Reference] = {
 }
 
 MAX_COLLATERALS = 8
+LIQUIDATED = ((1, 0), (2, 0), (4, 0), (8, 0), (1, 1), (2, 2), (4, 4))  # (n, m)
 BATCHED = 1_000  # accounts in the batch of healths
 PRICE = 2_000  # dollars, of every collateral at the start
 UNLIMITED = 2**256 - 1
@@ -339,6 +350,8 @@ def measure_all(bench: Bench) -> None:
     _measure_oracle(bench)
     bench.refresh()
     _measure_rebalances(bench)
+    bench.refresh()
+    _measure_liquidations(bench)
 
 
 def _measure_ledger(bench: Bench, accounts: Mapping[int, int]) -> None:
@@ -538,6 +551,48 @@ def _measure_rebalances(bench: Bench) -> None:
         receipt = mandates.rebalance(account, sender=keeper)
         bench.measure(f"rebalance by a {means}, n = 2, m = 1", receipt)
     bench.measure("settle a gain", system.perps.settle(winner, 1, [], sender=bench.stranger))
+
+
+def _measure_liquidations(bench: Bench) -> None:
+    """Each account stands at initial margin and falls below maintenance; each taker holds some of
+    every asset that he takes, on the same side."""
+    liquidator, trader, stranger = bench.system.liquidator, bench.trader, bench.stranger
+    victims = {(n, m): bench.account(200 + 10 * m + n, n) for n, m in LIQUIDATED}
+    takers = {key: account_id(stranger, 16 * m + n) for key in LIQUIDATED for n, m in [key]}
+    rescued = bench.account(199, 2)
+    bench.clearinghouse.deposit(bench.system.insurance, 0, DOLLAR, sender=stranger)
+    for (n, m), taker in takers.items():
+        actions = [_deposited(taker, asset, WAD) for asset in range(n + 1)]
+        actions[0] = _deposited(taker, 0, 10**6 * DOLLAR)
+        bench.clearinghouse.batch(actions, sender=stranger)
+        for asset in range(1, m + 1):
+            bench.trade(victims[n, m], asset, 2 * WAD)
+            bench.system.perps.trade(taker, asset, WAD, UNLIMITED, FAR, False, sender=stranger)
+    guard = bench.system.mandates.set_guard
+    guard(rescued, bench.system.rebalancer, GUARD, sender=trader)
+    policy = (TRIGGER_BPS, 600, 0, False, [], [(1, 35)], bench.adapter.address, 0, 0)
+    bench.system.rebalancer.set_policy(rescued, policy, sender=trader)
+    accounts = [*victims.values(), rescued]
+    for account in accounts:
+        bench.borrow_down_to(account, 10_000, 100 * WAD)
+
+    def is_healthy(account: int) -> bool:
+        _, _, equity, required = bench.clearinghouse.assess(account)
+        return bool(equity >= required)
+
+    while any(is_healthy(account) for account in accounts):
+        bench.chain.advance(600)
+        bench.price = bench.price * 98 // 100
+        bench.refresh()
+    Arbitrageur(bench.venue, stranger).align("ASSET-1", bench.price)
+    flagged = liquidator.flag(victims[1, 0], sender=bench.keeper)
+    bench.measure("flag", flagged)
+    for (n, m), victim in victims.items():
+        receipt = liquidator.liquidate(victim, takers[n, m], b"\0" * 32, sender=stranger)
+        name = f"liquidation, n = {n}" + (f", m = {m}" if m else "")
+        bench.measure(name, receipt)
+    receipt = liquidator.liquidate(rescued, takers[2, 0], b"\0" * 32, sender=stranger)
+    bench.measure("rescue before a liquidation, n = 2", receipt)
 
 
 def _swap(bench: Bench, amount: int) -> Receipt:

@@ -57,6 +57,7 @@ IS_REDUCTION: constant(uint256) = 2
 
 MANDATES: immutable(address)
 LISTINGS: immutable(address)
+LIQUIDATOR: immutable(address)
 
 
 @deploy
@@ -68,6 +69,7 @@ def __init__(
     listings: address,
     perps: address,
     exchange: address,
+    liquidator: address,
     house_owner: address,
 ):
     """
@@ -78,6 +80,7 @@ def __init__(
     @param listings     The only contract that may write listings.
     @param perps        The only contract that may price trades; may be deployed later.
     @param exchange     The only contract that bounds and sends swaps.
+    @param liquidator   The only contract that may take from an account; may be deployed later.
     @param house_owner  Owner of the house account, the liquidity vault; may be deployed later.
     """
     calls.__init__(oracle)
@@ -88,6 +91,7 @@ def __init__(
     swaps.__init__(exchange)
     MANDATES = mandates
     LISTINGS = listings
+    LIQUIDATOR = liquidator
 
 
 ################################################################
@@ -168,7 +172,7 @@ def batch(actions: DynArray[IClearinghouse.Action, MAX_ACTIONS]):
 @external
 def trade(actor: address, order: IPerps.Order, is_forced: bool) -> uint256:
     """@notice Has a trade priced and books it."""
-    self._check_perps()
+    self._check_sender(perpetuals.PERPS)
     calls._open(calls.ACTING, True)
     price: uint256 = 0
     is_safer: bool = False
@@ -182,22 +186,60 @@ def trade(actor: address, order: IPerps.Order, is_forced: bool) -> uint256:
 
 
 @external
-def settle(account: uint256, asset: uint256, most_wad: uint256, is_unasked: bool) -> int256:
+def settle(account: uint256, asset: uint256, result_wad: int256, most_wad: uint256, is_unasked: bool) -> int256:
     """@notice Turns the result of a perpetual into cash."""
-    self._check_perps()
-    calls._open(calls.ACTING, False)
-    moved: int256 = perpetuals._settle(account, asset, most_wad, is_unasked)
-    calls._close()
+    self._check_sender(perpetuals.PERPS)
+    state_before: uint256 = calls._act_between()
+    moved: int256 = perpetuals._settle(account, asset, result_wad, most_wad, is_unasked)
+    calls._acted(state_before)
     return moved
 
 
 @external
 def set_market(asset: uint256, market_word: uint256):
     """@notice Writes the funding of a market."""
-    self._check_perps()
+    self._check_sender(perpetuals.PERPS)
     calls._check_state(calls.IDLE)
     ledger._markets[asset] = market_word
-    log IClearinghouse.MarketTouched(asset=asset, market_word=market_word)
+
+
+################################################################
+#                       For the liquidator                     #
+################################################################
+
+
+@external
+def take(donor: uint256, receiver: uint256, holding: IClearinghouse.Holding):
+    """@notice Moves a holding in place."""
+    self._check_sender(LIQUIDATOR)
+    calls._check_state(calls.IDLE)
+    ledger._take(donor, receiver, holding)
+
+
+@external
+def pay(payer: uint256, payee: uint256, amount_wad: uint256) -> (uint256, uint256):
+    """@notice Moves cash, borrowing what the payer has not."""
+    self._check_sender(LIQUIDATOR)
+    calls._open(calls.ACTING, False)
+    cash._accrue()
+    payer_word: uint256 = cash._debit_wad(payer, amount_wad, self)
+    payee_word: uint256 = cash._credit_wad(payee, amount_wad)
+    calls._close()
+    return payer_word, payee_word
+
+
+@external
+def move_debt(debtor: uint256, heir: uint256, shares: uint256):
+    """@notice Moves loan shares to another account, or off the books."""
+    self._check_sender(LIQUIDATOR)
+    calls._check_state(calls.IDLE)
+    cash._move_debt(debtor, heir, shares)
+
+
+@external
+def check_initial(account: uint256):
+    """@notice Reverts below initial margin."""
+    health._passes_initial(account)
 
 
 ################################################################
@@ -208,7 +250,7 @@ def set_market(asset: uint256, market_word: uint256):
 @external
 def open_mandate(account: uint256):
     """@notice Opens a mandate for an account and fixes its marks."""
-    self._check_mandates()
+    self._check_sender(MANDATES)
     calls._open(calls.MANDATE, True)
     cash._accrue()
     calls._latched_marks(asset_list._ids(ledger._lists[account]))
@@ -277,13 +319,6 @@ def mandate_trade(order: IPerps.Order) -> uint256:
 
 
 @external
-def mandate_settle(account: uint256, asset: uint256):
-    """@notice Pays out a gain."""
-    self._check_mandate()
-    perpetuals._settle(account, asset, max_value(uint256), True)
-
-
-@external
 def mandate_pull(account: uint256, amount: uint256):
     """@notice Tops an account up from its owner's wallet."""
     self._check_mandate()
@@ -307,7 +342,7 @@ def close_mandate():
 @view
 def assess(account: uint256) -> (int256, uint256, int256, uint256):
     """@notice Equity and requirement at initial, then at maintenance."""
-    total: margin.Terms = health._assess_now(account)
+    total: margin.Terms = health._assess(account)
     return total.equity_init, total.required_init, total.equity_maint, total.required_maint
 
 
@@ -340,7 +375,14 @@ def cash_of(account: uint256) -> int256:
 @view
 def account_word(account: uint256) -> uint256:
     """@notice cash_wad | debt_shares."""
-    return ledger._account_words[account]
+    return packing._balances(ledger._account_words[account])
+
+
+@external
+@view
+def increased_at(account: uint256) -> uint256:
+    """@notice When the account last passed the test of an increase."""
+    return packing._increased_at(ledger._account_words[account])
 
 
 @external
@@ -355,6 +397,13 @@ def position_word(account: uint256, asset: uint256) -> uint256:
 def words_of(account: uint256) -> DynArray[uint256, 50]:
     """@notice Account word, asset list, positions, then cost and market of each perpetual."""
     return self._words(account, ledger._lists[account])
+
+
+@external
+@view
+def scene_of(account: uint256, asset: uint256) -> IPerps.Scene:
+    """@notice A position with cost, market and mark."""
+    return perpetuals._scene(account, asset)
 
 
 @external
@@ -402,7 +451,7 @@ def supply_word(asset: uint256) -> uint256:
 @external
 def set_asset(asset: uint256, asset_word: uint256, supply_cap_wad: uint256):
     """@notice Writes a listing."""
-    self._check_listings()
+    self._check_sender(LISTINGS)
     collaterals._set_asset(asset, asset_word, supply_cap_wad)
 
 
@@ -523,7 +572,7 @@ def _repay(account: uint256, max_amount: uint256) -> uint256:
             asset=collaterals.QUOTE_ASSET,
             payer=msg.sender,
             amount=paid,
-            word=ledger._account_words[account],
+            word=packing._balances(ledger._account_words[account]),
         )
     return paid
 
@@ -579,7 +628,7 @@ def _swap(
 @internal
 @view
 def _words(account: uint256, listed: uint256) -> DynArray[uint256, 50]:
-    words: DynArray[uint256, 50] = [ledger._account_words[account], listed]
+    words: DynArray[uint256, 50] = [packing._balances(ledger._account_words[account]), listed]
     count: uint256 = asset_list._count(listed)
     for i: uint256 in range(count, bound=asset_list.MAX_ASSETS):
         words.append(ledger._position(account, asset_list._at(listed, i)))
@@ -598,30 +647,16 @@ def _words(account: uint256, listed: uint256) -> DynArray[uint256, 50]:
 
 @internal
 @view
-def _check_mandates():
-    if msg.sender != MANDATES:
-        reasons._fail("clearinghouse: only mandates")
-
-
-@internal
-@view
-def _check_perps():
-    if msg.sender != perpetuals.PERPS:
-        reasons._fail("clearinghouse: only perps")
+def _check_sender(room: address):
+    if msg.sender != room:
+        reasons._fail("clearinghouse: not yours to call")
 
 
 @internal
 @view
 def _check_mandate():
-    self._check_mandates()
+    self._check_sender(MANDATES)
     calls._check_state(calls.MANDATE)
-
-
-@internal
-@view
-def _check_listings():
-    if msg.sender != LISTINGS:
-        reasons._fail("clearinghouse: only listings")
 
 
 @internal

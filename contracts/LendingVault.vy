@@ -9,16 +9,21 @@
 @notice  Lenders deposit the quote token and get shares; the clearing house borrows it for its accounts and pays a rate
          that rises with use. Interest belongs to the shares, less a part that is set aside for the insurance fund.
 @dev     An ERC-4626 vault with one borrower. Who owes what is the ledger's affair: here a debt is a number of loan
-         shares, worth the index each. Assumptions:
+         shares, worth the index each. A debt that nobody will pay is written off against all shares at once; while one
+         is known and not yet written off, the liquidator holds exits, so that nobody leaves it to the others.
+         Assumptions:
          1. The asset has 2 to 18 decimals, does not rebase, and delivers what is transferred (checked on entry).
          2. CLEARINGHOUSE is our own contract; it repays before it calls `repay` and keeps the loan shares it was given.
          3. Prices of shares come from stored figures alone. Tokens sent here without a deposit belong to no share.
          4. One million virtual shares stand against one virtual asset unit, so that inflating the first share costs an
             attacker a million times what a rounding can cost a lender.
+         5. LIQUIDATOR is our own contract: it writes off only what was owed by somebody who has nothing left, and holds
+            exits for a loss only, and not again and again.
          Warning: reserves lie in the idle balance until they are swept; they are in no share's price, yet they may be
          lent and may pay a withdrawal.
-@custom:invariant I01 I03 I04 I05 I06 I07 I08 I09 I10
-@custom:kill  A deposit cap of zero stops entry. Withdrawals, repayments and sweeping go on.
+@custom:invariant I01 I03 I04 I05 I06 I07 I08 I09 I10 I35
+@custom:kill  A deposit cap of zero stops entry. Repayments and sweeping go on; so do withdrawals, except while the
+              liquidator holds them, an hour at most from each time it says so.
 """
 
 from ethereum.ercs import IERC20
@@ -90,11 +95,14 @@ MAX_RATE_BPS: constant(uint256) = 100_000
 MAX_RESERVE_FACTOR_BPS: constant(uint256) = 5_000
 # Half of what an idle balance may hold, so that reserves and repaid interest always fit above a full vault.
 MAX_DEPOSIT_CAP: constant(uint256) = 2**95
+# Time to realise a loss that is known. If nobody does, exits open again by themselves.
+MAX_HOLD_S: constant(uint256) = 3_600
 
 CALL_STATE_IDLE: constant(uint256) = 0
 
 ASSET: immutable(IERC20)
 CLEARINGHOUSE: public(immutable(address))
+LIQUIDATOR: public(immutable(address))
 
 # Who gets reserves and donations; never zero, never the vault.
 insurance_receiver: public(address)
@@ -103,7 +111,7 @@ insurance_receiver: public(address)
 _pool: uint256
 # debt_shares, index_wad, reserves. I04 I07 I08
 _loans: uint256
-# deposit cap, rate, reserve factor.
+# deposit cap, rate, reserve factor; until when exits are held. I35
 _terms: uint256
 
 
@@ -113,6 +121,7 @@ def __init__(
     name_: String[25],
     symbol_: String[5],
     clearinghouse: address,
+    liquidator: address,
     insurance_receiver_: address,
     owner_: address,
     rate: ILendingVault.RateParameters,
@@ -124,6 +133,7 @@ def __init__(
     @param name_ Name of the share token, also in its EIP-712 domain.
     @param symbol_ Symbol of the share token.
     @param clearinghouse The only borrower; its address may be a predicted one.
+    @param liquidator Who may hold exits; its address may be a predicted one.
     @param insurance_receiver_ Who gets reserves and donations.
     @param owner_ Who sets the parameters.
     @param rate The kinked rate.
@@ -133,8 +143,10 @@ def __init__(
     decimals: uint8 = staticcall IERC20Detailed(asset_).decimals()
     self._require_decimals(decimals)
     self._require_receiver(clearinghouse)
+    self._require_receiver(liquidator)
     ASSET = IERC20(asset_)
     CLEARINGHOUSE = clearinghouse
+    LIQUIDATOR = liquidator
 
     ownable.__init__()
     ownable_2step.__init__()
@@ -145,7 +157,9 @@ def __init__(
     self._loans = lending_state._pack_loans(0, WAD, 0)
     self._set_insurance_receiver(insurance_receiver_)
     self._set_terms(
-        lending_state.Terms(deposit_cap=deposit_cap_, reserve_factor_bps=reserve_factor_bps_, rate=rate)
+        lending_state.Terms(
+            deposit_cap=deposit_cap_, reserve_factor_bps=reserve_factor_bps_, exits_held_until=0, rate=rate
+        )
     )
     log ILendingVault.RateUpdated(old=empty(ILendingVault.RateParameters), new=rate)
     log ILendingVault.ReserveFactorUpdated(old_bps=0, new_bps=reserve_factor_bps_)
@@ -193,6 +207,7 @@ def withdraw(assets: uint256, receiver: address, owner: address) -> uint256:
     @notice Sends exactly `assets` and burns shares, rounded up.
     """
     self._check_clearinghouse_idle()
+    self._check_exits_open()
     supply: uint256 = 0
     idle: uint256 = 0
     total: uint256 = 0
@@ -208,6 +223,7 @@ def redeem(shares: uint256, receiver: address, owner: address) -> uint256:
     @notice Burns exactly `shares` and sends their value, rounded down.
     """
     self._check_clearinghouse_idle()
+    self._check_exits_open()
     supply: uint256 = 0
     idle: uint256 = 0
     total: uint256 = 0
@@ -280,6 +296,52 @@ def accrue() -> uint256:
     """
     self._accrue_only()
     return lending_state._index_wad(self._loans) * WAD_TO_RAY
+
+
+################################################################
+#                            LOSSES                            #
+################################################################
+
+
+@external
+def write_off(shares: uint256) -> uint256:
+    """
+    @notice Removes loan shares that nobody will pay for, at the expense of every share of the vault alike.
+    @dev    No price, no token and no liquidity is asked, so that a loss can always be shared. Reserves above idle and
+            what is left of the debt would be a claim on nothing, for the next deposit or interest to pay: they are given
+            up, so that lenders begin again at zero and not below it.
+    """
+    self._check_liquidator()
+    self._require_nonzero(shares)
+    supply: uint256 = 0
+    idle: uint256 = 0
+    total: uint256 = 0
+    supply, idle, total = self._accrue()
+    loans: uint256 = self._loans
+    debt_shares: uint256 = lending_state._debt_shares(loans)
+    index_wad: uint256 = lending_state._index_wad(loans)
+    self._require_loan_shares(shares, debt_shares)
+    left: uint256 = lending_state._debt_down(debt_shares - shares, index_wad)
+    assets: uint256 = lending_state._debt_down(debt_shares, index_wad) - left
+    reserves: uint256 = lending_state._reserves(loans)
+    kept: uint256 = min(reserves, idle + left)
+    self._store_pool(supply, idle)
+    self._loans = lending_state._pack_loans(debt_shares - shares, index_wad, kept)
+    log ILendingVault.BadDebtRealised(shares=shares, assets=assets, debt_shares=debt_shares - shares)
+    if kept != reserves:
+        log ILendingVault.ReservesGivenUp(assets=reserves - kept)
+    return assets
+
+
+@external
+def hold_exits(until: uint256):
+    """
+    @notice Holds withdrawals and redemptions until a time at most an hour from now; 0 lifts it.
+    """
+    self._check_liquidator()
+    self._require_short_hold(until)
+    self._terms = lending_state._with_exits_held(self._terms, until)
+    log ILendingVault.ExitsHeld(until=until)
 
 
 ################################################################
@@ -511,9 +573,10 @@ def maxMint(receiver: address) -> uint256:
 @view
 def maxWithdraw(owner: address) -> uint256:
     """
-    @notice The most that `owner` can withdraw now: the value of his shares, at most the idle balance.
+    @notice The most that `owner` can withdraw now: the value of his shares, at most the idle balance; zero while the
+            clearing house is busy and while exits are held.
     """
-    if not self._is_clearinghouse_idle():
+    if not self._is_exit_open():
         return 0
     supply: uint256 = 0
     idle: uint256 = 0
@@ -526,10 +589,11 @@ def maxWithdraw(owner: address) -> uint256:
 @view
 def maxRedeem(owner: address) -> uint256:
     """
-    @notice The most that `owner` can redeem now: his shares, at most those the idle balance pays for.
+    @notice The most that `owner` can redeem now: his shares, at most those the idle balance pays for; zero while the
+            clearing house is busy and while exits are held.
     @dev    floor(s * price) <= idle exactly when s < (idle + 1) / price, that is s <= ceil((idle + 1) / price) - 1.
     """
-    if not self._is_clearinghouse_idle():
+    if not self._is_exit_open():
         return 0
     supply: uint256 = 0
     idle: uint256 = 0
@@ -650,6 +714,15 @@ def deposit_cap() -> uint256:
     return lending_state._deposit_cap(self._terms)
 
 
+@external
+@view
+def exits_held_until() -> uint256:
+    """
+    @notice The second from which exits are open.
+    """
+    return lending_state._exits_held_until(self._terms)
+
+
 ################################################################
 #                        ENTRY AND EXIT                        #
 ################################################################
@@ -699,6 +772,7 @@ def _exit(
 def _room(receiver: address) -> (uint256, uint256):
     """
     @notice What still fits under the deposit cap, in asset units and in shares, for a receiver that may receive.
+    @dev    After a loss a share can be worth so little that the numbers for shares end before the cap does.
     """
     if receiver == empty(address) or receiver == self:
         return 0, 0
@@ -711,7 +785,11 @@ def _room(receiver: address) -> (uint256, uint256):
     cap: uint256 = lending_state._deposit_cap(self._terms)
     if total >= cap:
         return 0, 0
-    return cap - total, self._to_shares_down(cap - total, supply, total)
+    free: uint256 = lending_state.MAX_SUPPLY - supply
+    return (
+        min(cap - total, self._to_assets_down(free, supply, total)),
+        min(self._to_shares_down(cap - total, supply, total), free),
+    )
 
 
 ################################################################
@@ -777,7 +855,7 @@ def _with_interest(pool: uint256, loans: uint256, now_s: uint256) -> (uint256, u
     if index_wad > lending_state.MAX_INDEX_WAD:
         index_wad = lending_state.MAX_INDEX_WAD
     debt_now: uint256 = debt_shares * index_wad // WAD
-    reserves += (debt_now - debt) * (terms >> 172) // BPS
+    reserves += (debt_now - debt) * ((terms >> 172) & lending_state.MASK_16) // BPS
     if reserves > lending_state.MAX_RESERVES:
         reserves = lending_state.MAX_RESERVES
     return index_wad, reserves, debt_now
@@ -948,6 +1026,25 @@ def _check_clearinghouse():
 
 @internal
 @view
+def _check_liquidator():
+    assert msg.sender == LIQUIDATOR, "vault: not the liquidator"
+
+
+@internal
+@view
+def _check_exits_open():
+    # The field is cut out by hand, as in `_with_interest`: this is on the way of every exit.
+    assert block.timestamp >= self._terms >> 188, "vault: exits wait for a loss"
+
+
+@internal
+@view
+def _is_exit_open() -> bool:
+    return block.timestamp >= lending_state._exits_held_until(self._terms) and self._is_clearinghouse_idle()
+
+
+@internal
+@view
 def _check_clearinghouse_idle():
     assert staticcall IClearinghouse(CLEARINGHOUSE).call_state() == CALL_STATE_IDLE, "vault: clearinghouse busy"
 
@@ -967,6 +1064,12 @@ def _is_clearinghouse_idle() -> bool:
 @view
 def _check_deposit_cap(total: uint256):
     assert total <= self._terms & lending_state.MASK_96, "vault: deposit cap"
+
+
+@internal
+@view
+def _require_short_hold(until: uint256):
+    assert until <= block.timestamp + MAX_HOLD_S, "vault: exits held too long"
 
 
 @internal

@@ -6,188 +6,492 @@
 @title   Liquidator
 @license MIT
 @author  Ballast contributors
-@notice  What happens when margins fail. So far the house's: while it is below maintenance, winners are closed at the
-         index price, those whose position carries their own exposure first and hedges last.
-@dev     No discretion: who may be closed, and how much, follows from the ledger. Closing at the index moves no equity,
-         it takes requirement off the house.
-@custom:invariant I19
-@custom:kill  Nothing to stop: it acts only while the house is below maintenance.
+@notice  What happens when an account's margin fails, from the mildest to the last: its own hook is called to rescue it, the
+         smallest slice that cures it changes hands at a discount, and insurance, house and lenders bear what it cannot.
+@dev     No discretion: who may be liquidated, how much is taken and what is paid follow from the ledger and the oracle.
+         Rooms: `breaches` since when, `discounts` how much, `slices` what, `takings` how it changes hands, `cover` within
+         which caps. Assumptions:
+         1. The ledger moves exactly what it is told and tests the taker.
+         2. A hook may be hostile: it gets a fixed amount of gas, and what it did counts only if the account is at initial
+            margin afterwards; it can neither veto nor tax.
+         3. The insurance fund is a cash account of this contract; only deficits and an announced withdrawal take from it.
+@custom:invariant I12 I13 I34 I35 I36 I47 I48
+@custom:kill  Nothing to stop: it acts only on accounts below maintenance.
 """
 
 from contracts.interfaces import IClearinghouse
+from contracts.interfaces import ILendingVault
 from contracts.interfaces import ILiquidator
+from contracts.interfaces import ILiquidityVault
 from contracts.interfaces import IMandates
 from contracts.interfaces import IPerps
-from contracts.interfaces import IRiskOracle
+from contracts.modules import breaches
+from contracts.modules import cover
+from contracts.modules import discounts
 from contracts.modules import fixed_point
-from contracts.modules import margin
-from contracts.modules import markets
+from contracts.modules import operators
 from contracts.modules import packing
+from contracts.modules import pictures
 from contracts.modules import reasons
+from contracts.modules import rooms
+from contracts.modules import safe_token
+from contracts.modules import slices
+from contracts.modules import takings
+from contracts.modules import token_units
+from ethereum.ercs import IERC20
+from ethereum.ercs import IERC4626
+from snekmate.auth import ownable
+from snekmate.auth import ownable_2step
 
 implements: ILiquidator
 
-# Hedges are closed only when the house has been below maintenance so long, or has nothing left.
-HEDGE_GRACE_S: constant(uint256) = 1_800
-# The house counts as below maintenance for as long as somebody finds it there at least so often.
-WATCH_S: constant(uint256) = 600
-# A mandate needs so much gas; with less its account's hook would silently not be called.
-HOOK_GAS: constant(uint256) = 6_500_000
+initializes: ownable
+initializes: ownable_2step[ownable := ownable]
+initializes: rooms
+initializes: breaches
+initializes: cover
+initializes: token_units
+initializes: takings[cover := cover, rooms := rooms]
 
-CLEARINGHOUSE: public(immutable(address))
-PERPS: public(immutable(address))
-MANDATES: public(immutable(address))
-ORACLE: public(immutable(address))
-HOUSE: public(immutable(uint256))
+exports: (
+    ownable.owner,
+    ownable_2step.pending_owner,
+    ownable_2step.transfer_ownership,
+    ownable_2step.accept_ownership,
+)
 
-# Since when the house is below maintenance u40, 0 if it was not when last looked at | when that was u40.
-_watch: uint256
+QUOTE_ASSET: constant(uint256) = 0
+# What a rescue gets, all or nothing: the hook's gas, and the reading of sixteen assets before and after it.
+RESCUE_GAS: constant(uint256) = 2_600_000
+IS_TRIGGERED: constant(Bytes[4]) = method_id("is_triggered(uint256)")
+TRIGGER_GAS: constant(uint256) = 500_000
+# Who holds the lending vault's exits has lost it more than this part.
+HOLD_BPS: constant(int256) = 1
+NOTICE_S: constant(uint256) = 7 * 86_400
+
+# What was announced to be taken out of insurance: amount u128 | ready_at u40, and for whom.
+_announced: uint256
+_receiver: address
 
 
 @deploy
-def __init__(clearinghouse: address, perps: address, mandates: address, oracle: address, house_owner: address):
+def __init__(
+    clearinghouse: address,
+    perps: address,
+    mandates: address,
+    vault: address,
+    quote_unit_wad: uint256,
+    house_owner: address,
+    terms: ILiquidator.Terms,
+):
     """
-    @param clearinghouse  The ledger.
-    @param perps          Prices and counts what is closed.
-    @param mandates       Where a hook is called after one of its account's hedges was closed.
-    @param oracle         Risk oracle.
-    @param house_owner    Owner of the house account, the liquidity vault; may be deployed later.
+    @param clearinghouse   The ledger.
+    @param perps           Prices and counts what is closed.
+    @param mandates        Where an account's hook is called.
+    @param vault           Lending vault.
+    @param quote_unit_wad  WAD of a unit of the quote token.
+    @param house_owner     Owner of the house account, the liquidity vault; may be deployed later.
+    @param terms           Terms of liquidation.
     """
-    CLEARINGHOUSE = clearinghouse
-    PERPS = perps
-    MANDATES = mandates
-    ORACLE = oracle
-    HOUSE = packing._account(house_owner, 0)
+    ownable.__init__()
+    ownable_2step.__init__()
+    rooms.__init__(clearinghouse, perps, mandates, vault, quote_unit_wad, house_owner)
+    cover._set_terms(terms)
+
+
+################################################################
+#                        For liquidators                       #
+################################################################
 
 
 @external
-def flag_house() -> uint256:
-    """@notice Records since when the house is below maintenance."""
-    self._check_idle()
-    equity: int256 = 0
-    required: int256 = 0
-    equity, required = self._house_maintenance()
-    return self._watched(equity < required)
+def liquidate(account: uint256, taker: uint256, expected_state: bytes32) -> uint256:
+    """@notice The account's own hook first, then the smallest slice that cures it."""
+    self._check_taker(account, taker)
+    picture: IMandates.Snapshot = self._open(account, expected_state)
+    if self._is_rescued(account, taker, picture):
+        return 0
+    self._require_no_increase(taker)
+    part: slices.Slice = self._funded(account, picture)
+    takings._take(account, taker, picture.legs, part.holdings)
+    takings._settle_flow(account, taker, part.flow_wad, part.fraction_wad == fixed_point.WAD)
+    takings._pay(taker, rooms.INSURANCE, part.fee_wad)
+    extcall IClearinghouse(rooms.CLEARINGHOUSE).check_initial(taker)
+    self._close(account, taker, picture, part)
+    return part.fraction_wad
 
 
 @external
-def adl(account: uint256, asset: uint256, size_wad: uint256):
-    """@notice Closes a winner's position at the index price while the house is below maintenance."""
+def flag(account: uint256) -> uint256:
+    """@notice Records since when an account is in breach; a large loss holds the lenders' exits."""
     self._check_idle()
-    equity: int256 = 0
-    required: int256 = 0
-    equity, required = self._house_maintenance()
-    self._require_house_short(equity < required)
-    position: uint256 = staticcall IClearinghouse(CLEARINGHOUSE).position_word(account, asset)
-    size: int256 = packing._size_wad(position)
-    skew: int256 = self._skew(asset)
-    marks: DynArray[uint256, 32] = staticcall IRiskOracle(ORACLE).marks([asset])
-    is_counted: bool = account != HOUSE and size != 0 and skew != 0 and (size > 0) == (skew > 0)
-    self._require_winner(is_counted and self._is_winner(account, asset, size, marks[0]))
-    delta: int256 = convert(packing._collateral_wad(position), int256) + size
-    is_hedge: bool = delta == 0 or (delta > 0) != (size > 0)
-    since: uint256 = self._watched(True)
-    if is_hedge:
-        self._require_hedge_due(equity < 0 or block.timestamp >= since + HEDGE_GRACE_S)
-    needed: uint256 = self._needed_up(convert(required - equity, uint256), skew, marks[0], marks[1])
-    closed: uint256 = min(min(size_wad, needed), min(fixed_point._abs(size), fixed_point._abs(skew)))
-    closed = closed - closed % markets.SIZE_STEP
-    change: int256 = convert(closed, int256)
-    if size > 0:
-        change = -change
-    price: uint256 = extcall IPerps(PERPS).deleverage(account, asset, change)
-    log ILiquidator.Deleveraged(
-        account=account, asset=asset, size_change=change, index_wad=price, is_hedge=is_hedge
+    self._require_account(account)
+    picture: IMandates.Snapshot = self._snapshot(account)
+    is_below: bool = self._is_below(picture)
+    self._mark(account, is_below, is_below or self._is_triggered(account))
+    if picture.equity_maint < 0 and breaches._is_hold_due(account):
+        self._hold(account, picture.equity_maint)
+    return breaches._below_since(account)
+
+
+# This contract holds the lock when it calls itself here.
+@external
+@reentrant
+def rescue(account: uint256):
+    """@notice The account's hook brings it to initial margin, or nothing happened."""
+    self._check_self(msg.sender, self)
+    extcall IMandates(rooms.MANDATES).rescue(account)
+    self._require_rescued(self._excess_init(account))
+
+
+@external
+def learn_unit(asset: uint256):
+    """@notice Remembers the unit of a listed token, so that liquidations need not ask for it."""
+    token_units._learn(asset, packing._unit_wad(staticcall IClearinghouse(rooms.CLEARINGHOUSE).asset_word(asset)))
+
+
+################################################################
+#                           Insurance                          #
+################################################################
+
+
+@external
+def collect() -> uint256:
+    """@notice Brings in reserves, donations and the fund's part of trading fees."""
+    self._check_idle()
+    extcall ILendingVault(rooms.VAULT).sweep_reserves()
+    extcall ILendingVault(rooms.VAULT).skim()
+    quote_word: uint256 = staticcall IClearinghouse(rooms.CLEARINGHOUSE).asset_word(QUOTE_ASSET)
+    token: IERC20 = IERC20(packing._token(quote_word))
+    units: uint256 = staticcall token.balanceOf(self)
+    if units != 0:
+        safe_token._require_approved(token, rooms.CLEARINGHOUSE, units)
+        extcall IClearinghouse(rooms.CLEARINGHOUSE).deposit(rooms.INSURANCE, QUOTE_ASSET, units)
+    fees: uint256 = extcall IPerps(rooms.PERPS).take_insurance_fees()
+    fees = min(fees, convert(max(self._excess_init(rooms.HOUSE), 0), uint256))
+    takings._pay(rooms.HOUSE, rooms.INSURANCE, fees)
+    log ILiquidator.InsuranceCollected(reserves=units, fees_wad=fees)
+    return units * rooms.UNIT_WAD + fees
+
+
+@external
+def announce_withdrawal(amount: uint256, receiver: address):
+    """@notice Says seven days ahead what will be taken out of insurance."""
+    ownable._check_owner()
+    self._require_receiver(receiver, amount)
+    ready_at: uint256 = 0
+    if amount != 0:
+        ready_at = block.timestamp + NOTICE_S
+    self._announced = amount | (ready_at << 128)
+    self._receiver = receiver
+    log ILiquidator.WithdrawalAnnounced(amount=amount, receiver=receiver, ready_at=ready_at)
+
+
+@external
+def withdraw_insurance() -> uint256:
+    """@notice Takes out what was announced."""
+    ownable._check_owner()
+    self._check_idle()
+    announced: uint256 = self._announced
+    self._require_ready(announced >> 128)
+    self._announced = 0
+    units: uint256 = min(announced & packing.MASK_128, takings._cash_wad(rooms.INSURANCE) // rooms.UNIT_WAD)
+    extcall IClearinghouse(rooms.CLEARINGHOUSE).withdraw(rooms.INSURANCE, QUOTE_ASSET, units, self._receiver)
+    log ILiquidator.InsuranceWithdrawn(amount=units, receiver=self._receiver)
+    return units
+
+
+@external
+def set_terms(terms: ILiquidator.Terms):
+    """@notice Changes the terms of liquidation."""
+    ownable._check_owner()
+    cover._set_terms(terms)
+
+
+################################################################
+#                            Views                             #
+################################################################
+
+
+@external
+@view
+def preview(account: uint256) -> ILiquidator.Preview:
+    """@notice What `liquidate` would do now, were there no rescue."""
+    picture: IMandates.Snapshot = self._snapshot(account)
+    part: slices.Slice = empty(slices.Slice)
+    if account != rooms.HOUSE and self._is_below(picture):
+        part = self._slice(account, picture)
+    return ILiquidator.Preview(
+        equity_wad=picture.equity_maint,
+        required_wad=picture.required_maint,
+        discount_wad=part.discount_wad,
+        fraction_wad=part.fraction_wad,
+        bonus_wad=part.bonus_wad,
+        fee_wad=part.fee_wad,
+        flow_wad=part.flow_wad,
+        deficit_wad=part.deficit_wad,
+        is_rescue_due=part.fraction_wad != 0 and self._is_rescue_due(account, picture),
     )
-    if is_hedge:
-        self._call_hook(account)
 
 
 @external
 @view
-def below_since() -> uint256:
-    """@notice Since when the house is flagged below maintenance."""
-    return self._watch & packing.MASK_40
+def state_of(account: uint256) -> bytes32:
+    """@notice A fingerprint of what an account holds and owes."""
+    return self._state_of(account, self._snapshot(account))
+
+
+@external
+@view
+def flagged_since(account: uint256) -> (uint256, uint256):
+    """@notice Since when an account is flagged below maintenance, and triggered."""
+    return breaches._below_since(account), breaches._triggered_since(account)
+
+
+@external
+@view
+def drawn_today(account: uint256) -> (uint256, uint256, uint256):
+    """@notice What insurance paid today for an account, for all, and what the house bore."""
+    return (
+        cover._today(cover._by_account[account]), cover._today(cover._by_insurance), cover._today(cover._by_house)
+    )
+
+
+@external
+@view
+def terms() -> ILiquidator.Terms:
+    """@notice The terms in force."""
+    return cover._terms()
 
 
 ################################################################
-#                           The house                          #
+#                         A liquidation                        #
 ################################################################
 
 
 @internal
-def _watched(is_below: bool) -> uint256:
-    """@dev Since when the house is below maintenance without a gap in which nobody looked; 0 if it is not."""
-    watch: uint256 = self._watch
-    since: uint256 = watch & packing.MASK_40
-    if not is_below:
-        since = 0
-    elif since == 0 or block.timestamp > (watch >> 40) + WATCH_S:
-        since = block.timestamp
-    self._watch = since | (block.timestamp << 40)
-    if since != watch & packing.MASK_40:
-        log ILiquidator.HouseFlagged(below_since=since)
-    return since
+def _open(account: uint256, expected_state: bytes32) -> IMandates.Snapshot:
+    """@dev The account as it is, once it is sure that it may be liquidated."""
+    self._check_idle()
+    self._require_account(account)
+    self._require_no_increase(account)
+    picture: IMandates.Snapshot = self._snapshot(account)
+    self._require_below(self._is_below(picture))
+    if expected_state != empty(bytes32):
+        self._require_state(expected_state, self._state_of(account, picture))
+    return picture
+
+
+@internal
+def _funded(account: uint256, picture: IMandates.Snapshot) -> slices.Slice:
+    """@dev The slice, once what the account cannot bear has been brought in: it can pay for its own liquidation now."""
+    part: slices.Slice = self._slice(account, picture)
+    if part.deficit_wad != 0:
+        forgiven: uint256[16] = takings._cover(account, picture.legs, part.deficit_wad)
+        for i: uint256 in range(len(part.holdings), bound=16):
+            part.flow_wad += convert(forgiven[i], int256)
+            part.holdings[i].cost_wad -= convert(forgiven[i], int256)
+    return part
 
 
 @internal
 @view
-def _house_maintenance() -> (int256, int256):
-    equity_init: int256 = 0
-    required_init: uint256 = 0
-    equity: int256 = 0
-    required: uint256 = 0
-    equity_init, required_init, equity, required = staticcall IClearinghouse(CLEARINGHOUSE).assess(HOUSE)
-    return equity, convert(required, int256)
+def _slice(account: uint256, picture: IMandates.Snapshot) -> slices.Slice:
+    """@dev The bonus is all of the discount where everything is taken, else its part, down."""
+    actions: uint256 = cover._actions
+    elapsed: uint256 = 0
+    since: uint256 = breaches._below_since(account)
+    if since != 0:
+        elapsed = block.timestamp - since
+    discount: uint256 = discounts._discount_wad(
+        picture.equity_maint, picture.required_maint, discounts._exit_wad(picture.legs), elapsed, cover._ramp_s(actions)
+    )
+    fraction: uint256 = discounts._fraction_wad(
+        picture.equity_maint,
+        picture.required_maint,
+        discount,
+        cover._target_bps(actions),
+        cover._dust_wad(actions),
+    )
+    rest: int256 = picture.equity_maint - convert(discount, int256)
+    unpayable: uint256 = slices._gains_wad(picture.legs)
+    if unpayable != 0:
+        unpayable -= min(unpayable, takings._cash_wad(rooms.HOUSE))
+        unpayable = min(unpayable, convert(max(rest, 0), uint256))
+    unit_wads: DynArray[uint256, 16] = []
+    for leg: IMandates.Leg in picture.legs:
+        unit: uint256 = 1
+        if fraction != fixed_point.WAD and packing._collateral_wad(leg.position) != 0:
+            unit = self._unit_wad(leg.asset)
+        unit_wads.append(unit)
+    part: slices.Slice = slices._taken(picture, unit_wads, fraction, unpayable)
+    part.discount_wad = discount
+    part.bonus_wad = discount
+    if fraction != fixed_point.WAD:
+        part.bonus_wad = discount * part.required_wad // picture.required_maint
+    if rest < 0:
+        part.deficit_wad = convert(-rest, uint256)
+    else:
+        part.fee_wad = part.bonus_wad * cover._insurance_bps(actions) // fixed_point.BPS
+    part.flow_wad = part.value_wad - convert(part.bonus_wad, int256)
+    return part
+
+
+@internal
+def _close(account: uint256, taker: uint256, picture: IMandates.Snapshot, part: slices.Slice):
+    """@dev The account is cured: flags go, exits open, and the house counts no bad debt for it any more."""
+    self._mark(account, False, False)
+    if picture.equity_maint < 0:
+        liquidity: address = packing._owner(rooms.HOUSE)
+        if staticcall ILiquidityVault(liquidity).bad_debt_of(account) != 0:
+            extcall ILiquidityVault(liquidity).flag_bad_debt(account)
+    log ILiquidator.Liquidated(
+        account=account,
+        taker=taker,
+        caller=msg.sender,
+        fraction_wad=part.fraction_wad,
+        equity_wad=picture.equity_maint,
+        required_wad=picture.required_maint,
+        bonus_wad=part.bonus_wad,
+        fee_wad=part.fee_wad,
+    )
+
+
+################################################################
+#                            Rescue                            #
+################################################################
+
+
+@internal
+def _is_rescued(account: uint256, payee: uint256, picture: IMandates.Snapshot) -> bool:
+    """
+    @dev The hook's turn, as a captured call with a fixed amount of gas. Whoever called is paid out of what the account has
+         beyond initial margin then, as far as it has cash or may borrow it.
+    """
+    if not self._is_rescue_due(account, picture):
+        return False
+    self._require_rescue_gas()
+    breaches._count_rescue(account)
+    success: bool = raw_call(
+        self, abi_encode(account, method_id=method_id("rescue(uint256)")), gas=RESCUE_GAS, revert_on_failure=False
+    )
+    if not success:
+        log ILiquidator.RescueFailed(account=account)
+        return False
+    actions: uint256 = cover._actions
+    pay: uint256 = picture.required_maint * cover._rescue_pay_bps(actions) // fixed_point.BPS
+    pay = min(pay, cover._rescue_pay_cap_wad(actions))
+    pay = min(pay, convert(max(self._excess_init(account), 0), uint256))
+    loan: uint256 = staticcall ILendingVault(rooms.VAULT).max_loan() * rooms.UNIT_WAD
+    pay = min(pay, takings._cash_wad(account) + loan)
+    # The loan comes in whole units, and its shares round up.
+    pay -= pay % rooms.UNIT_WAD
+    takings._pay(account, payee, pay)
+    self._mark(account, False, False)
+    log ILiquidator.Rescued(account=account, caller=msg.sender, pay_wad=pay)
+    return True
 
 
 @internal
 @view
-def _skew(asset: uint256) -> int256:
-    longs: uint256 = 0
-    shorts: uint256 = 0
-    longs, shorts = staticcall IPerps(PERPS).exposure_of(asset)
-    return convert(longs, int256) - convert(shorts, int256)
+def _is_rescue_due(account: uint256, picture: IMandates.Snapshot) -> bool:
+    """@dev Not below half of maintenance, and not again within ten minutes."""
+    if picture.equity_maint < 0 or 2 * convert(picture.equity_maint, uint256) < picture.required_maint:
+        return False
+    if not breaches._is_rescue_due(account):
+        return False
+    return staticcall IMandates(rooms.MANDATES).hook_of(account) != empty(address)
+
+
+@internal
+@view
+def _is_triggered(account: uint256) -> bool:
+    """@dev What the account's own hook says; one that does not answer is not triggered."""
+    hook: address = staticcall IMandates(rooms.MANDATES).hook_of(account)
+    if hook == empty(address):
+        return False
+    success: bool = False
+    response: Bytes[32] = b""
+    success, response = raw_call(
+        hook,
+        abi_encode(account, method_id=IS_TRIGGERED),
+        max_outsize=32,
+        gas=TRIGGER_GAS,
+        is_static_call=True,
+        revert_on_failure=False,
+    )
+    return success and len(response) == 32 and convert(response, uint256) == 1
+
+
+################################################################
+#                            Exits                             #
+################################################################
+
+
+@internal
+def _hold(account: uint256, equity: int256):
+    """@dev Lenders wait for a loss of more than a basis point of what is theirs."""
+    assets: uint256 = staticcall IERC4626(rooms.VAULT).totalAssets() * rooms.UNIT_WAD
+    if -equity * 10_000 <= convert(assets, int256) * HOLD_BPS:
+        return
+    until: uint256 = block.timestamp + breaches.HOLD_S
+    breaches._hold(account)
+    extcall ILendingVault(rooms.VAULT).hold_exits(until)
+    log ILiquidator.ExitsHeld(account=account, until=until)
+
+
+@internal
+def _mark(account: uint256, is_below: bool, is_triggered: bool):
+    """@dev Exits open when the last account that held them is cured."""
+    if breaches._mark(account, is_below, is_triggered):
+        extcall ILendingVault(rooms.VAULT).hold_exits(0)
+        log ILiquidator.ExitsHeld(account=account, until=0)
+
+
+################################################################
+#                           Readings                           #
+################################################################
+
+
+@internal
+@view
+def _snapshot(account: uint256) -> IMandates.Snapshot:
+    return pictures._snapshot(rooms.CLEARINGHOUSE, rooms.HOUSE, account)
 
 
 @internal
 @pure
-def _needed_up(shortfall: uint256, skew: int256, price_word: uint256, risk_word: uint256) -> uint256:
-    """@dev Units of the house's position that free the shortfall; the caller rounds down to steps, so up to one here."""
-    house_word: uint256 = margin._house_word(risk_word, packing._position_word(0, -skew))
-    rate_e6: uint256 = packing._r_maint_e6(house_word) + packing._l_maint_e6(house_word)
-    return (
-        fixed_point._mul_div_up(
-            shortfall, fixed_point.WAD * fixed_point.RATE, packing._newest_wad(price_word) * rate_e6
-        )
-        + markets.SIZE_STEP - 1
-    )
+def _is_below(picture: IMandates.Snapshot) -> bool:
+    return picture.equity_maint < convert(picture.required_maint, int256)
 
 
 @internal
 @view
-def _is_winner(account: uint256, asset: uint256, size: int256, price_word: uint256) -> bool:
-    """@dev u > 0 at the newest price."""
-    market_word: uint256 = staticcall IClearinghouse(CLEARINGHOUSE).market_word(asset)
-    cost_word: uint256 = staticcall IClearinghouse(CLEARINGHOUSE).cost_word(account, asset)
-    move: int256 = convert(packing._newest_wad(price_word), int256) - packing._funding_at(
-        market_word, block.timestamp
-    )
-    return fixed_point._mul_wad_floor_signed(size, move) > packing._cost_wad(cost_word)
+def _excess_init(account: uint256) -> int256:
+    equity: int256 = 0
+    required: uint256 = 0
+    equity_maint: int256 = 0
+    required_maint: uint256 = 0
+    equity, required, equity_maint, required_maint = staticcall IClearinghouse(rooms.CLEARINGHOUSE).assess(account)
+    return equity - convert(required, int256)
 
 
 @internal
-def _call_hook(account: uint256):
-    """@dev The account lost a hedge: its own hook gets its turn at once. A hook that fails undoes nothing."""
-    if staticcall IMandates(MANDATES).hook_of(account) == empty(address):
-        return
-    self._require_hook_gas()
-    success: bool = raw_call(
-        MANDATES,
-        abi_encode(account, method_id=method_id("rebalance(uint256)")),
-        revert_on_failure=False,
-    )
-    log ILiquidator.HookCalled(account=account, success=success)
+@view
+def _state_of(account: uint256, picture: IMandates.Snapshot) -> bytes32:
+    state: bytes32 = keccak256(convert(staticcall IClearinghouse(rooms.CLEARINGHOUSE).account_word(account), bytes32))
+    for leg: IMandates.Leg in picture.legs:
+        state = keccak256(abi_encode(state, leg.asset, leg.position, leg.cost))
+    return state
+
+
+@internal
+@view
+def _unit_wad(asset: uint256) -> uint256:
+    known: uint256 = token_units._unit_wad(asset)
+    if known != 0:
+        return known
+    return packing._unit_wad(staticcall IClearinghouse(rooms.CLEARINGHOUSE).asset_word(asset))
 
 
 ################################################################
@@ -198,33 +502,79 @@ def _call_hook(account: uint256):
 @internal
 @view
 def _check_idle():
-    if staticcall IClearinghouse(CLEARINGHOUSE).call_state() != 0:
+    if staticcall IClearinghouse(rooms.CLEARINGHOUSE).call_state() != 0:
         reasons._fail("liquidator: clearinghouse busy")
 
 
 @internal
-@pure
-def _require_house_short(is_short: bool):
-    if not is_short:
-        reasons._fail("liquidator: house not short")
+@view
+def _check_taker(account: uint256, taker: uint256):
+    """@dev Nobody liquidates himself by name; under two names it brings nothing (T31)."""
+    if taker >> 8 == account >> 8:
+        reasons._fail("liquidator: own account")
+    operators._check_permission(rooms.MANDATES, msg.sender, taker, operators.MAY_LIQUIDATE)
 
 
 @internal
 @pure
-def _require_winner(is_winner: bool):
-    if not is_winner:
-        reasons._fail("liquidator: no winner to close")
-
-
-@internal
-@pure
-def _require_hedge_due(is_due: bool):
-    if not is_due:
-        reasons._fail("liquidator: hedges last")
+def _check_self(caller: address, this: address):
+    if caller != this:
+        reasons._fail("liquidator: only itself")
 
 
 @internal
 @view
-def _require_hook_gas():
-    if msg.gas * 63 // 64 <= HOOK_GAS:
-        reasons._fail("liquidator: gas too low")
+def _require_account(account: uint256):
+    """@dev One number for an account, or its flags and caps could be had twice."""
+    if account == rooms.HOUSE or account >= 2**168:
+        reasons._fail("liquidator: not for the house")
+
+
+@internal
+@view
+def _require_no_increase(account: uint256):
+    if staticcall IClearinghouse(rooms.CLEARINGHOUSE).increased_at(account) == block.timestamp:
+        reasons._fail("liquidator: risk just increased")
+
+
+@internal
+@pure
+def _require_below(is_below: bool):
+    if not is_below:
+        reasons._fail("liquidator: account is healthy")
+
+
+@internal
+@pure
+def _require_state(expected: bytes32, state: bytes32):
+    if expected != state:
+        reasons._fail("liquidator: account changed")
+
+
+@internal
+@view
+def _require_rescue_gas():
+    """@dev A call passes on at most 63/64 of what is left, less what the call itself costs."""
+    if msg.gas * 63 // 64 <= RESCUE_GAS + 20_000:
+        reasons._fail("liquidator: gas for rescue")
+
+
+@internal
+@pure
+def _require_rescued(excess: int256):
+    if excess < 0:
+        reasons._fail("liquidator: not rescued")
+
+
+@internal
+@view
+def _require_receiver(receiver: address, amount: uint256):
+    if (receiver == empty(address) and amount != 0) or amount > packing.MASK_128:
+        reasons._fail("liquidator: bad receiver")
+
+
+@internal
+@view
+def _require_ready(ready_at: uint256):
+    if ready_at == 0 or block.timestamp < ready_at or block.timestamp >= ready_at + NOTICE_S:
+        reasons._fail("liquidator: nothing to withdraw")

@@ -342,7 +342,7 @@ def fulfil_deposits(epoch: uint256) -> uint256:
     self._escrow = self._packed(self._low(self._escrow) - assets, self._high(self._escrow))
     erc20._mint(self, shares)
     log ILiquidityVault.DepositsFulfilled(epoch=epoch, assets=assets, shares=shares, total_assets=total)
-    self._require_approved(assets)
+    safe_token._require_approved(ASSET, CLEARINGHOUSE, assets)
     extcall IClearinghouse(CLEARINGHOUSE).deposit(HOUSE, QUOTE_ASSET, assets)
     extcall IPerps(PERPS).refresh()
     return shares
@@ -1189,11 +1189,6 @@ def _check_may_flag(account: uint256, recorded: uint256):
     # One name for an account: with more bits another number could mean the same positions, and count them again.
     if account >= MAX_ACCOUNT or (recorded == 0 and listed >> PERPETUALS_SHIFT == 0):
         reasons._fail("liquidity: no perpetual")
-
-
-@internal
-def _require_approved(amount: uint256):
-    assert extcall ASSET.approve(CLEARINGHOUSE, amount, default_return_value=True), "liquidity: approve failed"
 
 
 @internal

@@ -96,6 +96,7 @@ def _write(asset: uint256, token: address, unit_wad: uint256, supply_cap_wad: ui
     self._require_limits(supply_cap_wad, swap_limit_bps)
     word: uint256 = packing._asset_word(token, unit_wad, swap_limit_bps)
     extcall IClearinghouse(CLEARINGHOUSE).set_asset(asset, word, supply_cap_wad)
+    log IListings.AssetChanged(asset=asset, asset_word=word, supply_cap_wad=supply_cap_wad)
 
 
 ################################################################

@@ -40,6 +40,8 @@ ON_MANDATE: constant(Bytes[4]) = method_id(
     "on_mandate(uint256,uint256,(int256,uint256,int256,uint256,int256,(uint256,uint256,int256,int256,uint256,uint256)[]))"
 )
 HOOK_GAS: constant(uint256) = 6_000_000
+# A rescue is paid for by whoever liquidates: a sale or a move, and no more.
+RESCUE_GAS: constant(uint256) = 1_800_000
 MAX_DONORS: constant(uint256) = 8
 # A repayment rounds a debt up by a token unit and burns loan shares rounded down. So few units of each are no loss, and
 # leave no account weaker.
@@ -56,6 +58,8 @@ struct Donor:
 
 
 CLEARINGHOUSE: public(immutable(address))
+PERPS: public(immutable(address))
+LIQUIDATOR: public(immutable(address))
 # The quote token's unit in WAD.
 UNIT_WAD: immutable(uint256)
 # The account on the other side of every perpetual.
@@ -84,13 +88,19 @@ _inflow_assets: transient(DynArray[uint256, 16])
 
 
 @deploy
-def __init__(clearinghouse: address, quote_unit_wad: uint256, house_owner: address):
+def __init__(
+    clearinghouse: address, perps: address, liquidator: address, quote_unit_wad: uint256, house_owner: address
+):
     """
     @param clearinghouse   May be an address that is yet to be deployed to.
+    @param perps           Prices what is settled; may be deployed later.
+    @param liquidator      The only contract that may ask for a rescue; may be deployed later.
     @param quote_unit_wad  WAD value of one unit of the quote token.
     @param house_owner     Owner of the house account; may be deployed later.
     """
     CLEARINGHOUSE = clearinghouse
+    PERPS = perps
+    LIQUIDATOR = liquidator
     UNIT_WAD = quote_unit_wad
     HOUSE = packing._account(house_owner, 0)
 
@@ -154,48 +164,16 @@ def set_operator(account: uint256, operator: address, permissions: uint256, expi
 @reentrant
 def rebalance(account: uint256):
     """@notice One mandate: snapshot, hook, judgement."""
-    self._check_no_mandate()
-    hook: address = self._hooks[account]
-    self._require_hook(hook)
-    guard_word: uint256 = self._guards[account]
-    extcall IClearinghouse(CLEARINGHOUSE).open_mandate(account)
-    before: IMandates.Snapshot = self._snapshot(account)
-    self._account = account
-    self._hook = hook
-    self._guard = guard_word
-    self._shortfall = self._shortfall_up(before, guard_word)
+    self._give_mandate(account, HOOK_GAS)
 
-    self._call_hook(hook, account, guard_word, before)
-    self._hook = empty(address)
 
-    after: IMandates.Snapshot = self._snapshot(account)
-    rounding: int256 = ROUNDING_UNITS * convert(self._cash_steps * UNIT_WAD, int256)
-    self._require_no_weaker(
-        before.equity_init - convert(before.required_init, int256) - rounding,
-        before.equity_maint - convert(before.required_maint, int256) - rounding,
-        after,
-    )
-    self._judge_account(before, after, guard_word)
-    lost: int256 = before.equity_maint + convert(self._wallet_inflow, int256) - after.equity_maint
-    for donor: Donor in self._donors:
-        lost += self._judge_donor(donor)
-    loss: uint256 = 0
-    if lost > rounding:
-        loss = convert(lost, uint256)
-    left: uint256 = budgets._spend(packing._owner(account), loss)
-    self._reset()
-    extcall IClearinghouse(CLEARINGHOUSE).close_mandate()
-    log IMandates.Rebalanced(
-        account=account,
-        hook=hook,
-        caller=msg.sender,
-        equity_before=before.equity_init,
-        required_before=before.required_init,
-        equity_after=after.equity_init,
-        required_after=after.required_init,
-        loss=loss,
-        budget_left=left,
-    )
+# As above.
+@external
+@reentrant
+def rescue(account: uint256):
+    """@notice A mandate before a liquidation, with less gas."""
+    self._check_liquidator()
+    self._give_mandate(account, RESCUE_GAS)
 
 
 ################################################################
@@ -257,7 +235,7 @@ def settle(asset: uint256):
     """@notice Pays out a gain of the mandated account."""
     self._check_hook()
     self._cash_steps += 1
-    extcall IClearinghouse(CLEARINGHOUSE).mandate_settle(self._account, asset)
+    extcall IPerps(PERPS).settle_in_mandate(self._account, asset)
 
 
 @external
@@ -380,19 +358,68 @@ def _judge_donor(donor: Donor) -> int256:
 
 
 @internal
-def _call_hook(hook: address, account: uint256, guard_word: uint256, before: IMandates.Snapshot):
+def _give_mandate(account: uint256, hook_gas: uint256):
+    """@dev Snapshot, hook, both tests."""
+    self._check_no_mandate()
+    hook: address = self._hooks[account]
+    self._require_hook(hook)
+    guard_word: uint256 = self._guards[account]
+    extcall IClearinghouse(CLEARINGHOUSE).open_mandate(account)
+    before: IMandates.Snapshot = self._snapshot(account)
+    self._account = account
+    self._hook = hook
+    self._guard = guard_word
+    self._shortfall = self._shortfall_up(before, guard_word)
+
+    self._call_hook(hook, hook_gas, account, guard_word, before)
+    self._hook = empty(address)
+
+    after: IMandates.Snapshot = self._snapshot(account)
+    rounding: int256 = ROUNDING_UNITS * convert(self._cash_steps * UNIT_WAD, int256)
+    self._require_no_weaker(
+        before.equity_init - convert(before.required_init, int256) - rounding,
+        before.equity_maint - convert(before.required_maint, int256) - rounding,
+        after,
+    )
+    self._judge_account(before, after, guard_word)
+    lost: int256 = before.equity_maint + convert(self._wallet_inflow, int256) - after.equity_maint
+    for donor: Donor in self._donors:
+        lost += self._judge_donor(donor)
+    loss: uint256 = 0
+    if lost > rounding:
+        loss = convert(lost, uint256)
+    left: uint256 = budgets._spend(packing._owner(account), loss)
+    self._reset()
+    extcall IClearinghouse(CLEARINGHOUSE).close_mandate()
+    log IMandates.Rebalanced(
+        account=account,
+        hook=hook,
+        caller=msg.sender,
+        equity_before=before.equity_init,
+        required_before=before.required_init,
+        equity_after=after.equity_init,
+        required_after=after.required_init,
+        loss=loss,
+        budget_left=left,
+    )
+
+
+@internal
+def _call_hook(
+    hook: address, hook_gas: uint256, account: uint256, guard_word: uint256, before: IMandates.Snapshot
+):
     """
     @dev A bounded call with a bounded answer; a revert comes back with the hook's own reason. The hook gets all of its
          gas or is not called, so that a caller cannot starve it half-way.
     """
-    self._require_gas(msg.gas)
+    self._require_gas(msg.gas, hook_gas)
     success: bool = False
     response: Bytes[128] = b""
     success, response = raw_call(
         hook,
         abi_encode(account, guard_word, before, method_id=ON_MANDATE),
         max_outsize=128,
-        gas=HOOK_GAS,
+        gas=hook_gas,
         revert_on_failure=False,
     )
     if not success:
@@ -487,6 +514,13 @@ def _check_hook():
 
 @internal
 @view
+def _check_liquidator():
+    if msg.sender != LIQUIDATOR:
+        reasons._fail("mandates: only the liquidator")
+
+
+@internal
+@view
 def _check_no_mandate():
     if self._account != 0:
         reasons._fail("mandates: mandate under way")
@@ -553,9 +587,9 @@ def _require_floor(equity: int256, least: uint256):
 
 @internal
 @pure
-def _require_gas(gas_left: uint256):
+def _require_gas(gas_left: uint256, hook_gas: uint256):
     """@dev A call passes on at most 63/64 of what is left, less what the call itself costs."""
-    if gas_left * 63 // 64 <= HOOK_GAS + 10_000:
+    if gas_left * 63 // 64 <= hook_gas + 10_000:
         reasons._fail("mandates: gas too low")
 
 

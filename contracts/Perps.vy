@@ -7,9 +7,9 @@
 @license MIT
 @author  Ballast contributors
 @notice  Perpetual markets: prices trades, limits them, runs funding, and keeps count of what the house can still back.
-@dev     Holds no balance: the clearing house asks for a fill and books it. `trade`, `settle` and `deleverage` call the
-         ledger, which calls back `fill` or `result`; the lock would refuse that, so they hold none, and the ledger's
-         state word guards them.
+@dev     Holds no balance: the clearing house asks for a fill and books it. `trade` and `deleverage` call the ledger,
+         which calls back `fill`; the lock would refuse that, so they hold none, and the ledger's state word guards
+         them.
          Assumptions:
          1. The ledger hands in true sizes, costs and marks, and books every fill or reverts.
          2. Headroom is what keeps lenders whole: the house must be able to pay every short at a fall to zero even if
@@ -51,7 +51,9 @@ MAX_LOSERS: constant(uint256) = 8
 
 CLEARINGHOUSE: public(immutable(address))
 ORACLE: public(immutable(address))
+MANDATES: public(immutable(address))
 LIQUIDATOR: public(immutable(address))
+DELEVERAGER: public(immutable(address))
 HOUSE: public(immutable(uint256))
 
 # A deleveraging is under way: the next fill is at the index price.
@@ -59,18 +61,29 @@ _is_adl: transient(bool)
 
 
 @deploy
-def __init__(clearinghouse: address, oracle: address, liquidator: address, house_owner: address):
+def __init__(
+    clearinghouse: address,
+    oracle: address,
+    mandates: address,
+    liquidator: address,
+    deleverager: address,
+    house_owner: address,
+):
     """
     @param clearinghouse  The ledger; may be deployed later.
     @param oracle         Risk oracle.
-    @param liquidator     The only contract that may deleverage; may be deployed later.
+    @param mandates       The only contract that may settle while a mandate is open.
+    @param liquidator     The only contract that may offset sides and collect for insurance; may be deployed later.
+    @param deleverager    The only contract that may deleverage; may be deployed later.
     @param house_owner    Owner of the house account, the liquidity vault; may be deployed later.
     """
     ownable.__init__()
     ownable_2step.__init__()
     CLEARINGHOUSE = clearinghouse
     ORACLE = oracle
+    MANDATES = mandates
     LIQUIDATOR = liquidator
+    DELEVERAGER = deleverager
     HOUSE = packing._account(house_owner, 0)
 
 
@@ -106,25 +119,29 @@ def trade(
     )
 
 
-# The ledger calls back `result`.
 @external
-@reentrant
 def settle(account: uint256, asset: uint256, losers: DynArray[IPerps.Loser, MAX_LOSERS]) -> int256:
     """@notice Pays out a gain, collecting losses as far as it needs them."""
+    self._check_idle()
     self._require_trader(account)
     market_books._require_market(market_books._prices[asset])
-    moved: int256 = extcall IClearinghouse(CLEARINGHOUSE).settle(account, asset, max_value(uint256), True)
+    moved: int256 = self._settle(account, asset, max_value(uint256), True)
     for loser: IPerps.Loser in losers:
         self._require_trader(loser.account)
-        missing: int256 = self._unpaid(account, asset)
+        missing: int256 = self._due(account, asset)
         if missing <= 0:
             break
-        extcall IClearinghouse(CLEARINGHOUSE).settle(
-            loser.account, loser.asset, convert(missing, uint256), False
-        )
-        more: int256 = extcall IClearinghouse(CLEARINGHOUSE).settle(account, asset, max_value(uint256), True)
+        self._settle(loser.account, loser.asset, convert(missing, uint256), False)
+        more: int256 = self._settle(account, asset, max_value(uint256), True)
         moved += more
     return moved
+
+
+@external
+def settle_in_mandate(account: uint256, asset: uint256) -> int256:
+    """@notice Pays out a gain at the marks of the mandate under way."""
+    self._check_mandates()
+    return self._settle(account, asset, max_value(uint256), True)
 
 
 ################################################################
@@ -147,6 +164,7 @@ def refresh():
             backing._backed_gwei(share, price, backing._short_rate_e6(marks[2 * i + 1])),
             backing._backed_gwei(share, price, backing._long_rate_e6(marks[2 * i + 1])),
             block.timestamp,
+            markets._insured_gwei(market_books._headrooms[asset]),
         )
         market_books._headrooms[asset] = headroom
         increases._move_breaker(asset, price)
@@ -169,10 +187,11 @@ def accrue(asset: uint256):
         market_books._limits[asset],
     )
     extcall IClearinghouse(CLEARINGHOUSE).set_market(asset, market_word)
+    log IPerps.MarketTouched(asset=asset, market_word=market_word)
 
 
 ################################################################
-#                        For the liquidator                    #
+#              For the deleverager and the liquidator          #
 ################################################################
 
 
@@ -181,7 +200,7 @@ def accrue(asset: uint256):
 @reentrant
 def deleverage(account: uint256, asset: uint256, size_change: int256) -> uint256:
     """@notice Closes part of a position at the index price."""
-    self._check_liquidator()
+    self._check_deleverager()
     self._is_adl = True
     price: uint256 = extcall IClearinghouse(CLEARINGHOUSE).trade(
         empty(address),
@@ -200,6 +219,35 @@ def deleverage(account: uint256, asset: uint256, size_change: int256) -> uint256
     return price
 
 
+@external
+def offset(asset: uint256, size_wad: uint256):
+    """@notice A long and a short met in one account."""
+    self._check_liquidator()
+    exposure: uint256 = market_books._exposures[asset]
+    units: uint256 = size_wad // markets.SIZE_STEP
+    market_books._exposures[asset] = markets._exposure_word(
+        markets._longs(exposure) - units,
+        markets._shorts(exposure) - units,
+        markets._round_at(exposure),
+        markets._start_skew(exposure),
+    )
+    change: int256 = -convert(units, int256)
+    increases._move_headroom(asset, change, change, False, 0)
+    log IPerps.Offset(asset=asset, size_wad=size_wad)
+
+
+@external
+def take_insurance_fees() -> uint256:
+    """@notice Counts out what fees owe insurance."""
+    self._check_liquidator()
+    total: uint256 = 0
+    for asset: uint256 in market_books._ids:
+        headroom: uint256 = market_books._headrooms[asset]
+        total += markets._insured_gwei(headroom)
+        market_books._headrooms[asset] = headroom & (2**184 - 1)
+    return total * markets.SIZE_STEP
+
+
 ################################################################
 #                         For the ledger                       #
 ################################################################
@@ -214,12 +262,13 @@ def fill(order: IPerps.Order, scene: IPerps.Scene) -> IPerps.Fill:
     market_books._require_market(prices)
     flags: uint256 = packing._flags(scene.price_word)
     orders._require_live(flags)
-    change: int256 = orders._change(order, scene.size_wad)
+    old_size: int256 = packing._size_wad(scene.position_word)
+    change: int256 = orders._change(order, old_size)
     orders._require_in_time(order.deadline)
 
-    size: int256 = scene.size_wad + change
-    long_gwei: int256 = orders._gwei(max(size, 0) - max(scene.size_wad, 0))
-    short_gwei: int256 = orders._gwei(max(-size, 0) - max(-scene.size_wad, 0))
+    size: int256 = old_size + change
+    long_gwei: int256 = orders._gwei(max(size, 0) - max(old_size, 0))
+    short_gwei: int256 = orders._gwei(max(-size, 0) - max(-old_size, 0))
     is_increase: bool = long_gwei > 0 or short_gwei > 0
     index: uint256 = packing._newest_wad(scene.price_word)
     exposure: uint256 = market_books._exposures[order.asset]
@@ -235,13 +284,15 @@ def fill(order: IPerps.Order, scene: IPerps.Scene) -> IPerps.Fill:
     )
     if is_increase:
         increases._check_increase(order.asset, prices, limits, flags, index, exposure, after, size)
-    increases._move_headroom(order.asset, long_gwei, short_gwei, is_increase)
-    market_books._exposures[order.asset] = after
-
     fee_e6: uint256 = 0
-    price: uint256 = index
     if not self._is_adl:
         fee_e6 = markets._fee_e6(prices, limits, scene.risk_word)
+    insured: uint256 = markets._insured_part_gwei(orders._gwei(change), index, fee_e6)
+    increases._move_headroom(order.asset, long_gwei, short_gwei, is_increase, insured)
+    market_books._exposures[order.asset] = after
+
+    price: uint256 = index
+    if not self._is_adl:
         basis: uint256 = orders._basis(scene.price_word, is_increase, change)
         price = markets._fill_price(basis, skew, orders._gwei(change), prices, fee_e6)
         orders._require_price(order, change, price, index)
@@ -251,35 +302,29 @@ def fill(order: IPerps.Order, scene: IPerps.Scene) -> IPerps.Fill:
     price_signed: int256 = convert(price, int256)
     funding: int256 = packing._funding_at(market_word, block.timestamp)
     cost_change: int256 = -fixed_point._mul_wad_floor_signed(-change, price_signed - funding)
+    cost: int256 = packing._cost_wad(scene.cost_word) + cost_change
     if is_increase:
-        orders._require_bookable(size, index, packing._cost_wad(scene.cost_word) + cost_change)
-    log IPerps.Filled(
+        orders._require_bookable(size, index, cost)
+    entry: int256 = markets._entry_wad(old_size, packing._entry_wad(scene.cost_word), size, change, price_signed)
+    log IPerps.Traded(
         account=order.account,
         asset=order.asset,
         size_change=change,
+        cost_change=cost_change,
         index_wad=index,
         price_wad=price,
         fee_e6=fee_e6,
+        cost_word=packing._cost_word(cost, entry),
+        market_word=market_word,
         exposure_word=after,
     )
     return IPerps.Fill(
         size_change=change,
         price_wad=price,
         cost_change=cost_change,
-        entry_wad=markets._entry_wad(
-            scene.size_wad, packing._entry_wad(scene.cost_word), size, change, price_signed
-        ),
+        entry_wad=entry,
         market_word=market_word,
     )
-
-
-# Called by the ledger while `settle` is under way.
-@external
-@view
-@reentrant
-def result(scene: IPerps.Scene) -> int256:
-    """@notice What an open position has won or lost and not been paid."""
-    return orders._due(scene)
 
 
 ################################################################
@@ -465,22 +510,18 @@ def _house_equity() -> int256:
 
 @internal
 @view
-def _unpaid(account: uint256, asset: uint256) -> int256:
-    """@dev What a winner still has to get."""
-    cost_word: uint256 = staticcall IClearinghouse(CLEARINGHOUSE).cost_word(account, asset)
-    size: int256 = packing._size_wad(staticcall IClearinghouse(CLEARINGHOUSE).position_word(account, asset))
-    if size == 0:
-        return -packing._cost_wad(cost_word)
-    marks: DynArray[uint256, 32] = staticcall IRiskOracle(ORACLE).marks([asset])
-    return orders._due(
-        IPerps.Scene(
-            size_wad=size,
-            cost_word=cost_word,
-            market_word=staticcall IClearinghouse(CLEARINGHOUSE).market_word(asset),
-            price_word=marks[0],
-            risk_word=marks[1],
-        )
-    )
+def _due(account: uint256, asset: uint256) -> int256:
+    """@dev What a perpetual has won or lost and not been paid."""
+    return orders._due(staticcall IClearinghouse(CLEARINGHOUSE).scene_of(account, asset))
+
+
+@internal
+def _settle(account: uint256, asset: uint256, most_wad: uint256, is_unasked: bool) -> int256:
+    """@dev Returns what moved to the account."""
+    due: int256 = self._due(account, asset)
+    if due == 0:
+        return 0
+    return extcall IClearinghouse(CLEARINGHOUSE).settle(account, asset, due, most_wad, is_unasked)
 
 
 @internal
@@ -523,6 +564,20 @@ def _put_terms(asset: uint256, terms: IPerps.Terms, is_close_only: bool):
 def _check_clearinghouse():
     if msg.sender != CLEARINGHOUSE:
         reasons._fail("perps: not the clearinghouse")
+
+
+@internal
+@view
+def _check_mandates():
+    if msg.sender != MANDATES:
+        reasons._fail("perps: only mandates")
+
+
+@internal
+@view
+def _check_deleverager():
+    if msg.sender != DELEVERAGER:
+        reasons._fail("perps: only the deleverager")
 
 
 @internal

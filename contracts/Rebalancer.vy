@@ -155,6 +155,17 @@ def plan(account: uint256) -> IRebalancer.Plan:
 
 @external
 @view
+def is_triggered(account: uint256) -> bool:
+    """@notice Whether its policy would have a rebalance now."""
+    target_bps: uint256 = guards._target_bps(staticcall IMandates(MANDATES).guard_word(account))
+    picture: IMandates.Snapshot = staticcall IMandates(MANDATES).snapshot(account)
+    shortfall: uint256 = readiness._shortfall_up(picture, target_bps)
+    code: uint256 = readiness._code(self._policies[account], picture, shortfall, UNIT_WAD)
+    return code == readiness.READY or code == readiness.COOLING_DOWN
+
+
+@external
+@view
 def policy_of(account: uint256) -> IRebalancer.Policy:
     """@notice The policy in force."""
     return policies._unpacked(self._policies[account], self._sales[account], self._adapters[account])

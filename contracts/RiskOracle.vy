@@ -214,6 +214,11 @@ def set_parameters(asset: uint256, parameters: IRiskOracle.Parameters):
     now_word: uint256 = margin_rates._effective(self._from_words[asset], self._to_words[asset], block.timestamp)
     from_word: uint256 = margin_rates._timed(now_word, block.timestamp)
     to_word: uint256 = margin_rates._parameter_word(parameters, block.timestamp + margin_rates.NOTICE_S)
+    # What falls does so at once and what rises does not: the inequality must hold all the way.
+    margin_rates._require_jump(
+        min(margin_rates._field(now_word, 1), parameters.floor_init_bps),
+        min(margin_rates._field(now_word, 7), parameters.floor_l_bps),
+    )
     self._store_parameters(asset, from_word, to_word)
     quote_wad: uint256 = self._store_quote()
     is_sound: bool = False

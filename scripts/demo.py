@@ -46,6 +46,15 @@ OUT = Path("out/demo")
     help="Accounts in each cohort, 1 to 60.",
 )
 @click.option(
+    "--liquidation-delay",
+    "delay_min",
+    type=click.IntRange(0, 240),
+    default=0,
+    show_default=True,
+    metavar="MINUTES",
+    help="How long the liquidator is away after an account fell below maintenance margin.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=OUT,
@@ -54,7 +63,12 @@ OUT = Path("out/demo")
     help="Where report.html and report.json go.",
 )
 def cli(
-    prices: tuple[str, ...], start: str | None, end: str | None, accounts: int, out: Path
+    prices: tuple[str, ...],
+    start: str | None,
+    end: str | None,
+    accounts: int,
+    delay_min: int,
+    out: Path,
 ) -> None:
     """Play a market crash on a local chain: real contracts, real Uniswap V3, every price round.
 
@@ -66,17 +80,20 @@ def cli(
         # The oracle watches the hours before, as far as the source has them.
         first_s = opens_at_s - WARM_UP_S if opens_at_s is not None else None
         series = load(prices, first_s, parse_time(end) if end else None)
-        recording = _play(console, series, accounts, opens_at_s)
+        recording = _play(console, series, accounts, opens_at_s, 60 * delay_min)
         figures = write(recording, out)
     except (PriceError, ReplayError, ChainError, ArtifactError, OSError) as error:
         raise click.ClickException(str(error)) from error
     console.print(_table(figures))
     if "perpetuals" in figures:
         console.print(_perpetuals(figures))
+    console.print(_liquidations(figures))
     console.print(f"Report: {out / 'report.html'} and {out / 'report.json'}", highlight=False)
 
 
-def _play(console: Console, series: Any, accounts: int, opens_at_s: int | None) -> Recording:
+def _play(
+    console: Console, series: Any, accounts: int, opens_at_s: int | None, delay_s: int
+) -> Recording:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -96,10 +113,19 @@ def _play(console: Console, series: Any, accounts: int, opens_at_s: int | None) 
                 task,
                 completed=done,
                 description="Playing" if is_open else "Warming up",
-                note=f"{len(recording.rebalances)} rebalances" if is_open else "accounts not open",
+                note=f"{len(recording.rebalances)} rebalances, "
+                f"{len(recording.liquidations)} liquidations"
+                if is_open
+                else "accounts not open",
             )
 
-        return replay(series, accounts=accounts, opens_at_s=opens_at_s, on_progress=on_progress)
+        return replay(
+            series,
+            accounts=accounts,
+            opens_at_s=opens_at_s,
+            liquidation_delay_s=delay_s,
+            on_progress=on_progress,
+        )
 
 
 def _table(figures: dict[str, Any]) -> Table:
@@ -132,6 +158,34 @@ def _table(figures: dict[str, Any]) -> Table:
         row("delay, blocks", "-", f"p50 {delay['p50']}, p95 {delay['p95']}")
         row("gas per rebalance", "-", f"p50 {gas['p50']:,}, max {gas['max']:,}")
         row("highest end, of target", "-", f"{hooked['ends_at']['max']:.3f}")
+    return table
+
+
+def _liquidations(figures: dict[str, Any]) -> Table:
+    """Who gained and lost by liquidations, all kinds of accounts together."""
+    table = Table(title="Liquidations, $")
+    table.add_column("")
+    table.add_column("without a hook", justify="right", style="red")
+    table.add_column("with a hook", justify="right", style="green")
+    cohorts = [
+        [figures[name], *(kind[name] for kind in figures.get("perpetuals", {}).values())]
+        for name in ("bare", "hooked")
+    ]
+
+    def row(label: str, key: str, sign: int = 1, form: str = "+,.0f") -> None:
+        sums = (sign * sum(c["liquidations"][key] for c in kinds) for kinds in cohorts)
+        table.add_row(label, *(f"{value:{form}}" for value in sums))
+
+    row("slices taken", "slices", form=",d")
+    row("rescues by their own hooks", "rescues", form=",d")
+    row("owners", "owners_lost", -1)
+    gains = figures.get("liquidator", {})
+    table.add_row(
+        "the liquidator, exits paid", *(f"{gains.get(c, 0):+,.0f}" for c in ("bare", "hooked"))
+    )
+    row("insurance", "insurance")
+    row("the house", "house_bore", -1)
+    row("lenders", "lenders_bore", -1)
     return table
 
 

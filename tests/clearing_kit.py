@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from ballast.chain import Contract, Receipt
+from ballast.chain import Contract, Event, Log, Receipt
 from tests.support.world import QUOTE, World
 
 UNIT = 10**12  # WAD of a unit of a quote token of 6 decimals
@@ -17,6 +18,14 @@ def args_of(contract: Contract, receipt: Receipt, name: str) -> Any:
     events = contract.events(receipt, name)
     assert len(events) == 1, f"{len(events)} events {name}"
     return events[0].args
+
+
+def in_order(source: Receipt | Sequence[Log], *contracts: Contract) -> list[Event]:
+    """Events of several contracts in the order in which they were written."""
+    known = {contract.address: contract for contract in contracts}
+    logs = source.logs if isinstance(source, Receipt) else source
+    told = [known[log.address].events([log]) for log in logs if log.address in known]
+    return [event for events in told for event in events]
 
 
 def action(

@@ -63,6 +63,11 @@ class Lending:
         return self.chain.accounts[6]
 
     @property
+    def liquidator(self) -> str:
+        """Holds exits; in its place in the system a contract stands."""
+        return self.chain.accounts[7]
+
+    @property
     def unit(self) -> int:
         """One whole token."""
         return int(10**self.decimals)
@@ -87,6 +92,17 @@ class Lending:
         """Returns loan shares burnt; the trader pays."""
         receipt = self.borrower.repay(self.vault.address, assets, shares_held, sender=self.trader)
         return int(receipt.return_value)
+
+    def write_off(self, shares: int) -> int:
+        """Returns the assets lost; the loan shares are nobody's any more."""
+        receipt = self.vault.write_off(shares, sender=self.liquidator)
+        return int(receipt.return_value)
+
+    def hold_exits(self, seconds: int) -> int:
+        """Returns the second until which exits are held from now on."""
+        until = self.chain.time + seconds
+        self.vault.hold_exits(until, sender=self.liquidator)
+        return until
 
     def donate(self, assets: int) -> None:
         """A plain transfer to the vault."""
@@ -118,7 +134,7 @@ def deploy_vault(
     reserve_factor_bps: int = RESERVE_FACTOR_BPS,
     deposit_cap: int | None = None,
 ) -> Contract:
-    """A vault owned by the first account, its insurance receiver the fourth."""
+    """A vault owned by the first account; the fourth insures it, the eighth may hold exits."""
     cap = CAP_TOKENS * 10 ** int(asset.decimals()) if deposit_cap is None else deposit_cap
     return chain.deploy(
         "LendingVault",
@@ -126,6 +142,7 @@ def deploy_vault(
         "Ballast Lent Quote",
         "blQ",
         borrower.address,
+        chain.accounts[7],
         chain.accounts[3],
         chain.accounts[0],
         rate,
@@ -178,6 +195,16 @@ def _busy(lending: Lending) -> None:
     lending.set_busy()
 
 
+def _lost(lending: Lending) -> None:
+    _aged(lending)
+    lending.write_off(lending.vault.state().debt_shares // 3 + 1)
+
+
+def _held(lending: Lending) -> None:
+    _aged(lending)
+    lending.hold_exits(3_600)
+
+
 STATES: dict[str, Callable[[Lending], None]] = {
     "empty": lambda lending: None,
     "seeded": _seeded,
@@ -186,4 +213,6 @@ STATES: dict[str, Callable[[Lending], None]] = {
     "aged": _aged,
     "capped": _capped,
     "busy": _busy,
+    "with bad debt realised": _lost,
+    "exits held": _held,
 }

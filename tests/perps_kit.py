@@ -167,7 +167,8 @@ class Desk:
         )
 
     def market(self, name: str = "ETH") -> Market:
-        """A market by its views; the skew with which a round began is not among them."""
+        """A market by its views; the skew with which a round began and what insurance has not
+        collected of the fees are not among them."""
         asset = self.world.asset(name)
         longs, shorts = (side // GWEI for side in self.perps.exposure_of(asset))
         long_room, short_room, refreshed_at = self.perps.headroom_of(asset)
@@ -177,6 +178,17 @@ class Desk:
             Headroom(long_room // GWEI, short_room // GWEI, refreshed_at),
             funding=self.funding(name),
         )
+
+    def insured(self, name: str = "ETH") -> int:
+        """What insurance has not collected of a market's fees, 1e-9 of the quote token.
+
+        No view says it; a refresh does.
+        """
+        asset = self.world.asset(name)
+        with self.world.isolated():
+            events = self.perps.events(self.refresh(), "HeadroomRefreshed")
+        (word,) = (event.args.headroom_word for event in events if event.args.asset == asset)
+        return Headroom.from_word(word).insured_gwei
 
     def skew(self, name: str = "ETH") -> int:
         """Traders' longs less their shorts, WAD units."""

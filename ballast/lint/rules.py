@@ -48,13 +48,13 @@ class Config:
         "contracts/modules/feeds.vy",  # other people's price feeds, which may revert
         "contracts/Mandates.vy",  # hooks, which may do anything
         "contracts/Rebalancer.vy",  # a sale that is refused must not take the plan with it
-        "contracts/Liquidator.vy",  # a hook that fails must not keep a hedge from being closed
+        "contracts/Liquidator.vy",  # a hook must not veto a liquidation, whatever it does
+        "contracts/Deleverager.vy",  # a hook that fails must not keep a hedge from being closed
     )
     token_call: tuple[str, ...] = (
         "contracts/adapters/",
         "contracts/mocks/",
         "contracts/modules/safe_token.vy",
-        "contracts/LiquidityVault.vy",  # approves exactly what it pays into the house
     )
     unsafe: tuple[str, ...] = (
         "contracts/modules/kinked_rate.vy",
@@ -180,12 +180,36 @@ def _check_token_calls(source: Source, tree: Any, config: Config) -> None:
                 "token-call",
                 f"{target.attr} outside the token module and the adapters",
             )
-        if not isinstance(call.get_ancestor(), vy.Assert):
+        if not isinstance(call.get_ancestor(), vy.Assert) and not _fails_unless(call):
             source.report(call.lineno, "token-call", f"the result of {target.attr} is not asserted")
         elif not _keyword_is_true(call.value, "default_return_value"):
             source.report(
                 call.lineno, "token-call", f"{target.attr} without default_return_value=True"
             )
+
+
+def _fails_unless(call: Any) -> bool:
+    """Whether it stands in `if not <call>:` and what follows there is the raiser."""
+    negation = call.get_ancestor()
+    branch = negation.get_ancestor()
+    if not isinstance(negation, vy.UnaryOp) or not isinstance(branch, vy.If):
+        return False
+    is_test = isinstance(negation.op, vy.Not) and branch.test is negation
+    body = branch.body[0]
+    return (
+        is_test
+        and isinstance(body, vy.Expr)
+        and isinstance(body.value, vy.Call)
+        and _is_raiser(body.value.func)
+    )
+
+
+def _is_raiser(function: Any) -> bool:
+    return (
+        isinstance(function, vy.Attribute)
+        and isinstance(function.value, vy.Name)
+        and (function.value.id, function.attr) == RAISER
+    )
 
 
 def _keyword(call: Any, name: str) -> Any:
@@ -297,12 +321,7 @@ def _reasons(tree: Any) -> Iterator[tuple[Any, Any]]:
     for node in tree.get_descendants(vy.Raise):
         yield node, node.exc
     for call in tree.get_descendants(vy.Call):
-        function = call.func
-        if (
-            isinstance(function, vy.Attribute)
-            and isinstance(function.value, vy.Name)
-            and (function.value.id, function.attr) == RAISER
-        ):
+        if _is_raiser(call.func):
             yield call, call.args[0]
 
 

@@ -35,8 +35,9 @@ from ballast.model.vault import MAX_USE_BPS
 MAX_ASSETS = 16
 NO_GAIN = "perpetuals: no gain"
 LIST_FULL = "ledger: asset list full"
-NO_ADL = "liquidator: house not short"
-NO_WINNER = "liquidator: no winner to close"
+NO_ADL = "deleverager: house not short"
+NO_WINNER = "deleverager: no winner to close"
+LOAN_TOO_LARGE = "vault: loan too large"
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,12 @@ class Loans:
     def burnt_down(self, units: int, shares: int) -> int:
         """Shares that a payment clears; all of them when it is the whole debt."""
         return shares if units == self.debt_up(shares) else units * WAD // self.index_wad
+
+    def freed_up(self, units: int, shares: int) -> int:
+        """Shares without which at least `units` less is owed, of a debt that changes hands or is
+        written off; all of them when it is the whole debt."""
+        whole = units == self.debt_up(shares)
+        return shares if whole else min(shares, self.minted_up(units))
 
     @property
     def repayment_loss_wad(self) -> int:
@@ -139,24 +146,28 @@ class Account:
         )
         return self.with_position(asset, new)
 
-    def with_settlement(self, asset: int, gain_wad: int, loans: Loans) -> Account:
-        """A result of a perpetual becomes cash, to the WAD.
+    def with_cash_moved(self, change_wad: int, loans: Loans) -> Account:
+        """Cash comes in or goes out, to the WAD.
 
-        A gain repays with whole units; a loss that cash does not cover is borrowed in whole units,
-        and what is left of the last one stays as cash.
+        What is there repays with whole units; what is not is borrowed in whole units, and what is
+        left of the last one stays as cash.
         """
-        cash_wad, shares = self.cash_wad + gain_wad, self.debt_shares
+        cash_wad, shares = self.cash_wad + change_wad, self.debt_shares
         if cash_wad < 0:
             units = div_up(-cash_wad, loans.unit_wad)
             shares += loans.minted_up(units)
             cash_wad += units * loans.unit_wad
-        elif gain_wad > 0:
+        else:
             units = min(cash_wad // loans.unit_wad, loans.debt_up(shares))
             shares -= loans.burnt_down(units, shares)
             cash_wad -= units * loans.unit_wad
+        return replace(self, cash_wad=cash_wad, debt_shares=shares)
+
+    def with_settlement(self, asset: int, gain_wad: int, loans: Loans) -> Account:
+        """A result of a perpetual becomes cash, to the WAD."""
         old = self.position(asset)
         settled = self.with_position(asset, replace(old, cost_wad=old.cost_wad + gain_wad))
-        return replace(settled, cash_wad=cash_wad, debt_shares=shares)
+        return settled.with_cash_moved(gain_wad, loans)
 
     def with_position(self, asset: int, new: Position) -> Account:
         """What is held of an asset changes.
@@ -319,6 +330,33 @@ class Book:
         """Tokens go out; neither margin nor the vault's limit is tested."""
         held = self.account(account)
         return self._stored(account, held.debited(units, self.loans), -units * self.loans.unit_wad)
+
+    def with_payment(self, payer: int, payee: int, amount_wad: int) -> Book:
+        """Cash moves from one account to another, what the payer has not is borrowed."""
+        own = self.account(payer).with_cash_moved(-amount_wad, self.loans)
+        book = self._stored(payer, own, -amount_wad)
+        lent = self.lender.idle - book.lender.idle
+        require(lent <= self.lender.max_loan(self.loans), LOAN_TOO_LARGE)
+        return book.paid_in(payee, amount_wad)
+
+    def paid_in(self, account: int, amount_wad: int) -> Book:
+        """Cash that lies here already becomes an account's."""
+        held = self.account(account).with_cash_moved(amount_wad, self.loans)
+        return self._stored(account, held, amount_wad)
+
+    def with_debt_moved(self, debtor: int, heir: int, shares: int) -> Book:
+        """Loan shares change hands; the heir repays at once as far as its cash reaches."""
+        own, other = self.account(debtor), self.account(heir)
+        own = replace(own, debt_shares=own.debt_shares - shares)
+        other = replace(other, debt_shares=other.debt_shares + shares)
+        return self.with_account(debtor, own).with_account(heir, other).paid_in(heir, 0)
+
+    def written_off(self, account: int, shares: int) -> Book:
+        """Loan shares are forgiven; what lies idle with the lender stays."""
+        held = self.account(account)
+        held = replace(held, debt_shares=held.debt_shares - shares)
+        lender = replace(self.lender, debt_shares=self.lender.debt_shares - shares)
+        return replace(self.with_account(account, held), lender=lender)
 
     def trade(self, order: Order) -> tuple[Book, Fill]:
         """Prices a trade, books it, settles a position that it closes, and tests the margin."""

@@ -47,6 +47,8 @@ RANGE_FACTOR_E6 = 56_209_449
 
 # margin_rates.vy
 NOTICE_S = 259_200
+LARGEST_JUMP_BPS = 500
+MIN_FLOOR_L_BPS = 100
 DECAY_WAD = 29_266_809_904_951
 RISE_PERCENT = 5
 HOUR_S = 3_600
@@ -431,9 +433,20 @@ class Parameters:
             and 2 * p.cap_init_bps >= 3 * p.cap_maint_bps
             and p.cap_init_bps + p.cap_l_bps <= BPS
             and min(p.floor_maint_bps, p.floor_l_bps, p.quota_gwei) > 0
+            and covers_jump(p.floor_init_bps, p.floor_l_bps)
             and max(p.z_init_bps, p.z_maint_bps, p.z_l_bps) < 2**16
             and p.quota_gwei < 2**72
         )
+
+
+def covers_jump(floor_init_bps: int, floor_l_bps: int) -> bool:
+    """Whether what a liquidation costs is there after the largest jump between two rounds (T31).
+
+    r_init + l_init - 0.9 (r_maint + l_maint) >= 5% follows from 0.4 (r_init + l_init) >= 5%, for
+    maintenance is at most 2/3 of initial. Half of the charge on gross pays for leaving a hedge.
+    """
+    is_covered = 2 * (floor_init_bps + floor_l_bps) >= 5 * LARGEST_JUMP_BPS
+    return is_covered and floor_l_bps >= MIN_FLOOR_L_BPS
 
 
 def effective(old: Parameters, new: Parameters, start: int, end: int, now: int) -> Parameters:

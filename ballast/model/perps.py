@@ -39,6 +39,8 @@ SIZE_STEP_WAD = GWEI
 MAX_SIZE_WAD = 2**120
 MAX_SIDE_GWEI = 2**72 - 1
 MAX_HEADROOM_GWEI = 2**72 - 1
+MAX_INSURED_GWEI = 2**72 - 1
+INSURANCE_BPS = 1_000
 MAX_HEADROOM_AGE_S = 600
 BREAKER_WINDOW_S = 600
 BREAKER_PERCENT = 15
@@ -86,6 +88,12 @@ def toward_zero(numerator: int, denominator: int) -> int:
     """Quotient by a positive integer, rounded toward zero."""
     quotient = abs(numerator) // denominator
     return quotient if numerator >= 0 else -quotient
+
+
+def insured_part_gwei(size_change: int, newest_wad: int, fee_e6: int) -> int:
+    """The part of a fee that belongs to insurance, 1e-9 of the quote token, down."""
+    fee_wad = abs(size_change) * newest_wad * fee_e6  # by WAD and RATE
+    return fee_wad * INSURANCE_BPS // (BPS * RATE * WAD * GWEI)
 
 
 def growths(old: int, new: int) -> tuple[int, int]:
@@ -169,22 +177,26 @@ class Exposure:
 
 @dataclass(frozen=True)
 class Headroom:
-    """By how much longs and shorts may still grow, and when that was computed."""
+    """By how much longs and shorts may still grow, and when that was computed; and the part of the
+    fees that insurance has not collected yet, 1e-9 of the quote token."""
 
     long_gwei: int = 0
     short_gwei: int = 0
     refreshed_at: int = 0
+    insured_gwei: int = 0
 
     @classmethod
     def from_word(cls, word: int) -> Headroom:
         """Unpack a headroom word."""
         mask = 2**72 - 1
-        return cls(word & mask, (word >> 72) & mask, word >> 144)
+        refreshed_at = (word >> 144) & (2**40 - 1)
+        return cls(word & mask, (word >> 72) & mask, refreshed_at, word >> 184)
 
     @property
     def word(self) -> int:
         """The packed headroom word."""
-        return self.long_gwei | self.short_gwei << 72 | self.refreshed_at << 144
+        sides = self.long_gwei | self.short_gwei << 72
+        return sides | self.refreshed_at << 144 | self.insured_gwei << 184
 
     def is_stale(self, now: int) -> bool:
         """Whether it is too old for an increase."""
@@ -197,6 +209,10 @@ class Headroom:
             long_gwei=min(self.long_gwei - long_gwei, MAX_HEADROOM_GWEI),
             short_gwei=min(self.short_gwei - short_gwei, MAX_HEADROOM_GWEI),
         )
+
+    def insured(self, part_gwei: int) -> Headroom:
+        """With the insured part of a fee, as far as the field holds it."""
+        return replace(self, insured_gwei=min(self.insured_gwei + part_gwei, MAX_INSURED_GWEI))
 
 
 @dataclass(frozen=True)
@@ -403,6 +419,8 @@ class Market:
             value_wad = abs(new_size) * mark.price_wad // WAD
             is_bookable = abs(held.cost_wad + fill.cost_change) < MAX_COST_WAD
             require(value_wad < MAX_VALUE_WAD and is_bookable, TOO_LARGE)
+        part = insured_part_gwei(change, mark.price_wad, fill.fee_e6)
+        after = replace(after, headroom=after.headroom.insured(part))
         return after.touched(mark, now), fill
 
     def deleveraged(
@@ -514,10 +532,18 @@ class Market:
         return replace(
             self,
             headroom=Headroom(
-                units_down(_long_backing_e6(mark)), units_down(_short_backing_e6(mark)), now
+                units_down(_long_backing_e6(mark)),
+                units_down(_short_backing_e6(mark)),
+                now,
+                self.headroom.insured_gwei,
             ),
             breaker=self.breaker.moved(mark.price_wad, now),
         )
+
+    def without_insured(self) -> tuple[Market, int]:
+        """After insurance has asked for its part of the fees, and how much that is, WAD."""
+        headroom = replace(self.headroom, insured_gwei=0)
+        return replace(self, headroom=headroom), self.headroom.insured_gwei * GWEI
 
     def skew_charge_wad(self, mark: Mark) -> int:
         """p skew^2 / (2 depth), up: what the house owes in premiums to those who will close."""

@@ -20,6 +20,7 @@ MAX_USE_BPS = 9_200
 MAX_RATE_BPS = 100_000
 MAX_RESERVE_FACTOR_BPS = 5_000
 MAX_DEPOSIT_CAP = 2**95
+MAX_HOLD_S = 3_600
 MAX_EXPONENT_RAY = 100 * RAY
 MAX_SUPPLY = 2**128 - 1
 MAX_ASSETS = 2**96 - 1
@@ -130,6 +131,7 @@ class LendingVault:
     now: int
     vault: str = "vault"
     is_busy: bool = False
+    exits_held_until: int = 0
     stored: VaultState = field(init=False)
     balances: dict[str, int] = field(default_factory=dict)
 
@@ -206,24 +208,30 @@ class LendingVault:
         state = self.state
         return max(0, (state.idle + state.debt_up) * MAX_USE_BPS // BPS - state.debt_up)
 
+    @property
+    def are_exits_held(self) -> bool:
+        """Whether withdrawals and redemptions wait for a loss."""
+        return self.now < self.exits_held_until
+
     def max_deposit(self, receiver: str) -> int:
-        """The most that `deposit` accepts."""
-        room = self._room(receiver)
+        """The most that `deposit` accepts: after a loss the numbers for shares may end first."""
+        free = MAX_SUPPLY - self.stored.supply
+        room = min(self._room(receiver), self.to_assets_down(free))
         return room if self.to_shares_down(room) else 0
 
     def max_mint(self, receiver: str) -> int:
         """The most that `mint` accepts."""
-        return self.to_shares_down(self._room(receiver))
+        return min(self.to_shares_down(self._room(receiver)), MAX_SUPPLY - self.stored.supply)
 
     def max_withdraw(self, owner: str) -> int:
         """The most that `owner` can withdraw."""
-        if self.is_busy:
+        if self.is_busy or self.are_exits_held:
             return 0
         return min(self.to_assets_down(self.balance_of(owner)), self.stored.idle)
 
     def max_redeem(self, owner: str) -> int:
         """The most that `owner` can redeem."""
-        if self.is_busy:
+        if self.is_busy or self.are_exits_held:
             return 0
         shares = min(self.balance_of(owner), self.to_shares_up(self.stored.idle + 1) - 1)
         return shares if self.to_assets_down(shares) else 0
@@ -251,6 +259,7 @@ class LendingVault:
     def withdraw(self, assets: int, receiver: str, owner: str) -> int:
         """Returns shares burnt. Allowances are the token's affair and not modelled."""
         self._require_idle_clearinghouse()
+        self._require_exits_open()
         shares = self.to_shares_up(assets)
         self._exit(assets, shares, receiver, owner)
         return shares
@@ -258,6 +267,7 @@ class LendingVault:
     def redeem(self, shares: int, receiver: str, owner: str) -> int:
         """Returns assets sent."""
         self._require_idle_clearinghouse()
+        self._require_exits_open()
         assets = self.to_assets_down(shares)
         self._exit(assets, shares, receiver, owner)
         return assets
@@ -300,6 +310,22 @@ class LendingVault:
         assets = min(state.reserves, state.idle)
         self._store(replace(state, idle=state.idle - assets, reserves=state.reserves - assets))
         return assets
+
+    # ---- losses
+
+    def write_off(self, shares: int) -> int:
+        """Returns assets by which the debt fell; reserves keep at most what is left."""
+        _require(shares != 0, "vault: zero amount")
+        state = self.state
+        _require(shares <= state.debt_shares, "vault: unknown loan shares")
+        less = replace(state, debt_shares=state.debt_shares - shares)
+        self._store(replace(less, reserves=min(less.reserves, less.idle + less.debt_down)))
+        return state.debt_down - less.debt_down
+
+    def hold_exits(self, until: int) -> None:
+        """Withdrawals and redemptions wait until then; 0 lifts it."""
+        _require(until <= self.now + MAX_HOLD_S, "vault: exits held too long")
+        self.exits_held_until = until
 
     # ---- parameters
 
@@ -362,6 +388,9 @@ class LendingVault:
 
     def _require_idle_clearinghouse(self) -> None:
         _require(not self.is_busy, "vault: clearinghouse busy")
+
+    def _require_exits_open(self) -> None:
+        _require(not self.are_exits_held, "vault: exits wait for a loss")
 
     @staticmethod
     def _require_terms(reserve_factor_bps: int, deposit_cap: int) -> None:

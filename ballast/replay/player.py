@@ -19,6 +19,7 @@ from ballast.model.margin import Position
 from ballast.prices import ANSWER_SCALE, HOUR_S, PriceSeries, Round, iso
 from ballast.replay.cohorts import TARGET_BPS, Member, open_cohorts, plan_accounts
 from ballast.replay.keeper import Keeper, Sent
+from ballast.replay.liquidator import Liquidator, Taking
 from ballast.replay.world import ReplayError, World, build_world, start_node
 from ballast.report.recording import (
     WAD,
@@ -26,6 +27,7 @@ from ballast.report.recording import (
     Holding,
     House,
     Initial,
+    Liquidation,
     Margin,
     Rebalance,
     Recording,
@@ -49,12 +51,14 @@ def replay(
     *,
     accounts: int,
     opens_at_s: int | None = None,
+    liquidation_delay_s: int = 0,
     on_progress: Progress | None = None,
 ) -> Recording:
     """Play ``series`` on a node of its own and return what was seen.
 
     ``accounts`` are opened in each cohort at ``opens_at_s`` (unix seconds), by default and at the
-    earliest :data:`WARM_UP_S` after the first round. ``on_progress`` is told of rounds played,
+    earliest :data:`WARM_UP_S` after the first round. Whoever falls below maintenance is liquidated
+    ``liquidation_delay_s`` later, at once by default. ``on_progress`` is told of rounds played,
     rounds in all and the recording so far. Raises ReplayError for a series that is too short, has
     an asset without a pool here, or is too wild at the opening for the accounts; ChainError when
     the node is missing or fails.
@@ -68,7 +72,9 @@ def replay(
         )
     with start_node(series.start_s) as node:
         world = build_world(node, series.start_s, series.opening())
-        return Player(world, series, accounts, opens_at_s, on_progress).play()
+        player = Player(world, series, accounts, opens_at_s, on_progress)
+        player.liquidator.delay_s = liquidation_delay_s
+        return player.play()
 
 
 class Player:
@@ -86,6 +92,7 @@ class Player:
         self.series = series
         self.opens_at_s = opens_at_s
         self.keeper = Keeper(world)
+        self.liquidator = Liquidator(world)
         self.members: list[Member] = []
         self.recording = Recording(series.source, [], list(world.tokens))
         self._plans = plan_accounts(accounts, list(world.tokens))
@@ -108,13 +115,15 @@ class Player:
             self._mine(rounds)
             if self.members:
                 self._measure(len(rounds))
-            self.keeper.look()
+            self._look()
             done += len(rounds)
             self._on_progress(done, total, self.recording)
-        while self.keeper.has_work:
+        while self._has_work:
             self._mine([])
-            self.keeper.look()
+            self._look()
         self._measure(0)
+        for cohort, (start, _) in self.recording.takers.items():
+            self.recording.takers[cohort] = (start, self.liquidator.equity(cohort))
         self.recording.refused = dict(self.keeper.refused)
         return self.recording
 
@@ -131,33 +140,38 @@ class Player:
     def _pass_to(self, time_s: int) -> None:
         """Blocks up to ``time_s``, with the keeper at work in them."""
         while self._time_s < time_s:
-            if self.keeper.has_work:
+            if self._has_work:
                 self._mine([])
-                self.keeper.look()
+                self._look()
                 continue
-            wake_s = self.keeper.wakes_at_s
+            waking = (self.keeper.wakes_at_s, self.liquidator.wakes_at_s)
+            wake_s = min((at_s for at_s in waking if at_s is not None), default=None)
             until_s = time_s if wake_s is None else min(time_s, max(wake_s, self._time_s + 1))
             slots = -(-(until_s - self._time_s) // BLOCK_INTERVAL_S)
             self._block += 1
             self._time_s += slots * BLOCK_INTERVAL_S
             self.world.chain.set_time(self._time_s)
             if wake_s is not None and self._time_s >= wake_s:
-                self.keeper.look(woken_s=self._time_s)
+                self._look(woken_s=self._time_s)
 
     def _mine(self, rounds: Sequence[Round]) -> None:
         """One block: the keeper's transactions, then the rounds, then the arbitrageur."""
         sent: list[Sent] = []
+        takings: list[Taking] = []
         self._block += 1
         self._time_s += BLOCK_INTERVAL_S
+        is_selling = self.liquidator.has_work
         try:
             with self.world.chain.one_block():
                 sent = self.keeper.send()
+                takings = self.liquidator.send()
                 self.world.publish(rounds, self._time_s)
         except Reverted:
-            # A rebalance with nothing left to do, or an arbitrageur with nothing to buy back.
+            # A rebalance or a liquidation with nothing left to do, or an arbitrageur with nothing
+            # to buy back.
             poke = self.keeper.poke
             is_poked = poke is None or self.world.system.oracle.events(poke, "Poked")
-            if not sent or not is_poked:
+            if not (sent or takings or is_selling) or not is_poked:
                 raise
         if rounds:
             self.keeper.see_rounds(sorted({r.asset for r in rounds}), self._time_s)
@@ -166,6 +180,7 @@ class Player:
             self.recording.rebalances += done
             if not done:
                 self.keeper.note_reverted(item)
+        self.recording.liquidations += [x for item in takings for x in self._liquidation(item)]
 
     def _provide(self) -> None:
         """A liquidity provider asks for shares of the house while the oracle warms up."""
@@ -180,6 +195,7 @@ class Player:
         loans = sum(plan.loan for plan in self._plans)
         with self.world.chain.one_block():
             self.world.lend(2 * loans * _LENT_PART + 1)
+            self.liquidator.provide(2 * loans + 1)
             system.poke(keeper)
             system.liquidity_vault.fulfil_deposits(self._epoch, sender=keeper)
         try:
@@ -191,8 +207,11 @@ class Player:
             ) from error
         self._block += 2
         self._time_s += 2 * BLOCK_INTERVAL_S
-        self.keeper.members = self.members
+        self.keeper.members = self.liquidator.members = self.members
         self._measure(0)
+        self.recording.takers = dict.fromkeys(self.liquidator.takers, (0, 0))
+        for cohort in self.recording.takers:
+            self.recording.takers[cohort] = (self.liquidator.equity(cohort), 0)
         frame = self.recording.frames[0]
         self.recording.accounts = [
             member.start(margin.equity_maint, holding.reserve)
@@ -200,6 +219,15 @@ class Player:
                 self.members, frame.margins, frame.holdings, strict=True
             )
         ]
+
+    @property
+    def _has_work(self) -> bool:
+        return self.keeper.has_work or self.liquidator.has_work
+
+    def _look(self, woken_s: int | None = None) -> None:
+        """Keeper and liquidator see the newest block."""
+        self.keeper.look(woken_s)
+        self.liquidator.look(self._time_s)
 
     # Reading the chain
 
@@ -289,6 +317,30 @@ class Player:
             trimmed=value_of(_TRIM, _UNWIND),
             hedged=value_of(_HEDGE),
         )
+
+    def _liquidation(self, taking: Taking) -> list[Liquidation]:
+        """The liquidation or rescue as the events tell it; nothing if the transaction reverted."""
+        liquidator, receipt = self.world.system.liquidator, taking.receipt
+        account = self.members.index(taking.member)
+        delay_s = self._time_s - BLOCK_INTERVAL_S - taking.below_s
+        known = (account, self._time_s, receipt.block, delay_s, receipt.gas_used)
+        for event in liquidator.events(receipt, "Rescued"):
+            return [Liquidation(*known, 0.0, Margin(0, 0, 0, 0), event.args.pay_wad, 0)]
+        booked = [e.args for e in liquidator.events(receipt, "DeficitBooked")]
+        return [
+            Liquidation(
+                *known,
+                fraction=event.args.fraction_wad / WAD,
+                before=Margin(0, 0, event.args.equity_wad, event.args.required_wad),
+                # An owner loses no more than he has.
+                cost=min(event.args.bonus_wad, max(event.args.equity_wad, 0)),
+                fee=event.args.fee_wad,
+                insurance=sum(b.insurance_wad for b in booked),
+                house=sum(b.house_wad + b.claims_wad for b in booked),
+                lenders=sum(b.lenders_wad for b in booked),
+            )
+            for event in liquidator.events(receipt, "Liquidated")
+        ]
 
 
 def _value(leg: Any) -> int:

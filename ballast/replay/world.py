@@ -51,6 +51,7 @@ class World:
     lender: str
     provider: str  # of liquidity to the house
     keeper: str
+    liquidator: str
     publisher: str
     market: str  # where borrowed money is spent
     answers: dict[str, int]  # newest answer of each feed, 8 decimals
@@ -108,7 +109,7 @@ def build_world(node: Anvil, start_s: int, opening: Mapping[str, int]) -> World:
             f"{' and '.join(_DECIMALS)} only"
         )
     chain = RpcChain(node.url, block_interval_s=BLOCK_INTERVAL_S)
-    governor, lender, keeper, trader, publisher, market, provider = chain.accounts[:7]
+    governor, lender, keeper, trader, publisher, market, provider, liquidator = chain.accounts[:8]
     quote = chain.deploy("MockToken", "Dollar", "USD", QUOTE_DECIMALS, sender=governor)
     weth = deploy_weth(chain, governor)
     tokens = {
@@ -162,6 +163,7 @@ def build_world(node: Anvil, start_s: int, opening: Mapping[str, int]) -> World:
         lender=lender,
         provider=provider,
         keeper=keeper,
+        liquidator=liquidator,
         publisher=publisher,
         market=market,
         answers=dict(opening),

@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from ballast.prices import ANSWER_SCALE
 from ballast.report import charts
-from ballast.report.recording import WAD, Kind, Rebalance, Recording
+from ballast.report.recording import WAD, Cohort, Kind, Rebalance, Recording
 from ballast.report.summary import summarise
 
 _HERE = Path(__file__).parent
@@ -54,6 +54,8 @@ def render(recording: Recording) -> str:
         kinds=[(kind, _pairs(recording, kind)) for kind in recording.kinds],
         house=_house(recording),
         rebalances=_rebalances(recording),
+        liquidations=_liquidations(recording),
+        ledger=_who_paid(recording, summary),
         refused=sorted(recording.refused.items()),
         span=_span(recording),
     )
@@ -119,6 +121,7 @@ def _pairs(recording: Recording, kind: Kind = "spot") -> list[dict[str, Any]]:
                 "hooked": _outcome(recording, h),
                 "rebalances": sum(1 for r in recording.rebalances if r.account == h),
                 "cost_bps": recording.cost_bps(h),
+                "liquidated_bps": recording.liquidation_cost_bps(b),
             }
         )
     return rows
@@ -153,6 +156,51 @@ def _rebalances(recording: Recording) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _liquidations(recording: Recording) -> list[dict[str, Any]]:
+    rows = []
+    for x in recording.liquidations:
+        start = recording.accounts[x.account]
+        rows.append(
+            {
+                "time": _clock(x.time_s),
+                "name": start.name,
+                "cohort": start.cohort,
+                "is_rescue": x.is_rescue,
+                "fraction": 100 * x.fraction,
+                "health": max(x.before.health, _LOWEST_SHOWN),
+                "cost": x.cost / WAD,
+                "cost_bps": 10_000 * x.cost / start.equity,
+                "fee": x.fee / WAD,
+                "deficit": (x.insurance + x.house + x.lenders) / WAD,
+                "delay_s": x.delay_s,
+                "gas": x.gas,
+            }
+        )
+    return rows
+
+
+def _who_paid(recording: Recording, summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """What liquidations gave and took, all kinds of accounts together, a row for each party."""
+    cohorts: tuple[Cohort, ...] = ("bare", "hooked")
+    kinds = {
+        c: [summary[c], *(kind[c] for kind in summary.get("perpetuals", {}).values())]
+        for c in cohorts
+    }
+
+    def total(cohort: Cohort, key: str) -> float:
+        return sum(float(k["liquidations"][key]) for k in kinds[cohort])
+
+    gains = summary.get("liquidator", {})
+    rows: dict[str, dict[Any, float]] = {
+        "Owners": {c: -total(c, "owners_lost") for c in cohorts},
+        "The liquidator, exits paid": {c: float(gains.get(c, 0)) for c in cohorts},
+        "Insurance": {c: total(c, "insurance") for c in cohorts},
+        "The house": {c: -total(c, "house_bore") for c in cohorts},
+        "Lenders": {c: -total(c, "lenders_bore") for c in cohorts},
+    }
+    return [{"who": who, **row} for who, row in rows.items()]
 
 
 def _means(r: Rebalance) -> list[tuple[str, float]]:

@@ -130,6 +130,30 @@ class Rebalance:
     hedged: int = 0  # value sold short against collateral, WAD
 
 
+@dataclass(frozen=True)
+class Liquidation:
+    """One liquidation, from the events of its transaction. Amounts in WAD."""
+
+    account: int  # index into Recording.accounts
+    time_s: int
+    block: int
+    delay_s: int  # from the round that brought the account below maintenance
+    gas: int
+    fraction: float  # of everything the account held; 0 for a rescue
+    before: Margin  # of which only equity and requirement at maintenance are known
+    cost: int  # what the owner lost: the discount, or the pay for a rescue
+    fee: int  # part of the discount that insurance got
+    # Who bore what the account could not.
+    insurance: int = 0
+    house: int = 0
+    lenders: int = 0
+
+    @property
+    def is_rescue(self) -> bool:
+        """Whether the account's own hook helped in time."""
+        return self.fraction == 0
+
+
 @dataclass
 class Recording:
     """A whole replay."""
@@ -139,7 +163,9 @@ class Recording:
     assets: list[str]
     frames: list[Frame] = field(default_factory=list)
     rebalances: list[Rebalance] = field(default_factory=list)
-    liquidated: set[int] = field(default_factory=set)  # indices into accounts
+    liquidations: list[Liquidation] = field(default_factory=list)
+    # What the liquidator's account for each cohort was worth at start and end, WAD.
+    takers: dict[Cohort, tuple[int, int]] = field(default_factory=dict)
     # Rebalances that were due and that the contracts refused, by reason.
     refused: dict[str, int] = field(default_factory=dict)
 
@@ -173,4 +199,9 @@ class Recording:
     def cost_bps(self, account: int) -> float:
         """All that the account's rebalances cost, in basis points of its starting equity."""
         cost = sum(r.cost for r in self.rebalances if r.account == account)
+        return 10_000 * ratio(cost, self.accounts[account].equity)
+
+    def liquidation_cost_bps(self, account: int) -> float:
+        """All that the account's liquidations cost it, in basis points of its starting equity."""
+        cost = sum(x.cost for x in self.liquidations if x.account == account)
         return 10_000 * ratio(cost, self.accounts[account].equity)

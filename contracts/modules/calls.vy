@@ -70,6 +70,14 @@ def _act() -> uint256:
 
 
 @internal
+def _act_between() -> uint256:
+    """@dev As `_act` for a call that comes from outside: on its own, or while a mandate waits."""
+    if self._state != MANDATE:
+        self._check_state(IDLE)
+    return self._act()
+
+
+@internal
 def _acted(before: uint256):
     self._state = before
 

@@ -105,10 +105,11 @@ def _credit_wad(account: uint256, amount_wad: uint256) -> uint256:
     paid: uint256 = min(cash // unit, self._debt(account))
     if paid != 0:
         safe_token._push(IERC20(packing._token(collaterals.QUOTE_WORD)), VAULT, paid)
-        word = self._burn_debt(account, paid)
-    word = packing._cash_word(cash - paid * unit, packing._debt_shares(word))
+        self._burn_debt(account, paid)
+        word = ledger._account_words[account]
+    word = packing._with_cash(word, cash - paid * unit)
     ledger._account_words[account] = word
-    return word
+    return packing._balances(word)
 
 
 @internal
@@ -131,25 +132,34 @@ def _debit_wad(account: uint256, amount_wad: uint256, receiver: address) -> uint
     word: uint256 = ledger._account_words[account]
     unit: uint256 = packing._unit_wad(collaterals.QUOTE_WORD)
     cash: uint256 = packing._cash_wad(word)
-    shares: uint256 = packing._debt_shares(word)
     borrowed: uint256 = 0
     if amount_wad > cash:
         borrowed = fixed_point._div_up(amount_wad - cash, unit)
-        shares += extcall ILendingVault(VAULT).lend(borrowed, receiver)
-    word = packing._cash_word(cash + borrowed * unit - amount_wad, shares)
+        shares: uint256 = extcall ILendingVault(VAULT).lend(borrowed, receiver)
+        word += shares << 128
+    word = packing._with_cash(word, cash + borrowed * unit - amount_wad)
     ledger._account_words[account] = word
     if receiver != self and amount_wad > borrowed * unit:
         from_cash: uint256 = amount_wad // unit - borrowed
         safe_token._push(IERC20(packing._token(collaterals.QUOTE_WORD)), receiver, from_cash)
-    return word
+    return packing._balances(word)
 
 
 @internal
 def _burn_debt(account: uint256, paid: uint256) -> uint256:
     """@dev The tokens are in the vault already; all shares go when the whole debt was paid."""
     word: uint256 = ledger._account_words[account]
-    shares: uint256 = packing._debt_shares(word)
-    burnt: uint256 = extcall ILendingVault(VAULT).repay(paid, shares)
-    after: uint256 = packing._cash_word(packing._cash_wad(word), shares - burnt)
-    ledger._account_words[account] = after
-    return after
+    burnt: uint256 = extcall ILendingVault(VAULT).repay(paid, packing._debt_shares(word))
+    word -= burnt << 128
+    ledger._account_words[account] = word
+    return packing._balances(word)
+
+
+@internal
+def _move_debt(debtor: uint256, heir: uint256, shares: uint256):
+    """@dev Loan shares of one account become another's, or nobody's: then the vault was told to write them off."""
+    word: uint256 = ledger._account_words[debtor]
+    ledger._require_balance(packing._debt_shares(word), shares)
+    ledger._account_words[debtor] = word - (shares << 128)
+    if heir != 0:
+        ledger._account_words[heir] += shares << 128

@@ -9,7 +9,6 @@
 @custom:invariant I28
 """
 
-from contracts.interfaces import IClearinghouse
 from contracts.modules import packing
 from contracts.modules import reasons
 from ethereum.ercs import IERC20Detailed
@@ -34,7 +33,6 @@ def __init__(quote: address):
 def _set_asset(asset: uint256, asset_word: uint256, supply_cap_wad: uint256):
     self._words[asset] = asset_word
     self._supplies[asset] = packing._supply_word(packing._total_wad(self._supplies[asset]), supply_cap_wad)
-    log IClearinghouse.AssetChanged(asset=asset, asset_word=asset_word, supply_cap_wad=supply_cap_wad)
 
 
 @internal

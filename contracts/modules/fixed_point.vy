@@ -42,18 +42,16 @@ def _mul_wad_floor_signed(x: int256, y: int256) -> int256:
 @internal
 @pure
 def _abs(x: int256) -> uint256:
-    if x < 0:
-        return convert(-x, uint256)
-    return convert(x, uint256)
+    return convert(abs(x), uint256)
 
 
 @internal
 @pure
 def _div_floor_signed(x: int256, d: int256) -> int256:
     """@dev floor(x / d) for a positive d, toward minus infinity also for a negative x."""
-    quotient: int256 = x // d
-    if x < 0 and quotient * d != x:
-        quotient -= 1
+    quotient: int256 = unsafe_div(x, d)
+    if x < unsafe_mul(quotient, d):
+        return unsafe_sub(quotient, 1)
     return quotient
 
 

@@ -23,10 +23,11 @@ uses: ledger
 
 @internal
 @view
-def _assess(
-    account: uint256, net_wad: int256, listed: uint256, marks: DynArray[uint256, 32]
-) -> margin.Terms:
-    """@dev At the newest prices, a stale asset at its last good one."""
+def _assess(account: uint256) -> margin.Terms:
+    """@dev At the newest prices, a stale asset at its last good one; at the latched marks where a call has some."""
+    listed: uint256 = ledger._lists[account]
+    marks: DynArray[uint256, 32] = calls._marks(asset_list._ids(listed))
+    net_wad: int256 = cash._net_wad(ledger._account_words[account])
     total: margin.Terms = margin.Terms(
         equity_init=net_wad, required_init=0, equity_maint=net_wad, required_maint=0
     )
@@ -46,25 +47,24 @@ def _assess(
 
 
 @internal
-@view
-def _assess_now(account: uint256) -> margin.Terms:
-    """@dev What an account has now, with the latched marks where a call has some."""
-    listed: uint256 = ledger._lists[account]
-    marks: DynArray[uint256, 32] = calls._marks(asset_list._ids(listed))
-    return self._assess(account, cash._net_wad(ledger._account_words[account]), listed, marks)
+def _check_initial(account: uint256):
+    """@dev The increase test, and that it was passed now: nobody is liquidated in a block in which his risk grew."""
+    if self._passes_initial(account):
+        word: uint256 = ledger._account_words[account]
+        ledger._account_words[account] = (word & packing.MASK_224) | (block.timestamp << 224)
 
 
 @internal
-def _check_initial(account: uint256):
+def _passes_initial(account: uint256) -> bool:
     """
-    @dev The increase test: excess_init >= 0 with every asset at the worse of its two prices for this account.
+    @dev Reverts unless excess_init >= 0 with every asset at the worse of its two prices for this account.
          An asset whose mark must not back an increase lends no strength; what it costs still counts. Without
-         debt and perpetuals there is nothing to cover and no price is read.
+         debt and perpetuals there is nothing to cover and no price is read: False.
     """
     word: uint256 = ledger._account_words[account]
     listed: uint256 = ledger._lists[account]
     if packing._debt_shares(word) == 0 and not asset_list._has_perpetual(listed):
-        return
+        return False
     marks: DynArray[uint256, 32] = calls._latched_marks(asset_list._ids(listed))
     excess: int256 = cash._net_wad(word)
     is_weakened: bool = False
@@ -87,6 +87,7 @@ def _check_initial(account: uint256):
     if excess < 0:
         self._require_prices(not is_weakened)
     self._require_margin(excess)
+    return True
 
 
 @internal

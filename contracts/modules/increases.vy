@@ -48,8 +48,8 @@ def _check_increase(
 
 
 @internal
-def _move_headroom(asset: uint256, long_gwei: int256, short_gwei: int256, is_increase: bool):
-    """@dev Growth uses headroom up, a reduction gives it back."""
+def _move_headroom(asset: uint256, long_gwei: int256, short_gwei: int256, is_increase: bool, insured_gwei: uint256):
+    """@dev Growth uses headroom up, a reduction gives it back; the insured part of a fee is counted beside it."""
     headroom: uint256 = market_books._headrooms[asset]
     if is_increase:
         self._require_fresh(markets._refreshed_at(headroom))
@@ -57,7 +57,10 @@ def _move_headroom(asset: uint256, long_gwei: int256, short_gwei: int256, is_inc
     short: int256 = convert(markets._shorts(headroom), int256) - short_gwei
     self._require_headroom(min(long, short))
     market_books._headrooms[asset] = markets._headroom_word(
-        convert(long, uint256), convert(short, uint256), markets._refreshed_at(headroom)
+        convert(long, uint256),
+        convert(short, uint256),
+        markets._refreshed_at(headroom),
+        markets._insured_gwei(headroom) + insured_gwei,
     )
 
 

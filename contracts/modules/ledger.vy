@@ -22,7 +22,7 @@ MAX_BALANCE_WAD: constant(uint256) = 2**120
 # The account that takes the other side of every trade: sub-account 0 of the liquidity vault.
 HOUSE: immutable(uint256)
 
-# cash_wad | debt_shares of each account.
+# cash_wad | debt_shares | increased_at of each account.
 _account_words: HashMap[uint256, uint256]
 # The asset list of each account.
 _lists: HashMap[uint256, uint256]
@@ -88,6 +88,26 @@ def _put_perpetual(account: uint256, asset: uint256, size: int256, cost: int256,
         self._positions[key] = position
     self._costs[key] = cost_word
     return position
+
+
+@internal
+def _add_perpetual(account: uint256, asset: uint256, size_change: int256, cost_change: int256, entry: int256):
+    """@dev As `_put_perpetual`, by what changes."""
+    size: int256 = packing._size_wad(self._position(account, asset))
+    cost: int256 = packing._cost_wad(self._costs[(account << 8) | asset])
+    self._put_perpetual(account, asset, size + size_change, cost + cost_change, entry)
+
+
+@internal
+def _take(donor: uint256, receiver: uint256, holding: IClearinghouse.Holding):
+    """@dev A holding changes hands in place: supply totals stay, sizes and costs still add up to zero."""
+    asset: uint256 = holding.asset
+    if holding.collateral_wad != 0:
+        self._remove_collateral(donor, asset, holding.collateral_wad)
+        self._add_collateral(receiver, asset, holding.collateral_wad)
+    if holding.size_wad != 0 or holding.cost_wad != 0:
+        self._add_perpetual(donor, asset, -holding.size_wad, -holding.cost_wad, holding.donor_entry_wad)
+        self._add_perpetual(receiver, asset, holding.size_wad, holding.cost_wad, holding.receiver_entry_wad)
 
 
 @internal

@@ -8,14 +8,17 @@
 @dev     pool   supply uint128 | idle uint96 | accrued_at uint32
          loans  debt_shares uint96 | index_wad uint76 | reserves uint84
          terms  deposit_cap uint96 | base uint20 | slope_low uint20 | slope_high uint20 | kink uint16 | reserves uint16
+                | exits_held_until uint40
          (lowest bits first). The supply of shares shares a word with the idle balance because both change together;
-         this saves a slot, 5,000 gas, on every entry and exit. 2**96 is 79 billion tokens of 18 decimals.
+         this saves a slot, 5,000 gas, on every entry and exit. 2**96 is 79 billion tokens of 18 decimals. What holds
+         exits lies beside the rate because an exit that adds interest has read that word anyway.
 """
 
 from contracts.interfaces import ILendingVault
 
 WAD: constant(uint256) = 10**18
 
+MAX_SUPPLY: constant(uint256) = 2**128 - 1
 MAX_ASSETS: constant(uint256) = 2**96 - 1
 MAX_TIME_S: constant(uint256) = 2**32 - 1
 # 75,557 times the first debt. Interest stops there instead of making a repayment impossible.
@@ -28,11 +31,13 @@ MASK_20: constant(uint256) = 2**20 - 1
 MASK_76: constant(uint256) = 2**76 - 1
 MASK_96: constant(uint256) = 2**96 - 1
 MASK_128: constant(uint256) = 2**128 - 1
+MASK_188: constant(uint256) = 2**188 - 1
 
 # Parameters other than the rate, unpacked with it.
 struct Terms:
     deposit_cap: uint256         # asset units
     reserve_factor_bps: uint256
+    exits_held_until: uint256    # seconds; no parameter, it only has its place in the same word
     rate: ILendingVault.RateParameters
 
 
@@ -90,6 +95,7 @@ def _unpack_terms(terms: uint256) -> Terms:
     return Terms(
         deposit_cap=self._deposit_cap(terms),
         reserve_factor_bps=self._reserve_factor_bps(terms),
+        exits_held_until=self._exits_held_until(terms),
         rate=ILendingVault.RateParameters(
             base_bps=(terms >> 96) & MASK_20,
             slope_low_bps=(terms >> 116) & MASK_20,
@@ -108,7 +114,13 @@ def _deposit_cap(terms: uint256) -> uint256:
 @internal
 @pure
 def _reserve_factor_bps(terms: uint256) -> uint256:
-    return terms >> 172
+    return (terms >> 172) & MASK_16
+
+
+@internal
+@pure
+def _exits_held_until(terms: uint256) -> uint256:
+    return terms >> 188
 
 
 @internal
@@ -118,7 +130,17 @@ def _pack_terms(terms: Terms) -> uint256:
     @dev Every field is bounded by the vault's own checks, which are far inside these widths.
     """
     low: uint256 = terms.deposit_cap | (terms.rate.base_bps << 96) | (terms.rate.slope_low_bps << 116)
-    return low | (terms.rate.slope_high_bps << 136) | (terms.rate.kink_bps << 156) | (terms.reserve_factor_bps << 172)
+    high: uint256 = (terms.rate.kink_bps << 156) | (terms.reserve_factor_bps << 172) | (terms.exits_held_until << 188)
+    return low | (terms.rate.slope_high_bps << 136) | high
+
+
+@internal
+@pure
+def _with_exits_held(terms: uint256, until: uint256) -> uint256:
+    """
+    @notice The word with another end of the hold and everything else as it was.
+    """
+    return (terms & MASK_188) | (until << 188)
 
 
 @internal
@@ -132,6 +154,7 @@ def _debt_down(debt_shares: uint256, index_wad: uint256) -> uint256:
 def _total_assets_down(idle: uint256, debt: uint256, reserves: uint256) -> uint256:
     """
     @notice idle + debt - reserves, never below zero.
+    @dev    The vault keeps reserves at most idle + debt, after a loss too (see `write_off`); the floor is a second lock.
     """
     gross: uint256 = idle + debt
     if gross < reserves:

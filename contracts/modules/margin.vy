@@ -39,12 +39,13 @@ struct Terms:
 @pure
 def _house_word(risk_word: uint256, position: uint256) -> uint256:
     """@dev The risk word with the house's own directional rates for the side it is on."""
-    r_init: uint256 = HOUSE_LONG_E6
-    r_maint: uint256 = HOUSE_LONG_E6
-    if convert(packing._collateral_wad(position), int256) + packing._size_wad(position) < 0:
-        r_init = max(packing._r_init_e6(risk_word), HOUSE_SHORT_INIT_E6)
-        r_maint = max(packing._r_maint_e6(risk_word), HOUSE_SHORT_MAINT_E6)
-    return packing._with_directional(risk_word, r_init, r_maint)
+    if convert(packing._collateral_wad(position), int256) + packing._size_wad(position) >= 0:
+        return packing._with_directional(risk_word, HOUSE_LONG_E6, HOUSE_LONG_E6)
+    return packing._with_directional(
+        risk_word,
+        max(packing._r_init_e6(risk_word), HOUSE_SHORT_INIT_E6),
+        max(packing._r_maint_e6(risk_word), HOUSE_SHORT_MAINT_E6),
+    )
 
 
 @internal

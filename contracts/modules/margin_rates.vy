@@ -32,6 +32,9 @@ NOTICE_S: constant(uint256) = 259_200  # three days
 DECAY_WAD: constant(uint256) = 29_266_809_904_951
 RISE_PERCENT: constant(uint256) = 5  # of the rate, an hour
 HOUR_S: constant(uint256) = 3_600
+# What a price may do between two rounds: the feed's threshold, what comes before a round is seen, and a margin.
+LARGEST_JUMP_BPS: constant(uint256) = 500
+MIN_FLOOR_L_BPS: constant(uint256) = 100
 
 FIELDS: constant(uint256) = 9
 MASK_16: constant(uint256) = 2**16 - 1
@@ -246,3 +249,17 @@ def _require_parameters(p: IRiskOracle.Parameters):
     bounded: bool = p.cap_init_bps + p.cap_l_bps <= fixed_point.BPS
     is_positive: bool = p.floor_maint_bps != 0 and p.floor_l_bps != 0 and p.quota_gwei != 0
     assert ordered and wider and bounded and is_positive, "oracle: bad parameters"
+    self._require_jump(p.floor_init_bps, p.floor_l_bps)
+
+
+@internal
+@pure
+def _require_jump(floor_init_bps: uint256, floor_l_bps: uint256):
+    """
+    @dev An account at initial margin must have what its liquidation costs after the largest jump between two rounds
+         (T31), or its owner could have the protocol pay for it: r_init + l_init - 0.9 (r_maint + l_maint) >= 5%. Maintenance
+         is at most 2/3 of initial, so 0.4 (r_init + l_init) >= 5% does, and least where both are at their floors. And half
+         of the charge on gross, 0.9 of which a liquidator gets, must cover what leaving a hedged pair costs him.
+    """
+    is_covered: bool = 2 * (floor_init_bps + floor_l_bps) >= 5 * LARGEST_JUMP_BPS
+    assert is_covered and floor_l_bps >= MIN_FLOOR_L_BPS, "oracle: jump not covered"

@@ -10,7 +10,7 @@
          limits    round cap u72 | min size u72 | band_e6 u24 | lag_root_e9 u24 | max_funding_e6 u24 | lag_s u16
                    | close only u8
          exposure  longs u72 | shorts u72 | round_at u40 | start_skew i72
-         headroom  long u72 | short u72 | refreshed_at u40
+         headroom  long u72 | short u72 | refreshed_at u40 | insured_gwei u72
          breaker   previous_wad u96 | current_wad u96 | since u40
 
          Units of the asset are kept in 1e-9 here, so a size is a whole multiple of SIZE_STEP.
@@ -26,6 +26,8 @@ YEAR_S: constant(uint256) = 31_536_000
 MASK_16: constant(uint256) = 2**16 - 1
 BPS: constant(uint256) = 10**4
 
+# Part of every fee that belongs to insurance.
+INSURANCE_BPS: constant(uint256) = 1_000
 MAX_BASE_FEE_E6: constant(uint256) = 10_000
 MAX_BAND_E6: constant(uint256) = 100_000
 MAX_LAG_S: constant(uint256) = 3_600
@@ -166,6 +168,14 @@ def _fill_price(index_wad: uint256, skew_gwei: int256, change_gwei: int256, pric
 
 @internal
 @pure
+def _insured_part_gwei(change_gwei: int256, index_wad: uint256, fee_e6: uint256) -> uint256:
+    """@dev floor(|dq| p fee / 10), in 1e-9 of the quote token."""
+    value: uint256 = fixed_point._abs(change_gwei) * index_wad
+    return value * fee_e6 * INSURANCE_BPS // (BPS * fixed_point.RATE * fixed_point.WAD)
+
+
+@internal
+@pure
 def _rate_wad(index_wad: uint256, skew_gwei: int256, prices: uint256, limits: uint256) -> int256:
     """@dev Funding per unit and second, paid by longs: the maximum times skew over its cap, toward zero."""
     cap: int256 = convert(self._skew_cap_gwei(prices), int256)
@@ -237,15 +247,27 @@ def _exposure_word(longs: uint256, shorts: uint256, round_at: uint256, start_ske
 
 @internal
 @pure
-def _headroom_word(long: uint256, short: uint256, refreshed_at: uint256) -> uint256:
+def _headroom_word(long: uint256, short: uint256, refreshed_at: uint256, insured_gwei: uint256) -> uint256:
     """@dev More than fits is no more than fits."""
-    return min(long, packing.MASK_72) | (min(short, packing.MASK_72) << 72) | (refreshed_at << 144)
+    return (
+        min(long, packing.MASK_72)
+        | (min(short, packing.MASK_72) << 72)
+        | (refreshed_at << 144)
+        | (min(insured_gwei, packing.MASK_72) << 184)
+    )
 
 
 @internal
 @pure
 def _refreshed_at(headroom: uint256) -> uint256:
-    return headroom >> 144
+    return (headroom >> 144) & packing.MASK_40
+
+
+@internal
+@pure
+def _insured_gwei(headroom: uint256) -> uint256:
+    """@dev The part of fees that insurance has not collected yet, 1e-9 of the quote token."""
+    return headroom >> 184
 
 
 ################################################################

@@ -20,7 +20,8 @@ MAY_WITHDRAW: constant(uint256) = 2
 MAY_TRANSFER: constant(uint256) = 4
 MAY_SWAP: constant(uint256) = 8
 MAY_TRADE: constant(uint256) = 16
-ALL_PERMISSIONS: constant(uint256) = 31
+MAY_LIQUIDATE: constant(uint256) = 32
+ALL_PERMISSIONS: constant(uint256) = 63
 
 # account -> operator -> permissions u8 | expires_at << 8
 _grants: HashMap[uint256, HashMap[address, uint256]]

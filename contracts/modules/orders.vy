@@ -56,13 +56,19 @@ def _gwei(size: int256) -> int256:
 def _result(scene: IPerps.Scene, price_wad: uint256) -> int256:
     funding: int256 = packing._funding_at(scene.market_word, block.timestamp)
     move: int256 = convert(price_wad, int256) - funding
-    return fixed_point._mul_wad_floor_signed(scene.size_wad, move) - packing._cost_wad(scene.cost_word)
+    size: int256 = packing._size_wad(scene.position_word)
+    return fixed_point._mul_wad_floor_signed(size, move) - packing._cost_wad(scene.cost_word)
 
 
 @internal
 @view
 def _due(scene: IPerps.Scene) -> int256:
-    """@dev u, a gain at the lesser of two prices and on none that must not back an increase."""
+    """
+    @dev u, a gain of an open position at the lesser of two prices and on none that must not back an increase. What is
+         left of a closed position depends on no price.
+    """
+    if packing._size_wad(scene.position_word) == 0:
+        return -packing._cost_wad(scene.cost_word)
     newest: int256 = self._result(scene, packing._newest_wad(scene.price_word))
     if newest <= 0:
         return newest

@@ -9,7 +9,7 @@
 @dev     Widths: a balance or a size stays below 2**120 units of 1e-18 (asserted where it grows), a price
          below 2**96 units of 1e-18, a rate below 2**24 units of 1e-6.
 
-         account      cash_wad u128 | debt_shares u128
+         account      cash_wad u128 | debt_shares u96 | increased_at u32
          asset list   sixteen ids u8 | count u8 | perpetuals u16 (see asset_list.vy)
          position     collateral_wad u128 | size_wad i128
          cost         cost_wad i128 | entry_wad i128
@@ -29,6 +29,7 @@ MASK_80: constant(uint256) = 2**80 - 1
 MASK_96: constant(uint256) = 2**96 - 1
 MASK_128: constant(uint256) = 2**128 - 1
 MASK_160: constant(uint256) = 2**160 - 1
+MASK_224: constant(uint256) = 2**224 - 1
 
 # Bits of a price word's flags.
 IS_STALE: constant(uint256) = 1     # the price is the last good one, not a live one
@@ -65,13 +66,28 @@ def _cash_wad(word: uint256) -> uint256:
 @internal
 @pure
 def _debt_shares(word: uint256) -> uint256:
-    return word >> 128
+    """@dev Below 2**96: the vault counts no more of them in all."""
+    return (word >> 128) & MASK_96
 
 
 @internal
 @pure
-def _cash_word(cash_wad: uint256, debt_shares: uint256) -> uint256:
-    return cash_wad | (debt_shares << 128)
+def _increased_at(word: uint256) -> uint256:
+    """@dev When the account last passed the test of an increase of risk."""
+    return word >> 224
+
+
+@internal
+@pure
+def _balances(word: uint256) -> uint256:
+    """@dev Cash and debt alone, as they are published."""
+    return word & MASK_224
+
+
+@internal
+@pure
+def _with_cash(word: uint256, cash_wad: uint256) -> uint256:
+    return (word & ~MASK_128) | cash_wad
 
 
 ################################################################

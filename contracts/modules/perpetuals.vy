@@ -46,57 +46,33 @@ def _trade(order: IPerps.Order) -> (uint256, bool):
     account: uint256 = order.account
     asset: uint256 = order.asset
     ledger._require_account(account)
-    position: uint256 = ledger._position(account, asset)
-    size: int256 = packing._size_wad(position)
-    cost_word: uint256 = ledger._costs[(account << 8) | asset]
-    price_word: uint256 = 0
-    risk_word: uint256 = 0
-    price_word, risk_word = self._latched_mark(account, asset, size, order.size_change)
-    fill: IPerps.Fill = extcall IPerps(PERPS).fill(
-        order,
-        IPerps.Scene(
-            size_wad=size,
-            cost_word=cost_word,
-            market_word=ledger._markets[asset],
-            price_word=price_word,
-            risk_word=risk_word,
-        ),
-    )
+    self._latch_marks(account, asset, order.size_change)
+    scene: IPerps.Scene = self._scene(account, asset)
+    fill: IPerps.Fill = extcall IPerps(PERPS).fill(order, scene)
     ledger._markets[asset] = fill.market_word
-    cost: int256 = packing._cost_wad(cost_word)
-    new_cost: int256 = cost + fill.cost_change
+    size: int256 = packing._size_wad(scene.position_word)
+    new_cost: int256 = packing._cost_wad(scene.cost_word) + fill.cost_change
     new_position: uint256 = ledger._put_perpetual(
         account, asset, size + fill.size_change, new_cost, fill.entry_wad
     )
-    self._put_house(asset, -fill.size_change, -fill.cost_change)
-    log IClearinghouse.Traded(
-        account=account,
-        asset=asset,
-        size_change=fill.size_change,
-        cost_change=fill.cost_change,
-        price_wad=fill.price_wad,
-        position_word=new_position,
-        cost_word=packing._cost_word(new_cost, fill.entry_wad),
-        market_word=fill.market_word,
-    )
-    is_safer: bool = self._exposure(new_position) <= self._exposure(position)
+    ledger._add_perpetual(ledger.HOUSE, asset, -fill.size_change, -fill.cost_change, 0)
+    is_safer: bool = self._exposure(new_position) <= self._exposure(scene.position_word)
     if is_safer:
-        funding: int256 = packing._funding_at(fill.market_word, block.timestamp)
-        price: uint256 = packing._newest_wad(price_word)
-        old_init: int256 = 0
-        old_maint: int256 = 0
-        new_init: int256 = 0
-        new_maint: int256 = 0
-        old_init, old_maint = self._excesses(position, cost, funding, price, risk_word)
-        new_init, new_maint = self._excesses(new_position, new_cost, funding, price, risk_word)
-        is_safer = new_init >= old_init and new_maint >= old_maint
+        scene.market_word = fill.market_word
+        before: margin.Terms = self._terms(scene, scene.position_word, packing._cost_wad(scene.cost_word))
+        after: margin.Terms = self._terms(scene, new_position, new_cost)
+        is_safer = self._is_no_weaker(
+            before.equity_init, before.required_init, after.equity_init, after.required_init
+        ) and self._is_no_weaker(
+            before.equity_maint, before.required_maint, after.equity_maint, after.required_maint
+        )
     if new_position >> 128 == 0:
-        self._settle(account, asset, max_value(uint256), False)
+        self._settle(account, asset, -new_cost, max_value(uint256), False)
     return fill.price_wad, is_safer
 
 
 @internal
-def _settle(account: uint256, asset: uint256, most_wad: uint256, is_unasked: bool) -> int256:
+def _settle(account: uint256, asset: uint256, result: int256, most_wad: uint256, is_unasked: bool) -> int256:
     """
     @dev Returns what moved to the account, at most `most_wad` either way. Unasked, a loss is taken from the cash of an
          account whose position is closed, and from no other: it would only make a debt of it.
@@ -108,60 +84,38 @@ def _settle(account: uint256, asset: uint256, most_wad: uint256, is_unasked: boo
     size: int256 = packing._size_wad(ledger._position(account, asset))
     cost_word: uint256 = ledger._costs[(account << 8) | asset]
     cost: int256 = packing._cost_wad(cost_word)
-    result: int256 = -cost
-    if size != 0:
-        marks: DynArray[uint256, 32] = calls._marks([asset])
-        result = staticcall IPerps(PERPS).result(
-            IPerps.Scene(
-                size_wad=size,
-                cost_word=cost_word,
-                market_word=ledger._markets[asset],
-                price_word=marks[0],
-                risk_word=marks[1],
-            )
-        )
-    if result == 0:
-        return 0
     cash._accrue()
-    moved: int256 = 0
-    if result > 0:
-        moved = convert(min(min(convert(result, uint256), most_wad), cash._available_wad(ledger.HOUSE)), int256)
-    else:
-        owed: uint256 = min(convert(-result, uint256), most_wad)
-        if is_unasked:
-            self._require_closed(size)
-            owed = min(owed, cash._available_wad(account))
-        moved = -convert(self._payable(account, convert(-result, uint256), owed), int256)
-    if moved == 0:
-        return 0
-    cost_word = packing._cost_word(cost + moved, packing._entry_wad(cost_word))
-    ledger._put_perpetual(account, asset, size, cost + moved, packing._entry_wad(cost_word))
-    self._put_house(asset, 0, -moved)
+    amount: uint256 = min(fixed_point._abs(result), most_wad)
     payer: uint256 = account
     payee: uint256 = ledger.HOUSE
-    if moved > 0:
+    if result > 0:
         payer = ledger.HOUSE
         payee = account
-    amount: uint256 = fixed_point._abs(moved)
-    cash._debit_wad(payer, amount, self)
-    cash._credit_wad(payee, amount)
+    if result > 0 or is_unasked:
+        amount = min(amount, cash._available_wad(payer))
+    if result < 0:
+        if is_unasked:
+            self._require_closed(size)
+        amount = self._payable(account, fixed_point._abs(result), amount)
+    if amount == 0:
+        return 0
+    moved: int256 = convert(amount, int256)
+    if result < 0:
+        moved = -moved
+    entry: int256 = packing._entry_wad(cost_word)
+    ledger._put_perpetual(account, asset, size, cost + moved, entry)
+    ledger._add_perpetual(ledger.HOUSE, asset, 0, -moved, 0)
+    payer_word: uint256 = cash._debit_wad(payer, amount, self)
+    payee_word: uint256 = cash._credit_wad(payee, amount)
     log IClearinghouse.Settled(
         account=account,
         asset=asset,
         moved=moved,
-        cost_word=cost_word,
-        word=ledger._account_words[account],
-        house_word=ledger._account_words[ledger.HOUSE],
+        cost_word=packing._cost_word(cost + moved, entry),
+        payer_word=payer_word,
+        payee_word=payee_word,
     )
     return moved
-
-
-@internal
-def _put_house(asset: uint256, size_change: int256, cost_change: int256):
-    house: uint256 = ledger.HOUSE
-    size: int256 = packing._size_wad(ledger._position(house, asset))
-    cost: int256 = packing._cost_wad(ledger._costs[(house << 8) | asset])
-    ledger._put_perpetual(house, asset, size + size_change, cost + cost_change, 0)
 
 
 @internal
@@ -171,7 +125,7 @@ def _payable(account: uint256, loss: uint256, owed: uint256) -> uint256:
     available: uint256 = cash._available_wad(account)
     if owed <= available:
         return owed
-    total: margin.Terms = health._assess_now(account)
+    total: margin.Terms = health._assess(account)
     bearable: int256 = convert(loss, int256) + total.equity_init
     if bearable <= convert(available, int256):
         return available
@@ -179,29 +133,45 @@ def _payable(account: uint256, loss: uint256, owed: uint256) -> uint256:
 
 
 @internal
-def _latched_mark(account: uint256, asset: uint256, size: int256, size_change: int256) -> (uint256, uint256):
+@view
+def _scene(account: uint256, asset: uint256) -> IPerps.Scene:
+    """@dev A position with all that gives it a value."""
+    marks: DynArray[uint256, 32] = calls._marks([asset])
+    return IPerps.Scene(
+        position_word=ledger._position(account, asset),
+        cost_word=ledger._costs[(account << 8) | asset],
+        market_word=ledger._markets[asset],
+        price_word=marks[0],
+        risk_word=marks[1],
+    )
+
+
+@internal
+def _latch_marks(account: uint256, asset: uint256, size_change: int256):
     """
-    @dev Price and risk word of the asset. Where the whole account will be tested, all its marks are fetched in the
-         same call of the oracle.
+    @dev The mark of the asset stays as it is. Where the whole account will be tested, all its marks are fetched in
+         the same call of the oracle.
     """
+    size: int256 = packing._size_wad(ledger._position(account, asset))
     is_reduction: bool = size != 0 and (size > 0) != (size_change > 0)
     if not is_reduction:
         calls._latched_marks(asset_list._ids(ledger._lists[account]))
-    marks: DynArray[uint256, 32] = calls._latched_marks([asset])
-    return marks[0], marks[1]
+    calls._latched_marks([asset])
+
+
+@internal
+@view
+def _terms(scene: IPerps.Scene, position: uint256, cost: int256) -> margin.Terms:
+    """@dev What a position would contribute at the newest price of the scene."""
+    funding: int256 = packing._funding_at(scene.market_word, block.timestamp)
+    return margin._terms(position, cost, funding, packing._newest_wad(scene.price_word), scene.risk_word)
 
 
 @internal
 @pure
-def _excesses(
-    position: uint256, cost: int256, funding: int256, price: uint256, risk_word: uint256
-) -> (int256, int256):
-    """@dev What the position contributes to the two excesses."""
-    terms: margin.Terms = margin._terms(position, cost, funding, price, risk_word)
-    return (
-        terms.equity_init - convert(terms.required_init, int256),
-        terms.equity_maint - convert(terms.required_maint, int256),
-    )
+def _is_no_weaker(equity_before: int256, required_before: uint256, equity: int256, required: uint256) -> bool:
+    """@dev Whether the excess has not fallen."""
+    return equity + convert(required_before, int256) >= equity_before + convert(required, int256)
 
 
 @internal

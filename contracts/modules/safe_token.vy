@@ -9,6 +9,7 @@
          is credited is what arrived: a token that keeps a fee on transfer, or delivers less, reverts.
 """
 
+from contracts.modules import reasons
 from ethereum.ercs import IERC20
 
 
@@ -41,16 +42,26 @@ def _push(token: IERC20, receiver: address, amount: uint256):
 
 
 @internal
+def _require_approved(token: IERC20, spender: address, amount: uint256):
+    """@dev For one of our own contracts, which takes exactly that in the same call."""
+    if not extcall token.approve(spender, amount, default_return_value=True):
+        reasons._fail("token: approve failed")
+
+
+@internal
 def _require_pulled(token: IERC20, payer: address, receiver: address, amount: uint256):
-    assert extcall token.transferFrom(payer, receiver, amount, default_return_value=True), "token: pull failed"
+    if not extcall token.transferFrom(payer, receiver, amount, default_return_value=True):
+        reasons._fail("token: pull failed")
 
 
 @internal
 def _require_pushed(token: IERC20, receiver: address, amount: uint256):
-    assert extcall token.transfer(receiver, amount, default_return_value=True), "token: transfer failed"
+    if not extcall token.transfer(receiver, amount, default_return_value=True):
+        reasons._fail("token: transfer failed")
 
 
 @internal
 @pure
 def _require_exact(balance_before: uint256, balance_after: uint256, amount: uint256):
-    assert balance_after == balance_before + amount, "token: short transfer"
+    if balance_after != balance_before + amount:
+        reasons._fail("token: short transfer")

@@ -36,6 +36,8 @@ results: public(reentrant(DynArray[bool, MAX_CALLS]))
 # As above.
 answers: public(reentrant(DynArray[Bytes[160], MAX_CALLS]))
 gas_given: public(uint256)
+# What `is_triggered` answers, byte by byte.
+trigger: Bytes[64]
 
 
 @external
@@ -52,6 +54,27 @@ def set_script(script: DynArray[Call, MAX_CALLS]):
     @notice What to call in the next mandates, in this order.
     """
     self.script = script
+
+
+@external
+def set_trigger(answer: Bytes[64]):
+    """
+    @notice What to say when asked whether an account is triggered.
+    """
+    self.trigger = answer
+
+
+@external
+@view
+@raw_return
+def is_triggered(account: uint256) -> Bytes[64]:
+    """
+    @notice Says it, or misbehaves as in a mandate.
+    """
+    self._require_manners()
+    assert self.mode != REVERTS_BARE  # dev: without a reason
+    assert self.mode != BURNS, UNREACHABLE
+    return self.trigger
 
 
 # An owner's calls may lead back here by way of a mandate.

@@ -9,6 +9,7 @@
 @notice  The packing of the lending vault, callable.
 """
 
+from contracts.interfaces import ILendingVault
 from contracts.modules import lending_state
 
 
@@ -32,6 +33,30 @@ def loans(debt_shares: uint256, index_wad: uint256, reserves: uint256) -> (uint2
     return (
         lending_state._debt_shares(word), lending_state._index_wad(word), lending_state._reserves(word)
     )
+
+
+@external
+@pure
+def terms(
+    deposit_cap: uint256,
+    rate: ILendingVault.RateParameters,
+    reserve_factor_bps: uint256,
+    exits_held_until: uint256,
+    later: uint256,
+) -> (lending_state.Terms, lending_state.Terms):
+    """
+    @notice Packs and unpacks the terms: as given, and with the hold of exits set to `later` in the packed word.
+    """
+    word: uint256 = lending_state._pack_terms(
+        lending_state.Terms(
+            deposit_cap=deposit_cap,
+            reserve_factor_bps=reserve_factor_bps,
+            exits_held_until=exits_held_until,
+            rate=rate,
+        )
+    )
+    held: uint256 = lending_state._with_exits_held(word, later)
+    return lending_state._unpack_terms(word), lending_state._unpack_terms(held)
 
 
 @external

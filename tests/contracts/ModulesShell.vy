@@ -154,8 +154,32 @@ def exposure(word: uint256) -> (uint256, uint256, uint256, int256, int256):
 
 @external
 @pure
-def headroom_word(long: uint256, short: uint256, refreshed_at: uint256) -> uint256:
-    return markets._headroom_word(long, short, refreshed_at)
+def headroom_word(long: uint256, short: uint256, refreshed_at: uint256, insured_gwei: uint256) -> uint256:
+    return markets._headroom_word(long, short, refreshed_at, insured_gwei)
+
+
+@external
+@pure
+def headroom(word: uint256) -> (uint256, uint256, uint256, uint256):
+    return markets._longs(word), markets._shorts(word), markets._refreshed_at(word), markets._insured_gwei(word)
+
+
+@external
+@pure
+def insured_part_gwei(change_gwei: int256, index_wad: uint256, fee_e6: uint256) -> uint256:
+    return markets._insured_part_gwei(change_gwei, index_wad, fee_e6)
+
+
+@external
+@pure
+def account(word: uint256) -> (uint256, uint256, uint256, uint256):
+    return packing._cash_wad(word), packing._debt_shares(word), packing._increased_at(word), packing._balances(word)
+
+
+@external
+@pure
+def with_cash(word: uint256, cash_wad: uint256) -> uint256:
+    return packing._with_cash(word, cash_wad)
 
 
 @external

@@ -6,7 +6,7 @@
 @title   Vault Borrower
 @license MIT
 @author  Ballast contributors
-@notice  Stands where the clearing house stands for a lending vault: a state to set, and loans passed through.
+@notice  Stands where the clearing house stands for a lending vault: a state to set, loans and losses passed through.
 """
 
 from ethereum.ercs import IERC20
@@ -60,6 +60,14 @@ def book_repayment(vault: address, assets: uint256, shares_held: uint256) -> uin
     @notice Claims a repayment without making it.
     """
     return extcall ILendingVault(vault).repay(assets, shares_held)
+
+
+@external
+def hold_exits(vault: address, until: uint256):
+    """
+    @notice What only a liquidator may do.
+    """
+    extcall ILendingVault(vault).hold_exits(until)
 
 
 interface IVault:

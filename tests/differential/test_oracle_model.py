@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from ballast.chain import RevmChain
 from ballast.model.oracle import (
+    LARGEST_JUMP_BPS,
+    MIN_FLOOR_L_BPS,
     NOTICE_S,
     FeedModel,
     Parameters,
@@ -28,14 +30,16 @@ bps = st.integers(1, 4_000)
 def parameters(draw: Callable[..., Any]) -> Parameters:
     """Any set that the setter accepts."""
     triples = []
-    for _ in range(2):
-        floor = draw(st.integers(1, 3_000))
+    for least in (1, MIN_FLOOR_L_BPS):
+        floor = draw(st.integers(least, 3_000))
         triples.append((draw(st.integers(0, 20_000)), floor, draw(st.integers(floor, 4_000))))
     (z, floor, cap), (z_l, floor_l, cap_l) = triples
     cap_l = min(cap_l, 4_000)
     widen = st.integers(0, 500)
     z_init = z * 3 // 2 + 1 + draw(widen)
-    floor_init = floor * 3 // 2 + 1 + draw(widen)
+    # Such that the jump is covered with whatever charge on gross stands during a ramp.
+    covering = 5 * LARGEST_JUMP_BPS // 2 - MIN_FLOOR_L_BPS
+    floor_init = max(floor * 3 // 2 + 1, covering) + draw(widen)
     cap_init = max(cap * 3 // 2 + 1, floor_init)
     floor_l = min(floor_l, 10_000 - cap_init)
     cap_l = min(max(cap_l, floor_l), 10_000 - cap_init)

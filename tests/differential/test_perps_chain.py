@@ -58,6 +58,7 @@ ACTS = {
     "accrue": 3,
     "adl": 5,
     "flag": 2,
+    "collect": 2,
     "deposit": 3,
     "withdraw": 7,
     "price": 8,
@@ -131,6 +132,7 @@ EVENTS = (
     *("liquidation price", "no liquidation price", "largest trade", "no largest trade"),
     *(f"{kind}: done" for kind in ("deposit", "withdraw", "repay", "set terms", "set mode")),
     *("withdraw borrows", "deposit repays", "loan ends with the equity"),
+    *("collect: done", "fees are collected", "the house keeps fees"),
     *("refresh: done", "accrue: done"),
 )
 
@@ -381,6 +383,9 @@ class Life:
 
     def do_flag(self, account: int, asset: int) -> None:
         self.scene.flag_house()
+
+    def do_collect(self, account: int, asset: int) -> None:
+        self.scene.collect()
 
     def do_deposit(self, account: int, asset: int) -> None:
         rng, scene, world = self.rng, self.scene, self.world

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import floor
 from random import Random
 from typing import Any
 
@@ -623,11 +624,21 @@ def test_headroom__growth_and_reduction__used_up_and_given_back() -> None:
     opened, _ = book.trade(Order(TRADER, ETH, 100 * WAD))
     assert opened.markets[ETH].headroom.long_gwei == room.long_gwei - 100 * GWEI
     flipped, _ = opened.trade(Order(TRADER, ETH, -150 * WAD))
-    assert flipped.markets[ETH].headroom == replace(room, short_gwei=room.short_gwei - 50 * GWEI)
+    # A tenth of each fee, of the newest price, is counted beside it.
+    insured = [floor(Fraction(size * (2_000 * WAD + 1) * 5_752, 10**16)) for size in (100, 150, 50)]
+    assert flipped.markets[ETH].headroom == replace(
+        room, short_gwei=room.short_gwei - 50 * GWEI, insured_gwei=sum(insured[:2])
+    )
     closed, _ = flipped.trade(Order(TRADER, ETH, 50 * WAD))
-    assert closed.markets[ETH].headroom == room
+    assert closed.markets[ETH].headroom == replace(room, insured_gwei=sum(insured))
+    again = closed.refresh().markets[ETH]
+    assert again.headroom.insured_gwei == sum(insured) > 0
+    collected, owed = again.without_insured()
+    assert collected == replace(again, headroom=replace(again.headroom, insured_gwei=0))
+    assert owed == sum(insured) * GWEI
     full = Headroom(perps.MAX_HEADROOM_GWEI, 5, START)
     assert full.used(-7, 5) == Headroom(perps.MAX_HEADROOM_GWEI, 0, START)
+    assert full.insured(7).insured(2**72) == replace(full, insured_gwei=perps.MAX_INSURED_GWEI)
 
 
 @given(st.integers(-(10**30), -1), sizes, sizes, some_prices, st.integers(-(10**22), 10**22), sizes)
@@ -1208,11 +1219,9 @@ def test_liquidation_price__unpaid_rest_of_a_closed_position__has_none() -> None
 def test_words__any__unpack_and_pack(
     exposure: int, headroom: int, breaker: int, market: int, cost: int
 ) -> None:
-    known = Market.from_words(
-        TERMS, exposure, headroom % 2**184, breaker % 2**232, market % 2**248, True
-    )
+    known = Market.from_words(TERMS, exposure, headroom, breaker % 2**232, market % 2**248, True)
     assert known.exposure.word == exposure
-    assert known.headroom.word == headroom % 2**184
+    assert known.headroom.word == headroom
     assert known.breaker.word == breaker % 2**232
     assert known.funding.word == market % 2**248
     position = Position.from_word(market, cost)

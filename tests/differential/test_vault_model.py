@@ -32,6 +32,8 @@ RATES = (
 )
 FACTORS_BPS = (0, 1, 1_000, 5_000, 5_001)
 CAPS = (2**95, 10**30, 2**95, 10**9, 2**95 + 1, 0)
+# From now, but for the second, which lifts; the last two are refused.
+HOLDS_S = (12, None, 3_600, 1, -5, 0, 3_601, 2**200)
 STEPS = (
     "deposit",
     "mint",
@@ -53,6 +55,9 @@ STEPS = (
     "factor",
     "cap",
     "busy",
+    "write off",
+    "write off",
+    "hold",
 )
 # What to do, who does it, how much (thousandths of the limit, or a power of ten), a nudge off the
 # exact figure.
@@ -97,18 +102,21 @@ class Life:
     def step(self, step: Step) -> None:
         """One operation on both sides, then every figure compared."""
         name, who, size, nudge = step
-        before = self.exact.stored
+        before, held = self.exact.stored, self.exact.exits_held_until
         getattr(self, "_" + name.replace(" ", "_"))(who, size, nudge)
         after = self.exact.stored
         assert self.lending.vault.state() == tuple(vars(self.exact.state).values())
         # I03: shares are those of the holders. I07: the index never falls. I06: neither does the
-        # price of a share.
+        # price of a share, but for a loss. Reserves are never owed by lenders, after a loss too.
         assert after.supply == sum(self.exact.balances.values())
         assert after.index_wad >= before.index_wad
         new, old = self.exact.state, before
-        assert (new.total_assets + 1) * (old.supply + 10**6) >= (old.total_assets + 1) * (
-            new.supply + 10**6
-        )
+        assert name == "write off" or (new.total_assets + 1) * (old.supply + 10**6) >= (
+            old.total_assets + 1
+        ) * (new.supply + 10**6)
+        assert new.reserves <= new.idle + new.debt_down
+        # I35: nothing but the liquidator's word holds exits or lifts the hold.
+        assert name == "hold" or self.exact.exits_held_until == held
         # I01, I02: what the vault holds is its idle balance and what was given to it, to the wei.
         assert self.lending.tokens(self.lending.vault) == after.idle + self.donated
 
@@ -122,6 +130,10 @@ class Life:
         assert vault.utilisation_wad() == exact.utilisation_wad <= 10**18
         assert vault.borrow_rate_ray() == exact.borrow_rate_ray
         assert vault.max_loan() == exact.max_loan
+        assert vault.exits_held_until() == exact.exits_held_until
+        assert vault.deposit_cap() == exact.deposit_cap
+        assert vault.reserve_factor_bps() == exact.reserve_factor_bps
+        assert vault.rate_parameters() == tuple(vars(exact.rate).values())
         for amount in (1, 10**6 + 1, 10**18 - 1):
             assert vault.convertToShares(amount) == exact.to_shares_down(amount)
             assert vault.previewWithdraw(amount) == exact.to_shares_up(amount)
@@ -144,7 +156,7 @@ class Life:
         All but the second of the last accrual: while there is a debt that bears interest it is the
         time of the last `Accrued`, and otherwise nothing depends on it.
         """
-        supply = idle = debt_shares = reserves = 0
+        supply = idle = debt_shares = reserves = held_until = 0
         index_ray = 10**27
         balances = dict.fromkeys((ZERO_ADDRESS, *self.lenders), 0)
         for name, args, *_ in self.lending.chain.events(self.lending.vault):
@@ -159,6 +171,13 @@ class Life:
                 idle, debt_shares = idle - args.assets, debt_shares + args.shares
             elif name == "Repaid":
                 idle, debt_shares = idle + args.assets, debt_shares - args.shares
+            elif name == "BadDebtRealised":
+                debt_shares -= args.shares
+                assert args.debt_shares == debt_shares
+            elif name == "ReservesGivenUp":
+                reserves -= args.assets
+            elif name == "ExitsHeld":
+                held_until = args.until
             elif name == "ReservesSwept":
                 idle, reserves = idle - args.assets, reserves - args.assets
             elif name == "Accrued":
@@ -168,6 +187,7 @@ class Life:
             supply, idle, stored.accrued_at, debt_shares, index_ray // 10**9, reserves
         )
         assert rebuilt == stored
+        assert held_until == self.exact.exits_held_until
         assert balances == {
             ZERO_ADDRESS: -supply,
             **{who: self.exact.balance_of(who) for who in self.lenders},
@@ -269,6 +289,41 @@ class Life:
             self.debts[debtor] -= burnt
             shares -= burnt
 
+    def _write_off(self, who: int, size: int, nudge: int) -> None:
+        lending, held = self.lending, self.debts[who]
+        self.exact.now = lending.chain.time
+        before = self.exact.state
+        prices = [self.exact.to_assets_down(shares) for shares in self.exact.balances.values()]
+        # Up to six percent more than he owes: somebody else's, or more than there is.
+        shares = held * size // 1_000 + nudge if held else max(0, nudge)
+        lost = self._both(
+            lambda: lending.vault.write_off(max(0, shares), sender=lending.liquidator),
+            lambda: self.exact.write_off(max(0, shares)),
+        )
+        if lost is None:
+            return
+        self._burn(who, shares)
+        after = self.exact.state
+        assert (after.idle, after.supply) == (before.idle, before.supply)
+        assert before.total_assets - after.total_assets == min(lost, before.total_assets)
+        # Reserves bear what lenders have not, and no more.
+        assert before.reserves - after.reserves == max(0, lost - before.total_assets)
+        # T09: each lender bears his part, both values rounded down.
+        fall = before.total_assets - after.total_assets
+        for price, held_shares in zip(prices, self.exact.balances.values(), strict=True):
+            loss = price - self.exact.to_assets_down(held_shares)
+            share = held_shares * fall // (after.supply + 10**6)
+            assert loss in (share, share + 1)
+
+    def _hold(self, who: int, size: int, nudge: int) -> None:
+        self.exact.now = self.lending.chain.time
+        from_now_s = HOLDS_S[size % len(HOLDS_S)]
+        until = 0 if from_now_s is None else self.exact.now + from_now_s
+        self._both(
+            lambda: self.lending.vault.hold_exits(until, sender=self.lending.liquidator),
+            lambda: self.exact.hold_exits(until),
+        )
+
     def _wait(self, who: int, size: int, nudge: int) -> None:
         self.lending.chain.advance(WAITS_S[size % len(WAITS_S)] + max(0, nudge))
         self.exact.now = self.lending.chain.time
@@ -363,6 +418,26 @@ def lending(request: pytest.FixtureRequest) -> Lending:
 @example(
     opening=[],
     life=[
+        ("deposit", 0, 20, 0),
+        ("factor", 0, 3, 0),
+        ("rate", 0, 4, 0),
+        ("lend", 0, 1_000, 0),
+        ("wait", 0, 6, 0),
+        ("redeem", 0, 1_000, 0),
+        ("write off", 0, 500, 0),
+        ("hold", 0, 2, 0),
+        ("write off", 0, 1_000, 0),
+        ("deposit", 1, 1_000, 0),
+        ("deposit", 2, 1_000, 1),
+        ("sweep", 0, 0, 0),
+        ("redeem", 1, 1_000, 0),
+        ("wait", 0, 3, 0),
+        ("redeem", 1, 1_000, 0),
+    ],
+)
+@example(
+    opening=[],
+    life=[
         ("deposit", 0, 1_000, 0),
         ("lend", 0, 1_000, 0),
         ("rate", 0, 4, 0),
@@ -372,7 +447,7 @@ def lending(request: pytest.FixtureRequest) -> Lending:
 def test_operate__random_life__equals_the_model(
     lending: Lending, opening: list[Step], life: list[Step]
 ) -> None:
-    """T44 for the vault; I01 to I07 after every step, I04 and I46 at the end."""
+    """T44 for the vault; I01 to I07 and I35 after every step, I04 and I46 at the end."""
     chain = lending.chain
     with chain.isolated():
         exact = model.LendingVault(
@@ -475,6 +550,24 @@ def test_pack__any_figures_that_fit__come_back_unmixed(
     """Six figures in two words, none of which touches its neighbour."""
     assert packing.pool(supply, idle, accrued_at) == (supply, idle, accrued_at)
     assert packing.loans(debt_shares, index_wad, reserves) == (debt_shares, index_wad, reserves)
+
+
+@given(
+    cap=st.integers(0, model.MAX_DEPOSIT_CAP),
+    rate=st.tuples(*[st.integers(0, model.MAX_RATE_BPS)] * 3, st.integers(0, model.BPS)),
+    factor=st.integers(0, model.MAX_RESERVE_FACTOR_BPS),
+    until=st.integers(0, 2**40 - 1),
+    later=st.integers(0, 2**40 - 1),
+)
+@example(2**95, (100_000, 100_000, 100_000, 9_999), 5_000, 2**40 - 1, 0)
+@example(0, (0, 0, 0, 0), 0, 0, 2**40 - 1)
+def test_pack__any_terms__come_back_unmixed(
+    packing: Any, cap: int, rate: tuple[int, ...], factor: int, until: int, later: int
+) -> None:
+    """Seven figures in one word, the last of which can be replaced alone."""
+    as_given, held = packing.terms(cap, rate, factor, until, later)
+    assert as_given == (cap, factor, until, rate)
+    assert held == (cap, factor, later, rate)
 
 
 @pytest.mark.parametrize("too_much", [1, 2**32, 2**100])

@@ -76,7 +76,9 @@ def test_demo__short_crash__spares_the_hooked_and_breaks_the_bare(run):
 
 def test_demo__json__has_the_promised_shape(run):
     figures = json.loads(json.dumps(summarise(run.recording)))
-    assert set(figures) == {"prices", "rounds", "hooked", "bare", "perpetuals", "house"}
+    assert set(figures) == {
+        *("prices", "rounds", "hooked", "bare", "perpetuals", "house", "liquidator"),
+    }
     assert set(figures["prices"]) == {"source", "from", "to"}
     assert tuple(figures["perpetuals"]) == KINDS
     for cohorts in figures["perpetuals"].values():
@@ -178,6 +180,41 @@ def test_demo__house__loses_what_the_traders_win(run):
     first, last = run.recording.frames[0].house, run.recording.frames[-1].house
     assert first is not None and last is not None and last.equity != first.equity
     assert summarise(run.recording)["house"]["equity"]["end"] == round(last.equity / WAD, 2)
+
+
+def test_demo__liquidations__are_the_events_of_the_chain(run):
+    """Bare accounts are liquidated in the block after the round, hooked ones never have to be."""
+    recording, system = run.recording, run.world.system
+    told = run.world.chain.events(system.liquidator, "Liquidated")
+    assert len(told) == len(recording.liquidations) > 0
+    for event, kept in zip(told, recording.liquidations, strict=True):
+        assert run.player.members[kept.account].account == event.args.account
+        assert kept.cost == event.args.bonus_wad and kept.fee == event.args.fee_wad
+        assert kept.before.is_breached and kept.delay_s == 0
+        assert recording.accounts[kept.account].cohort == "bare"
+
+
+def test_demo__what_owners_lost__is_with_liquidator_and_insurance_less_what_exits_cost(run):
+    recording, world = run.recording, run.world
+    owners = sum(x.cost for x in recording.liquidations)
+    insurance = world.system.clearinghouse.cash_of(world.system.insurance)
+    start, end = recording.takers["bare"]
+    assert insurance == sum(x.fee for x in recording.liquidations) > 0
+    # Prices moved for a block before he had sold, either way.
+    assert 0 < end - start < owners - insurance
+    assert recording.takers["hooked"][0] == recording.takers["hooked"][1]
+
+
+def test_liquidator__who_comes_late__finds_deeper_accounts():
+    series = _crash(0.4)
+    late = replay(
+        series, accounts=2, opens_at_s=series.start_s + WARM_UP_S, liquidation_delay_s=1_800
+    )
+    assert late.liquidations and all(x.delay_s >= 1_800 for x in late.liquidations)
+    at_once = replay(series, accounts=2, opens_at_s=series.start_s + WARM_UP_S)
+    assert min(x.before.health for x in late.liquidations) < min(
+        x.before.health for x in at_once.liquidations
+    )
 
 
 def test_demo__sales__lose_what_the_contract_judged(run):

@@ -47,6 +47,7 @@ CONDITIONAL = {
     "settle",
     "adl",
     "ask_exit",
+    "liquidate",
 }
 MEANT_TO_FAIL = {"bad_trade"}
 
@@ -106,6 +107,7 @@ def test_watch__call_state_left_behind__is_seen() -> None:
         system.listings,
         system.perps,
         system.exchange,
+        system.liquidator,
         system.liquidity_vault,
         sender=world.governor,
     )
@@ -224,7 +226,7 @@ def test_events__one_that_was_not_told__is_missed() -> None:
     traded.episode.invariants.events_tell_all()
     chain = traded.episode.cast.world.chain
     told = chain.logs
-    topic = traded.episode.cast.world.clearinghouse.topic("Traded")
+    topic = traded.episode.cast.world.system.perps.topic("Traded")
 
     def silent(*args: Any, **options: Any) -> list[Any]:
         return [log for log in told(*args, **options) if log.topics[0] != topic]

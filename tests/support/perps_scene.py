@@ -48,7 +48,7 @@ BALANCE_LOW = "ledger: balance too low"
 LOAN_TOO_LARGE = "vault: loan too large"
 NOT_PERMITTED = "operators: not permitted"
 WEIGHTS_ABOVE_ONE = "perps: weights above one"
-HEDGES_LAST = "liquidator: hedges last"
+HEDGES_LAST = "deleverager: hedges last"
 HEDGE_GRACE_S, WATCH_S = 1_800, 600
 FAR = 2**40 - 1
 ROUNDING_WAD = 8  # of two margin equations, a wei for each figure
@@ -65,7 +65,7 @@ class Watch:
     seen_at: int = 0
 
     def looked(self, is_below: bool, now: int) -> Watch:
-        """As the liquidator notes it: begun anew after a gap."""
+        """As the deleverager notes it: begun anew after a gap."""
         if not is_below:
             return Watch(0, now)
         is_gap = self.below_since == 0 or now > self.seen_at + WATCH_S
@@ -200,7 +200,7 @@ class Scene:
         )
 
     def flag_house(self) -> bool:
-        """Has the liquidator look at the house."""
+        """Has the deleverager look at the house."""
 
         def foretell(book: Book) -> Foretold:
             is_below = book.assess(self.house).excess_maint < 0
@@ -212,7 +212,7 @@ class Scene:
         return self.attempt(
             "flag house",
             foretell,
-            lambda: self.world.system.liquidator.flag_house(sender=self.world.keeper),
+            lambda: self.world.system.deleverager.flag_house(sender=self.world.keeper),
         )
 
     def adl(self, account: int, asset: int, size_wad: int) -> bool:
@@ -231,9 +231,31 @@ class Scene:
         return self.attempt(
             "adl",
             foretell,
-            lambda: self.world.system.liquidator.adl(
+            lambda: self.world.system.deleverager.adl(
                 account, asset, size_wad, sender=self.world.keeper
             ),
+        )
+
+    def collect(self) -> bool:
+        """Has insurance collect its part of the fees and the vault's reserves; nobody donated."""
+        system = self.world.system
+
+        def foretell(book: Book) -> Foretold:
+            state = system.vault.state()
+            units = min(state.reserves, state.idle)
+            lender = replace(book.lender, idle=book.lender.idle - units)
+            book = replace(book, lender=lender).credited(system.insurance, units)
+            told = {asset: market.without_insured() for asset, market in book.markets.items()}
+            book = replace(book, markets={asset: market for asset, (market, _) in told.items()})
+            owed = sum(fees for _, fees in told.values())
+            fees = min(owed, max(0, book.assess(self.house).excess_init))
+            self.saw("fees are collected", fees > 0)
+            self.saw("the house keeps fees", fees < owed)
+            after = book.with_payment(self.house, system.insurance, fees)
+            return after, units * book.loans.unit_wad + fees
+
+        return self.attempt(
+            "collect", foretell, lambda: system.liquidator.collect(sender=self.world.keeper)
         )
 
     # ---- cash and collateral
@@ -381,8 +403,9 @@ class Scene:
         for event in self.perps.events(receipt):
             args = event.args
             exposure, breaker = told.get(getattr(args, "asset", 0), (Exposure(), Breaker()))
-            if event.name == "Filled":
+            if event.name == "Traded":
                 told[args.asset] = Exposure.from_word(args.exposure_word), breaker
+                self._check_fill(args, before)
             elif event.name == "BreakerMoved":
                 told[args.asset] = exposure, Breaker.from_word(args.breaker_word)
             elif event.name == "HeadroomRefreshed":
@@ -390,6 +413,27 @@ class Scene:
                 self.same("headroom told", args.headroom_word, word)
         for asset, market in self.book.markets.items():
             self.same(f"market {asset} told", told[asset], (market.exposure, market.breaker))
+
+    def _check_fill(self, args: Any, before: Book) -> None:
+        """What was told of a trade makes the old words the new ones."""
+        book, asset = self.book, args.asset
+        held = book.account(args.account).position(asset)
+        for account, sign in ((args.account, 1), (self.house, -1)):
+            old = before.account(account).position(asset)
+            new = book.account(account).position(asset)
+            self.same("a size", new.size_wad, old.size_wad + sign * args.size_change)
+            if held.size_wad:  # else it was settled, which has an event of its own
+                self.same("a cost", new.cost_wad, old.cost_wad + sign * args.cost_change)
+        if held.size_wad:
+            self.same("the cost word told", args.cost_word, held.cost_word)
+        self.same("the market told", args.market_word, book.markets[asset].funding.word)
+        index = before.prices[asset].price_wad
+        self.same("the index told", args.index_wad, index)
+        insured = book.markets[asset].headroom.insured_gwei
+        part = perps.insured_part_gwei(args.size_change, index, args.fee_e6)
+        self.same(
+            "what insurance gets", insured, before.markets[asset].headroom.insured_gwei + part
+        )
 
     def check(self) -> None:
         """Every word, and every view of the markets and of margin."""
@@ -442,7 +486,7 @@ class Scene:
         skewed = [mark for market, mark in pairs if market.skew_wad]
         rounds = [mark.made_at if mark.is_live else 0 for mark in skewed]
         self.same("the oldest round", self.perps.oldest_round_at(), min([book.now, *rounds]))
-        since = self.world.system.liquidator.below_since()
+        since = self.world.system.deleverager.below_since()
         self.same("below maintenance since", since, self.watch.below_since)
 
     # ---- what a trader sees
@@ -524,7 +568,10 @@ def open_scene(world: World, traders: Sequence[int]) -> Scene:
             for asset, market in read_markets(world).items()
         },
         prices=read_marks(world),
-        accounts={account: read_account(world, account) for account in (house, *traders)},
+        accounts={
+            account: read_account(world, account)
+            for account in (house, world.system.insurance, *traders)
+        },
         loans=read_loans(world),
         lender=read_lender(world),
         now=world.chain.time,

@@ -14,7 +14,7 @@ from typing import Any
 from ballast.chain import Contract
 from ballast.model.margin import GWEI
 from tests.clearing_kit import action
-from tests.support.system_scenes import Scenes
+from tests.support.system_liquidations import LiquidationDraws
 from tests.support.system_state import ASSETS, WAD, Cast, State
 from tests.support.system_steps import Ahead, Call, Draw, Step
 from tests.support.system_trades import TRADE
@@ -22,12 +22,12 @@ from tests.support.world import QUOTE, UNLIMITED, ZERO_ADDRESS, to_wad
 
 HEARTBEAT_S = 3_900
 SCRIPTED = (3, 4)  # accounts that begin with a hook that does what it is told
-ALL_PERMISSIONS = 31
+ALL_PERMISSIONS = 63
 ALL_ACTIONS = 15  # that a policy may allow with perpetuals
 FLOOR_SHIFT = 48  # of a donor, in a guard word
 
 
-class Actions(Scenes):
+class Actions(LiquidationDraws):
     """Draws the next step. Weights and sizes are such that about half are accepted."""
 
     def __init__(self, cast: Cast, rng: random.Random) -> None:
@@ -80,6 +80,10 @@ class Actions(Scenes):
             (4, "adl", self._adl),
             (0.8, "flag_house", self._flag_house),
             (0.6, "flag_bad_debt", self._flag_bad_debt),
+            (6, "liquidate", self._liquidate),
+            (1, "flag", self._flag),
+            (1, "collect", self._collect),
+            (2, "open", self._sink),
             (0.8, "donate_house", self._donate_house),
             (1, "price", self._squeeze),
             (1.6, "open", self._crowd),
@@ -347,7 +351,7 @@ class Actions(Scenes):
 
     def _set_operator(self, state: State) -> tuple[Call, ...]:
         account = self._account()
-        permissions = self.rng.choice((31, 31, 15, 16, 24, 8, 4, 2, 1, 0, 32))
+        permissions = self.rng.choice((63, 31, 15, 16, 24, 8, 4, 2, 1, 0, 64))
         expires_at = state.time + self.rng.choice((3_600, 86_400, 30 * 86_400, 0))
         args = (account, self.cast.roles["operator"], permissions, expires_at)
         return (Call("Mandates", "set_operator", args, self._sender(account)),)

@@ -17,8 +17,14 @@ from ballast.chain import Event, Receipt, Reverted
 from ballast.model.ledger import Loans
 from ballast.model.margin import BPS, Position, Terms, is_no_riskier
 from ballast.model.perps import SIZE_STEP_WAD, Order, Refused
+from tests.clearing_kit import in_order
 from tests.support.system_checks import Broken, Outcome
-from tests.support.system_markets import EXACT, LOOKS, NAV_ROUNDING_WAD, PARTS, MarketChecks
+from tests.support.system_liquidations import (
+    LIQUIDATION_PARTS,
+    LiquidationChecks,
+    is_liquidation,
+)
+from tests.support.system_markets import EXACT, LOOKS, NAV_ROUNDING_WAD, PARTS
 from tests.support.system_state import LOW_128, PERPETUALS_SHIFT, WAD, State
 from tests.support.system_steps import ENVIRONMENT, Call, Step
 from tests.support.world import QUOTE, UNLIMITED
@@ -37,8 +43,11 @@ READY = 0
 # What a rebalance and an announced guard may do to others is judged by I14 to I16.
 OPEN_TO_ALL = frozenset({("Mandates", "rebalance"), ("Mandates", "apply_guard")})
 # What settling and deleveraging do to others is foretold by the model, call by call.
-FORETOLD = frozenset({("Perps", "settle"), ("Liquidator", "adl")})
-ROOMS = ("Clearinghouse", "Mandates", "Rebalancer", "Perps", "Liquidator")
+FORETOLD = frozenset({("Perps", "settle"), ("Deleverager", "adl")})
+ROOMS = (
+    *("Clearinghouse", "Mandates", "Rebalancer", "Perps", "Deleverager"),
+    *("Liquidator", "TokenLiquidator"),
+)
 SETTLE_STEP = 5
 IDS = tuple(
     f"I{number:02}"
@@ -47,13 +56,13 @@ IDS = tuple(
         *(18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 29, 31, 32, 40, 42, 44, 46),
     )
 )
-PREMISES = (*IDS, *EXACT, *PARTS)
+PREMISES = (*IDS, *EXACT, *PARTS, *LIQUIDATION_PARTS)
 # A few thousand actions may do without.
 RARE = frozenset({"I10 pairs", "I10 entry", "I11 house", "I14 traded", "I28 pool"})
 
 
 @dataclass
-class Invariants(MarketChecks):
+class Invariants(LiquidationChecks):
     """The checks, and what has to be remembered from action to action."""
 
     donated: Counter[tuple[str, str]] = field(default_factory=Counter)  # token, holder: units
@@ -79,6 +88,11 @@ class Invariants(MarketChecks):
             for vault in (world.system.vault, world.system.liquidity_vault):
                 for event in vault.events(receipt, "Withdraw"):
                     given.append((QUOTE, event.args.receiver, event.args.assets))
+            for event in world.system.vault.events(receipt):
+                if event.name in ("ReservesSwept", "SurplusSkimmed"):
+                    given.append((QUOTE, event.args.receiver, event.args.assets))
+                if event.name == "SurplusSkimmed":
+                    self.donated[QUOTE, "LendingVault"] = 0
             for token, receiver, units in given:
                 if receiver in holder_of:
                     self.donated[token, holder_of[receiver]] += units
@@ -86,8 +100,10 @@ class Invariants(MarketChecks):
                 self.looks = (self.looks[1], receipt.time)
             if call.function == "set_script":
                 self.script = call.args[0]
-            if call.function == "skim":
-                self.donated[QUOTE, "LendingVault"] = 0
+            for event in world.system.liquidator.events(receipt, "InsuranceCollected"):
+                there = self.donated.pop((QUOTE, "Liquidator"), 0)
+                fine = there == event.args.reserves
+                self.must("I01", fine, f"{there} lay in the liquidator, {event.args} was booked")
             for event in world.mandates.events(receipt):
                 if event.name == "BudgetArmed":
                     self.lifetimes[event.args.owner] = event.args.lifetime // MICRO_WAD
@@ -120,7 +136,7 @@ class Invariants(MarketChecks):
         """All checks after one action."""
         self.note(outcome)
         self._of_state(after)
-        self._of_vault(before, after)
+        self._of_vault(before, after, outcome)
         self._of_prices(before, after)
         self._of_tokens(before, after)
         self.of_foretold(step, outcome, before, after)
@@ -133,6 +149,7 @@ class Invariants(MarketChecks):
         self.of_value(step, outcome, before, after)
         self.of_headroom(outcome, after)
         self.of_exit(outcome, after)
+        self.of_liquidations(outcome, before, after)
         for call, receipt in outcome.receipts:
             self._of_risk(call, receipt, before, after)
             self._of_swaps(receipt, before)
@@ -256,12 +273,17 @@ class Invariants(MarketChecks):
 
     # ---- two states
 
-    def _of_vault(self, before: State, after: State) -> None:
-        old, new = before.vault, after.vault
+    def _of_vault(self, before: State, after: State, outcome: Outcome | None = None) -> None:
+        """I06, I07; only a loss that was realised lowers the price of shares, and by no more."""
+        old, new, vault = before.vault, after.vault, self.cast.world.system.vault
+        receipts = [receipt for _, receipt in outcome.receipts] if outcome else []
+        losses = [e for receipt in receipts for e in vault.events(receipt, "BadDebtRealised")]
+        lost = sum(event.args.assets for event in losses)
         self.held("I06", new != old)
-        left = (new["totalAssets"] + 1) * (old["supply"] + VIRTUAL_SHARES)
+        self.held("I06 loss", lost != 0)
+        left = (new["totalAssets"] + lost + 1) * (old["supply"] + VIRTUAL_SHARES)
         right = (old["totalAssets"] + 1) * (new["supply"] + VIRTUAL_SHARES)
-        self.must("I06", left >= right, f"the share price fell: {old} to {new}")
+        self.must("I06", left >= right, f"the share price fell: {old} to {new}, {lost} lost")
         self.held("I07", new["index_wad"] > old["index_wad"])
         self.must("I07", new["index_wad"] >= old["index_wad"], "the index fell")
         still = after.time > before.time or new["index_wad"] == old["index_wad"]
@@ -319,10 +341,13 @@ class Invariants(MarketChecks):
             elif value in self.cast.labels:
                 found.add(value)
 
-        ledger = self.cast.world.clearinghouse
+        system = self.cast.world.system
+        ledger = system.clearinghouse
         for call, receipt in outcome.receipts:
             if call.contract in ROOMS:
                 collect(call.args)
+            if call.contract == "TokenLiquidator":
+                found.add(self.cast.transit)
             if call.contract == "LiquidityVault" and call.function.startswith("fulfil"):
                 found.add(self.cast.house)
             for event in ledger.events(receipt, "Transferred"):
@@ -330,11 +355,22 @@ class Invariants(MarketChecks):
                 owners = {account >> 8 for account in pair}
                 self.must("I24", len(owners) == 1, "a transfer between two owners")
                 found |= pair
-            for event in ledger.events(receipt):
+            for event in in_order(receipt, ledger, system.perps):
                 if event.name in ("Traded", "Settled"):
                     self.held("I24 traded")
                     named = event.args.account in found
                     self.must("I24", named, f"{event.name} {event.args.account} was not named")
+                    found.add(self.cast.house)
+            # What others bear of a deficit, and what insurance gets.
+            for event in system.liquidator.events(receipt):
+                if event.name == "CashPaid":
+                    pair = {event.args.payer, event.args.payee}
+                    named = pair <= found | {self.cast.insurance, self.cast.house}
+                    self.must("I24", named, f"{event} names others")
+                    found |= pair
+                elif event.name == "InsuranceCollected":
+                    found.add(self.cast.insurance)
+                elif event.name == "HoldingsTaken" and event.args.taker == self.cast.house:
                     found.add(self.cast.house)
         return found
 
@@ -358,13 +394,15 @@ class Invariants(MarketChecks):
         sender = cast.roles[call.sender]
         for event in cast.world.clearinghouse.events(receipt, "Withdrawn"):
             owner = cast.owner_address(event.args.account)
-            fine = owner in (sender, event.args.receiver)
+            fine = owner in (sender, event.args.receiver) or event.args.account == cast.transit
             self.must("I25", fine, f"{call.sender} sent the tokens of another elsewhere")
         if (call.contract, call.function) in OPEN_TO_ALL:
             return
-        if (call.contract, call.function) not in FORETOLD:
+        if (call.contract, call.function) not in FORETOLD and not is_liquidation(
+            cast.world.system.liquidator, receipt
+        ):
             self._of_strangers(call, before, after)
-        if (call.contract, call.function) != ("Liquidator", "adl"):
+        if (call.contract, call.function) != ("Deleverager", "adl"):
             self._of_wallets(call, before, after)
 
     def _of_strangers(self, call: Call, before: State, after: State) -> None:
@@ -389,7 +427,7 @@ class Invariants(MarketChecks):
             )
             if less:
                 allowed = before.permissions.get((account, call.sender), 0)
-                self.must("I25", allowed & 30 != 0, f"{call.sender} took from {label}")
+                self.must("I25", allowed & 62 != 0, f"{call.sender} took from {label}")
 
     def _of_wallets(self, call: Call, before: State, after: State) -> None:
         """I25: nor does what is in the wallets of others."""
@@ -468,9 +506,7 @@ class Invariants(MarketChecks):
         # Rounding of a repayment, once per action of a batch.
         index = after.vault["index_wad"]
         slack = 16 * (Loans(index, cast.unit(QUOTE)).repayment_loss_wad + cast.unit(QUOTE))
-        traded = {
-            event.args.account for event in cast.world.clearinghouse.events(receipt, "Traded")
-        }
+        traded = {event.args.account for event in cast.world.system.perps.events(receipt, "Traded")}
         for account in traded - risky:
             old, new = before.terms[account], after.terms[account]
             eased = Terms(new.equity_init + slack, new.required_init, new.equity_maint + slack)
@@ -525,7 +561,7 @@ class Invariants(MarketChecks):
         label = cast.labels[account]
         (event,) = cast.world.mandates.events(receipt, "Rebalanced")
         moves = cast.world.clearinghouse.events(receipt, "Transferred")
-        trades = cast.world.clearinghouse.events(receipt, "Traded")
+        trades = cast.world.system.perps.events(receipt, "Traded")
         has_traded = bool(trades or cast.world.clearinghouse.events(receipt, "Swapped"))
         guard = cast.world.mandates.guard_of(account)
         old, new = before.terms[account], after.terms[account]
@@ -849,8 +885,9 @@ class Invariants(MarketChecks):
     def events_tell_all(self) -> None:
         """I46: the words of the ledger, rebuilt from events, are the words in storage."""
         cast, world = self.cast, self.cast.world
-        told = Told(cast.house)
-        for event in world.chain.events(world.clearinghouse):
+        told, system = Told(cast.house), world.system
+        tellers = (system.clearinghouse, system.perps, system.liquidator)
+        for event in in_order(world.chain.logs(), *tellers):
             told.take(event)
         now = cast.read()
         for account in cast.everyone:
@@ -896,7 +933,7 @@ class Invariants(MarketChecks):
             if event.name == "Transfer":
                 shares[event.args.sender] -= event.args.value
                 shares[event.args.receiver] += event.args.value
-            elif event.name in ("Lent", "Repaid"):
+            elif event.name in ("Lent", "Repaid", "BadDebtRealised"):
                 debt += event.args.shares * (1 if event.name == "Lent" else -1)
         self.must("I46", debt == now.vault["debt_shares"], "loan shares")
         for holder, address in cast.holders.items():
@@ -931,7 +968,8 @@ class Invariants(MarketChecks):
 
 
 class Told:
-    """The ledger as its events tell it."""
+    """The ledger as events tell it: its own, those of the markets for what was traded, those of the
+    liquidator for what changed hands."""
 
     def __init__(self, house: int) -> None:
         self.house = house
@@ -962,7 +1000,9 @@ class Told:
             self.markets[args.asset] = args.market_word
         elif name == "Traded":
             self.markets[args.asset] = args.market_word
-            traded = Position.from_word(args.position_word, args.cost_word)
+            old = self.position(args.account, args.asset)
+            size = replace(old, size_wad=old.size_wad + args.size_change)
+            traded = Position.from_word(size.word, args.cost_word)
             self._positions[args.account, args.asset] = traded
             self._house(args.asset, -args.size_change, -args.cost_change)
         elif name == "Settled":
@@ -970,8 +1010,37 @@ class Told:
             settled = Position.from_word(word, args.cost_word)
             self._positions[args.account, args.asset] = settled
             self._house(args.asset, 0, -args.moved)
-            self.account_words[args.account] = args.word
-            self.account_words[self.house] = args.house_word
+            pair = (self.house, args.account) if args.moved > 0 else (args.account, self.house)
+            self._paid(*pair, args.payer_word, args.payee_word)
+        elif name == "HoldingsTaken":
+            for holding in args.holdings:
+                entries = (holding.donor_entry_wad, holding.receiver_entry_wad)
+                for who, sign, entry in zip(
+                    (args.account, args.taker), (-1, 1), entries, strict=True
+                ):
+                    self._taken(who, sign, holding, entry)
+        elif name == "CashPaid":
+            self._paid(args.payer, args.payee, args.payer_word, args.payee_word)
+        elif name == "DebtMoved":
+            self.account_words[args.debtor] -= args.shares << 128
+            if args.heir:
+                word = self.account_words.get(args.heir, 0)
+                self.account_words[args.heir] = word + (args.shares << 128)
+
+    def _paid(self, payer: int, payee: int, payer_word: int, payee_word: int) -> None:
+        self.account_words[payer] = payer_word
+        self.account_words[payee] = payee_word
+
+    def _taken(self, account: int, sign: int, holding: Any, entry_wad: int) -> None:
+        old = self.position(account, holding.asset)
+        if not holding.size_wad and not holding.cost_wad:
+            entry_wad = old.entry_wad
+        self._positions[account, holding.asset] = Position(
+            old.collateral_wad + sign * holding.collateral_wad,
+            old.size_wad + sign * holding.size_wad,
+            old.cost_wad + sign * holding.cost_wad,
+            entry_wad,
+        )
 
     def _house(self, asset: int, size_change: int, cost_change: int) -> None:
         old = self.position(self.house, asset)

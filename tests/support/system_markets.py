@@ -26,6 +26,7 @@ from ballast.model.perps import (
     Refused,
     growths,
 )
+from tests.clearing_kit import in_order
 from tests.support.system_checks import Checks, Outcome
 from tests.support.system_state import LOW_128, State
 from tests.support.system_steps import ENVIRONMENT, Call, Step
@@ -33,10 +34,10 @@ from tests.support.system_steps import ENVIRONMENT, Call, Step
 MAY_TRADE = 16
 NOT_PERMITTED = "operators: not permitted"
 NOT_FOR_THE_HOUSE = "perps: not for the house"
-HEDGES_LAST = "liquidator: hedges last"
+HEDGES_LAST = "deleverager: hedges last"
 HEDGE_GRACE_S = 1_800
 WATCH_S = 600
-LOOKS = frozenset({("Liquidator", "adl"), ("Liquidator", "flag_house")})
+LOOKS = frozenset({("Deleverager", "adl"), ("Deleverager", "flag_house")})
 MAX_CASH_WAD = 2**120
 END_OF_ACCOUNTS = 2**168
 NAV_ROUNDING_WAD = 64  # a wei or two for each fill of a batch
@@ -149,7 +150,7 @@ class MarketChecks(Checks):
         names = {(call.contract, call.function) for call in calls}
         if ("LiquidityVault", "fulfil_redemptions") not in names:
             self.held("I10 house", before.book.nav_wad != after.book.nav_wad)
-            change = after.book.nav_wad - before.book.nav_wad
+            change = after.book.nav_wad - before.book.nav_wad + self._owed(outcome)
             self.must("I10", change >= -NAV_ROUNDING_WAD, f"the house lost {-change}")
         if names & {("LiquidityVault", f"fulfil_{what}") for what in ("deposits", "redemptions")}:
             self.held("I10 pool")
@@ -157,6 +158,18 @@ class MarketChecks(Checks):
             left = (new["totalAssets"] + 1) * (old["totalSupply"] + VIRTUAL_SHARES)
             right = (old["totalAssets"] + 1) * (new["totalSupply"] + VIRTUAL_SHARES)
             self.must("I10", left >= right, f"a pool share lost value: {old} to {new}")
+
+    def _owed(self, outcome: Outcome) -> int:
+        """What the house pays without leaving: insurance's part of the fees, and its part of
+        deficits."""
+        owed = 0
+        for _, receipt in outcome.receipts:
+            for event in self.cast.world.system.liquidator.events(receipt):
+                if event.name == "InsuranceCollected":
+                    owed += event.args.fees_wad
+                elif event.name == "DeficitBooked":
+                    owed += event.args.house_wad + event.args.claims_wad
+        return owed
 
     def of_fills(self, outcome: Outcome, before: State, after: State) -> None:
         """Each fill and settlement in the receipts, priced by the model; I19 and I20 for each.
@@ -218,8 +231,8 @@ class MarketChecks(Checks):
             ("Perps", "settle"): self._settle,
             ("Perps", "refresh"): self._refresh,
             ("Perps", "accrue"): self._accrue,
-            ("Liquidator", "adl"): self._adl,
-            ("Liquidator", "flag_house"): self._flag,
+            ("Deleverager", "adl"): self._adl,
+            ("Deleverager", "flag_house"): self._flag,
             ("LiquidityVault", "fulfil_deposits"): self._fulfil_deposits,
             ("LiquidityVault", "fulfil_redemptions"): self._fulfil_redemptions,
         }.get((call.contract, call.function))
@@ -313,9 +326,9 @@ class MarketChecks(Checks):
         if asset not in book.markets or size < SIZE_STEP_WAD:
             self.must("exact adl", not outcome.is_accepted, "nothing was deleveraged")
             return
-        liquidator = self.cast.world.system.liquidator
+        deleverager = self.cast.world.system.deleverager
         for _, receipt in outcome.receipts:
-            called = liquidator.events(receipt, "HookCalled")
+            called = deleverager.events(receipt, "HookCalled")
             if any(event.args.success for event in called):
                 self.held("exact adl with hook")
                 return
@@ -385,17 +398,15 @@ class Walk:
         self.markets: dict[int, Market] = dict(before.book.markets)
         self.is_governed = False  # terms or mode were changed
         self._positions: dict[tuple[int, int], Position] = {}
-        self._filled: Event | None = None
 
     def position(self, account: int, asset: int) -> Position:
         """What an account holds, as far as told."""
         return self._positions.get((account, asset), self.book.account(account).position(asset))
 
     def events(self, receipt: Receipt) -> list[Event]:
-        """Of ledger and markets, in order."""
-        world = self.checks.cast.world
-        found = world.clearinghouse.events(receipt) + world.system.perps.events(receipt)
-        return sorted(found, key=lambda event: event.log_index)
+        """Of ledger, markets and liquidator, in order."""
+        system = self.checks.cast.world.system
+        return in_order(receipt, system.clearinghouse, system.perps, system.liquidator)
 
     def take(self, call: Call, event: Event) -> None:
         """The next event."""
@@ -408,8 +419,15 @@ class Walk:
         elif name == "Swapped":
             self._collateral(args.account, args.asset_in, args.word_in)
             self._collateral(args.account, args.asset_out, args.word_out)
-        elif name == "Filled":
-            self._filled = event
+        elif name == "HoldingsTaken":
+            for holding in args.holdings:
+                self._taken(args.account, args.taker, holding)
+        elif name == "Offset":
+            units = -(args.size_wad // SIZE_STEP_WAD)
+            self.markets[args.asset] = self.markets[args.asset].grown(units, units)
+        elif name == "InsuranceCollected":
+            for asset, market in self.markets.items():
+                self.markets[asset] = market.without_insured()[0]
         elif name == "Traded":
             self._traded(event)
         elif name == "Settled":
@@ -436,22 +454,31 @@ class Walk:
         if asset:
             self._put(account, asset, collateral_wad=word & LOW_128)
 
+    def _taken(self, account: int, taker: int, holding: Any) -> None:
+        """A holding changes hands in place."""
+        asset = holding.asset
+        entries = (holding.donor_entry_wad, holding.receiver_entry_wad)
+        is_perpetual = holding.size_wad != 0 or holding.cost_wad != 0
+        for who, sign, entry in zip((account, taker), (-1, 1), entries, strict=True):
+            old = self.position(who, asset)
+            self._put(
+                who,
+                asset,
+                collateral_wad=old.collateral_wad + sign * holding.collateral_wad,
+                size_wad=old.size_wad + sign * holding.size_wad,
+                cost_wad=old.cost_wad + sign * holding.cost_wad,
+                entry_wad=entry if is_perpetual else old.entry_wad,
+            )
+
     def _traded(self, event: Event) -> None:
         checks, args = self.checks, event.args
         account, asset, change = args.account, args.asset, args.size_change
-        filled, self._filled = self._filled, None
-        checks.must("exact fill", filled is not None, "booked what was not priced")
-        assert filled is not None
-        told = filled.args
-        same = (told.account, told.asset, told.size_change) == (account, asset, change)
-        checks.must("exact fill", same, f"priced {told}, booked {args}")
-
         held, mark, old = (
             self.position(account, asset),
             self.book.prices[asset],
             self.markets[asset],
         )
-        is_adl = told.fee_e6 == 0
+        is_adl = args.fee_e6 == 0
         market = old.in_round(mark)
         if is_adl:
             fill = old.deleveraged(change, held, mark, self.now)[1]
@@ -460,6 +487,8 @@ class Walk:
         new_size = held.size_wad + change
         grown = [wad // SIZE_STEP_WAD for wad in growths(held.size_wad, new_size)]
         market = market.grown(*grown).touched(mark, self.now)
+        part = perps.insured_part_gwei(change, mark.price_wad, fill.fee_e6)
+        market = replace(market, headroom=market.headroom.insured(part))
         position = self._put(
             account,
             asset,
@@ -476,13 +505,11 @@ class Walk:
         )
         expected = (
             *(mark.price_wad, fill.price_wad, fill.fee_e6, market.exposure.word),
-            *(fill.cost_change, fill.price_wad, position.word, position.cost_word),
-            market.funding.word,
+            *(fill.cost_change, position.cost_word, market.funding.word),
         )
         found = (
-            *(told.index_wad, told.price_wad, told.fee_e6, told.exposure_word),
-            *(args.cost_change, args.price_wad, args.position_word, args.cost_word),
-            args.market_word,
+            *(args.index_wad, args.price_wad, args.fee_e6, args.exposure_word),
+            *(args.cost_change, args.cost_word, args.market_word),
         )
         checks.held("exact fill")
         checks.must("exact fill", expected == found, f"filled {found}, the model says {expected}")
@@ -532,7 +559,8 @@ class Walk:
         checks.must("I19", position.cost_word == args.cost_word, f"cost word of {args}")
         house = self.position(self.house, asset)
         self._put(self.house, asset, cost_wad=house.cost_wad - moved)
-        checks.must("I19", args.house_word >> 128 == 0, "the house borrowed")
+        house_word = args.payer_word if moved > 0 else args.payee_word
+        checks.must("I19", house_word >> 128 == 0, "the house borrowed")
 
 
 def _listed(account: Account) -> tuple[Any, ...]:

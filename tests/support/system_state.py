@@ -15,9 +15,11 @@ from typing import Any
 
 from ballast.chain import Contract, Receipt, Reverted
 from ballast.chain.abi import checksum
+from ballast.deploy import System, account_id
 from ballast.model.ledger import Account, Book, Lender, Loans
 from ballast.model.margin import GWEI, Mark, Position, Terms
-from ballast.model.perps import Headroom, Market, MarketTerms
+from ballast.model.perps import Exposure, Headroom, Market, MarketTerms, insured_part_gwei
+from tests.clearing_kit import in_order
 from tests.support.world import (
     QUOTE,
     UNLIMITED,
@@ -124,24 +126,36 @@ class TransientWatch:
 
 class Seen:
     """What only events tell of perpetual markets, by asset id: round and skew at its start, the
-    anchors of the breaker, the mode. Everything else that is followed here has a view as well."""
+    anchors of the breaker, the mode, and what insurance has not collected of the fees. Everything
+    else that is followed here has a view as well."""
 
-    def __init__(self, perps: Contract) -> None:
-        self._perps = perps
+    def __init__(self, system: System) -> None:
+        self._tellers = (system.perps, system.liquidator)
         self.exposures: dict[int, int] = {}
         self.breakers: dict[int, int] = {}
         self.close_only: dict[int, bool] = {}
-        for event in perps.chain.events(perps):
+        self.insured: dict[int, int] = {}
+        for event in in_order(system.chain.logs(), *self._tellers):
             self._put(event.name, event.args)
 
     def follow(self, receipt: Receipt) -> None:
         """A transaction that was accepted."""
-        for event in self._perps.events(receipt):
+        for event in in_order(receipt, *self._tellers):
             self._put(event.name, event.args)
 
     def _put(self, name: str, args: Any) -> None:
-        if name == "Filled":
+        if name == "Traded":
             self.exposures[args.asset] = args.exposure_word
+            part = insured_part_gwei(args.size_change, args.index_wad, args.fee_e6)
+            self.insured[args.asset] = self.insured.get(args.asset, 0) + part
+        elif name == "Offset":
+            units = -(args.size_wad // GWEI)
+            known = Exposure.from_word(self.exposures[args.asset])
+            self.exposures[args.asset] = known.grown(units, units).word
+        elif name == "HeadroomRefreshed":
+            self.insured[args.asset] = Headroom.from_word(args.headroom_word).insured_gwei
+        elif name == "InsuranceCollected":
+            self.insured.clear()
         elif name == "BreakerMoved":
             self.breakers[args.asset] = args.breaker_word
         elif name == "ModeChanged":
@@ -152,7 +166,8 @@ class Seen:
 class State:
     """What the system holds at one moment. Keys: account ids, asset names, holder names.
 
-    The house is among the accounts of words, positions and terms, and last of them.
+    Insurance and house are among the accounts of words, positions and terms, the house last of
+    them.
     """
 
     time: int
@@ -180,6 +195,7 @@ class State:
     budgets: Mapping[str, int]  # owner address
     wallets: Mapping[int, int]  # wallet_left
     permissions: Mapping[tuple[int, str], int]  # account, holder name
+    flags: Mapping[int, int]  # since when an account is flagged below maintenance
     marks: Mapping[str, Mark]
     rounds: Mapping[str, tuple[int, int]]  # answer and time of the newest round
     vault: Mapping[str, int]
@@ -262,7 +278,7 @@ class Cast:
         people = chain.accounts
         self.house: int = world.system.house
         self._units = {name: world.unit_wad(name) for name in world.tokens}
-        self.seen = Seen(world.system.perps)
+        self.seen = Seen(world.system)
         self.roles: dict[str, str] = {
             "governor": people[0],
             "owner_a": people[1],
@@ -294,12 +310,19 @@ class Cast:
             for role in (*self.owners, "attacker")
             for sub in range(SUBS)
         ]
-        self.everyone = (*self.accounts, self.house)
+        # The fund, and where a slice lies while it is sold for tokens.
+        self.insurance: int = world.system.insurance
+        self.transit: int = world.system.token_liquidator.ACCOUNT()
+        self.everyone = (*self.accounts, self.insurance, self.transit, self.house)
         self.labels = {
             account: f"{self.role_of[self.owner_address(account)]}/{account & 255}"
             for account in self.accounts
         }
-        self.labels[self.house] = "house"
+        self.labels |= {
+            self.house: "house",
+            self.insurance: "insurance",
+            self.transit: "transit",
+        }
         self._fund()
         call_state = world.clearinghouse.call_state.encode()
         clearing_house = world.clearinghouse.address
@@ -333,14 +356,16 @@ class Cast:
                 units = WEALTH * 10 ** world.decimals(name) // price
                 token.mint(who, units, sender=world.governor)
                 if role != "stranger":
-                    spenders = (world.clearinghouse, world.system.vault)
-                    for spender in (*spenders, world.system.liquidity_vault):
+                    system = world.system
+                    spenders = (system.clearinghouse, system.vault, system.liquidity_vault)
+                    for spender in (*spenders, system.token_liquidator):
                         token.approve(spender, UNLIMITED, sender=who)
 
     def owner_address(self, account: int) -> str:
         """The address that owns an account."""
-        if account == self.house:
-            return self.world.system.liquidity_vault.address
+        for contract in self.world.system.contracts.values():
+            if account_id(contract.address) == account:
+                return contract.address
         return self.world.owner_of(account)
 
     def owner_role(self, account: int) -> str:
@@ -423,6 +448,7 @@ def _reading_plan(cast: Cast) -> list[Question]:
         ask(("policy", account), rebalancer, "policy_of", account)
         ask(("last_at", account), rebalancer, "last_at", account)
         ask(("wallet", account), mandates, "wallet_left", account)
+        ask(("flag", account), system.liquidator, "flagged_since", account)
         for role in ("operator", "attacker"):
             ask(
                 ("permission", account, role), mandates, "permissions_of", account, cast.roles[role]
@@ -436,7 +462,7 @@ def _reading_plan(cast: Cast) -> list[Question]:
             ask((view, name), perps, view, asset)
     for view in ("free_wad", "skew_charge_wad", "uncertainty_wad", "oldest_round_at"):
         ask(("house", view), perps, view)
-    ask(("house", "below_since"), system.liquidator, "below_since")
+    ask(("house", "below_since"), system.deleverager, "below_since")
     for view in POOL_VIEWS:
         ask(("pool", view), pool, view)
     ask(("escrow",), pool, "escrow")
@@ -539,6 +565,7 @@ def read_state(cast: Cast) -> State:
         budgets=one["budget"],
         wallets=one["wallet"],
         permissions=one["permission"],
+        flags=one["flag"],
         marks={
             name: Mark.from_words(marks[2 * i], marks[2 * i + 1])
             for i, name in enumerate(cast.names)
@@ -559,7 +586,9 @@ def _market(cast: Cast, name: str, raw: Mapping[str, bytes]) -> Market:
     return Market.from_words(
         MarketTerms(*_words(raw["terms_of"])[:10]),
         seen.exposures.get(asset, 0),
-        Headroom(long_wad // GWEI, short_wad // GWEI, refreshed_at).word,
+        Headroom(
+            long_wad // GWEI, short_wad // GWEI, refreshed_at, seen.insured.get(asset, 0)
+        ).word,
         seen.breakers.get(asset, 0),
         int.from_bytes(raw["market"][:32], "big"),
         seen.close_only.get(asset, False),

@@ -269,10 +269,10 @@ class TradeDraws(PriceDraws):
         size = abs(state.size_wad(account, name))
         units = self._whole(size * rng.choice((0.1, 1, 1, 5))) + rng.choice((0, 0, 1))
         args = (account, state.ids[name], units)
-        return (Call("Liquidator", "adl", args, rng.choice(("keeper", "attacker"))),)
+        return (Call("Deleverager", "adl", args, rng.choice(("keeper", "attacker"))),)
 
     def _flag_house(self, state: State) -> tuple[Call, ...]:
-        return (Call("Liquidator", "flag_house", (), "keeper"),)
+        return (Call("Deleverager", "flag_house", (), "keeper"),)
 
     def _flag_bad_debt(self, state: State) -> tuple[Call, ...]:
         account = self._account()

@@ -26,11 +26,11 @@ GOVERNOR, OWNER, OPERATOR, LENDER, KEEPER, STRANGER = (
 # Contracts as callers. Only people can send, so these are addresses without code before contracts
 # that were told to trust them.
 CLEARINGHOUSE, MANDATES, LISTINGS = "clearinghouse", "mandates", "listings"
-PERPS, EXCHANGE, LIQUIDATOR = "perps", "exchange", "liquidator"
+PERPS, EXCHANGE, LIQUIDATOR, DELEVERAGER = "perps", "exchange", "liquidator", "deleverager"
 HOOK = "hook"  # of the account, outside of its mandate
 
 PEOPLE = (GOVERNOR, OWNER, OPERATOR, LENDER, KEEPER, STRANGER)
-TRUSTED = (CLEARINGHOUSE, MANDATES, LISTINGS, PERPS, EXCHANGE, LIQUIDATOR)
+TRUSTED = (CLEARINGHOUSE, MANDATES, LISTINGS, PERPS, EXCHANGE, LIQUIDATOR, DELEVERAGER)
 TRUSTED_ADDRESSES = {role: f"0x{0xC0DE00 + n:040x}" for n, role in enumerate(TRUSTED)}
 ROLES = (*PEOPLE, *TRUSTED, HOOK)
 ANYONE = frozenset(ROLES)
@@ -43,25 +43,30 @@ RATE = (100, 400, 6_000, 8_000)
 NO_PICTURE = (0, 0, 0, 0, 0, [])
 TERMS = (10**15, 10**13, 10**12, 10**12, 10**7, 500, 10_000, 1_200, 10**6, 1_000)
 SIDE = (0, 0, 0)
+LIQUIDATION = (11_500, 900, 3_000, 30, 200, 10**19, 10**19, 10**22, 10**23)
+ANY_STATE = bytes(32)
+ALL_PERMISSIONS = 63
 
 NOT_PERMITTED = "operators: not permitted"
 NOT_GOVERNOR = "ownable: caller is not the owner"
 NOT_HEIR = "ownable_2step: caller is not the new owner"
 NOT_BORROWER = "vault: not the clearinghouse"
-NOT_MANDATES = "clearinghouse: only mandates"
-NOT_PERPS = "clearinghouse: only perps"
+NOT_YOURS = "clearinghouse: not yours to call"
 NOT_AT_WORK = "mandates: only the hook at work"
+NOT_LIQUIDATOR = "perps: only the liquidator"
 NO_ALLOWANCE = "erc20: insufficient allowance"
 NOT_ACTING = "liquidity: not an operator"
 
 
 @dataclass(frozen=True)
 class Scene:
-    """The world of the table: an indebted account with a hook and a perpetual, an adapter of the
-    real venue, and an owner of shares of both vaults with an operator there, too."""
+    """The world of the table: an indebted account with a hook and a perpetual, one of somebody else
+    below maintenance, an adapter of the real venue, and an owner of shares of both vaults with an
+    operator there, too."""
 
     world: World
     account: int
+    victim: int
     contracts: Mapping[str, Contract]
     wired: Mapping[str, Contract]  # contracts that trust people instead of contracts
     hook: Contract
@@ -174,30 +179,40 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         # Perps says who acts; a deleveraging needs no permission.
         "trade": Entry(
             _only(PERPS),
-            NOT_PERPS,
+            NOT_YOURS,
             lambda scene, caller: (scene.world.owner, _order(scene), False),
         ),
-        "settle": Entry(_only(PERPS), NOT_PERPS, _account(1, 1, True)),
-        "set_market": Entry(_only(PERPS), NOT_PERPS, _fixed(1, 1)),
-        "open_mandate": Entry(_only(MANDATES), NOT_MANDATES, _account()),
-        "latch": Entry(_only(MANDATES), NOT_MANDATES, _account()),
+        "settle": Entry(_only(PERPS), NOT_YOURS, _account(1, 1, 1, True)),
+        "set_market": Entry(_only(PERPS), NOT_YOURS, _fixed(1, 1)),
+        "open_mandate": Entry(_only(MANDATES), NOT_YOURS, _account()),
+        "latch": Entry(_only(MANDATES), NOT_YOURS, _account()),
         "mandate_transfer": Entry(
             _only(MANDATES),
-            NOT_MANDATES,
+            NOT_YOURS,
             lambda scene, caller: (scene.account, scene.account + 1, 1, 1),
         ),
         "mandate_swap": Entry(
             _only(MANDATES),
-            NOT_MANDATES,
+            NOT_YOURS,
             lambda scene, caller: (scene.account, scene.world.venue, 1, 0, 10**15, 0, 100),
         ),
-        "mandate_trade": Entry(
-            _only(MANDATES), NOT_MANDATES, lambda scene, caller: (_order(scene),)
+        "mandate_trade": Entry(_only(MANDATES), NOT_YOURS, lambda scene, caller: (_order(scene),)),
+        "mandate_pull": Entry(_only(MANDATES), NOT_YOURS, _account(1)),
+        "close_mandate": Entry(_only(MANDATES), NOT_YOURS, _fixed()),
+        "set_asset": Entry(_only(LISTINGS), NOT_YOURS, _fixed(9, 1, 1)),
+        "take": Entry(
+            _only(LIQUIDATOR),
+            NOT_YOURS,
+            lambda scene, caller: (scene.account, scene.victim, (1, 10**15, 0, 0, 0, 0)),
         ),
-        "mandate_settle": Entry(_only(MANDATES), NOT_MANDATES, _account(1)),
-        "mandate_pull": Entry(_only(MANDATES), NOT_MANDATES, _account(1)),
-        "close_mandate": Entry(_only(MANDATES), NOT_MANDATES, _fixed()),
-        "set_asset": Entry(_only(LISTINGS), "clearinghouse: only listings", _fixed(9, 1, 1)),
+        "pay": Entry(
+            _only(LIQUIDATOR), NOT_YOURS, lambda scene, caller: (scene.account, scene.victim, 0)
+        ),
+        "move_debt": Entry(
+            _only(LIQUIDATOR), NOT_YOURS, lambda scene, caller: (scene.account, scene.victim, 1)
+        ),
+        # It only says whether it would be passed.
+        "check_initial": Entry(ANYONE, "", _account()),
     },
     "Exchange": {
         "swap": Entry(
@@ -240,6 +255,8 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         ),
         "lend": Entry(_only(CLEARINGHOUSE), NOT_BORROWER, lambda scene, caller: (1, caller)),
         "repay": Entry(_only(CLEARINGHOUSE), NOT_BORROWER, _fixed(1, 1)),
+        "write_off": Entry(_only(LIQUIDATOR), "vault: not the liquidator", _fixed(1)),
+        "hold_exits": Entry(_only(LIQUIDATOR), "vault: not the liquidator", _fixed(1)),
         "accrue": Entry(ANYONE, "", _fixed()),
         # To the insurance receiver, whoever asks.
         "sweep_reserves": Entry(ANYONE, "", _fixed()),
@@ -251,10 +268,35 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
             _only(GOVERNOR), NOT_GOVERNOR, lambda scene, caller: (scene.world.owner,)
         ),
     },
-    "Liquidator": {
+    "Deleverager": {
         # Both act by what the ledger says; the house is sound here.
         "flag_house": Entry(ANYONE, "", _fixed()),
         "adl": Entry(ANYONE, "", _account(1, 10**18)),
+    },
+    "Liquidator": {
+        **_OWNED,
+        # Anybody's account, into one that is the caller's or lets him liquidate.
+        "liquidate": Entry(
+            _only(OWNER, OPERATOR),
+            NOT_PERMITTED,
+            lambda scene, caller: (scene.victim, scene.account, ANY_STATE),
+        ),
+        "flag": Entry(ANYONE, "", lambda scene, caller: (scene.victim,)),
+        "rescue": Entry(NOBODY, "liquidator: only itself", _account()),
+        "learn_unit": Entry(ANYONE, "", _fixed(1)),
+        # Into the fund, whoever asks.
+        "collect": Entry(ANYONE, "", _fixed()),
+        "set_terms": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(LIQUIDATION)),
+        "announce_withdrawal": Entry(
+            _only(GOVERNOR), NOT_GOVERNOR, lambda scene, caller: (1, scene.world.governor)
+        ),
+        "withdraw_insurance": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed()),
+    },
+    "TokenLiquidator": {
+        # The caller's tokens for the account's collateral.
+        "liquidate": Entry(
+            ANYONE, "", lambda scene, caller: (scene.victim, 10**9, caller, ANY_STATE)
+        ),
     },
     "LiquidityVault": {
         **_OWNED,
@@ -318,11 +360,12 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         "set_operator": Entry(
             _only(OWNER),
             "operators: only the owner",
-            lambda scene, caller: (scene.account, scene.world.stranger, 31, 2**39),
+            lambda scene, caller: (scene.account, scene.world.stranger, ALL_PERMISSIONS, 2**39),
         ),
         # The caller's own budget.
         "arm_budget": Entry(ANYONE, "", _fixed(BUDGET)),
         "rebalance": Entry(ANYONE, "", _account()),
+        "rescue": Entry(_only(LIQUIDATOR), "mandates: only the liquidator", _account()),
         "move": Entry(NOBODY, NOT_AT_WORK, _account(1, 1)),
         "swap": Entry(
             NOBODY, NOT_AT_WORK, lambda scene, caller: (scene.world.venue, 1, 0, 10**15, 0)
@@ -340,9 +383,12 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         "settle": Entry(ANYONE, "", _account(1, [])),
         "refresh": Entry(ANYONE, "", _fixed()),
         "accrue": Entry(ANYONE, "", _fixed(1)),
+        "settle_in_mandate": Entry(_only(MANDATES), "perps: only mandates", _account(1)),
         "deleverage": Entry(
-            _only(LIQUIDATOR), "perps: only the liquidator", _account(1, -(10**16))
+            _only(DELEVERAGER), "perps: only the deleverager", _account(1, -(10**16))
         ),
+        "offset": Entry(_only(LIQUIDATOR), NOT_LIQUIDATOR, _fixed(1, 10**9)),
+        "take_insurance_fees": Entry(_only(LIQUIDATOR), NOT_LIQUIDATOR, _fixed()),
         "fill": Entry(
             _only(CLEARINGHOUSE),
             "perps: not the clearinghouse",

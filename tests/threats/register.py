@@ -35,6 +35,7 @@ PERPS, BOOKS, HOUSE = "Perps.vy", "modules/perpetuals.vy", "LiquidityVault.vy"
 LENDING = "unit/test_lending_vault_"
 MEASURED = "unit/test_risk_oracle"
 TRADED = "threats/test_perps.py"
+LIQUIDATOR, LIQUIDATED = "Liquidator.vy", "threats/test_liquidation.py"
 
 THREATS: dict[str, Row] = {
     # ---- lenders' shares
@@ -79,9 +80,9 @@ THREATS: dict[str, Row] = {
     ),
     "T09": Row(
         "Out before a loss is shared",
-        "bad debt that anyone flags lowers the price of leaving before it is realised",
-        HOUSE,
-        TRADED,
+        "exits wait for a flagged loss; it is realised in the liquidation, for every share alike",
+        "modules/breaches.vy",
+        LIQUIDATED,
     ),
     "T10": Row("Limits and previews lie", "checks of the standard", VAULT, LENDING + "attacks.py"),
     "T11": Row(
@@ -108,9 +109,9 @@ THREATS: dict[str, Row] = {
     ),
     "T15": Row(
         "A blocked address or paused token stops others",
-        "a refused sale is left out; any receiver; anybody repays",
+        "a refused sale is left out; liquidation moves no token of the account",
         "Rebalancer.vy",
-        "threats/test_liveness.py",
+        LIQUIDATED,
     ),
     "T16": Row(
         "A token calls back", "locks, and one state of the call", CALLS, "threats/test_reentry.py"
@@ -180,9 +181,9 @@ THREATS: dict[str, Row] = {
     ),
     "T31": Row(
         "Gap between the margins too small for a jump",
-        "checked when parameters are set",
+        "initial margin covers a jump and the discount; checked when parameters are set",
         "modules/margin_rates.vy",
-        MEASURED + "_owner.py",
+        LIQUIDATED,
     ),
     "T32": Row(
         "A mark pushed by one's own trades",
@@ -272,7 +273,7 @@ THREATS: dict[str, Row] = {
         "Too many positions",
         "sixteen assets, eight donors; gas of the largest measured",
         "modules/asset_list.vy",
-        "threats/test_accounts.py",
+        LIQUIDATED,
     ),
     "T49": Row(
         "Gifts that block an account",
@@ -285,6 +286,12 @@ THREATS: dict[str, Row] = {
         "a mask per account and operator, pays the owner only; ids of 168 bits",
         "modules/operators.vy",
         "threats/test_accounts.py",
+    ),
+    "T51": Row(
+        "Liquidating oneself for the discount",
+        "siblings refused; what one account gains the other loses, and insurance takes its part",
+        LIQUIDATOR,
+        LIQUIDATED,
     ),
     "T52": Row("Signature replay", "permits of vault shares only", VAULT, LENDING + "tokens.py"),
     # ---- rebalances
@@ -301,7 +308,16 @@ THREATS: dict[str, Row] = {
         "threats/test_keepers.py",
     ),
     "T58": Row(
-        "A reward drains the account", "no reward is paid", MANDATES, "threats/test_keepers.py"
+        "A reward drains the account",
+        "a rescue pays out of what is beyond initial margin",
+        LIQUIDATOR,
+        LIQUIDATED,
+    ),
+    "T59": Row(
+        "Accounts too small to be worth it",
+        "what would require less than dust is taken whole; the discount has a floor",
+        "modules/discounts.vy",
+        LIQUIDATED,
     ),
     "T60": Row(
         "A hook burns gas or answers too much",
@@ -327,11 +343,23 @@ THREATS: dict[str, Row] = {
         GUARDS,
         "threats/test_keepers.py",
     ),
+    "T64": Row(
+        "Liquidations that make more of them",
+        "holdings change hands in place; health rises while it can",
+        "modules/slices.vy",
+        LIQUIDATED,
+    ),
+    "T65": Row(
+        "Liquidation blocked by caps, dust or a repayment",
+        "no cap, no mode and no loan is asked; amounts are computed, not given",
+        "modules/takings.vy",
+        LIQUIDATED,
+    ),
     "T66": Row(
         "Windows that close while blocks are stuffed",
-        "a refused rebalance can be had in the next block",
-        "Rebalancer.vy",
-        "threats/test_sandwich.py",
+        "nothing ends; the discount stays at its most",
+        "modules/discounts.vy",
+        LIQUIDATED,
     ),
     "T67": Row(
         "Parameters that make accounts liquidatable at once",
@@ -354,7 +382,7 @@ THREATS: dict[str, Row] = {
     ),
     "A3": Row(
         "An account emptied inside a batch",
-        "still checked at the end",
+        "still checked at the end; no liquidation of a sibling, nor while a call is under way",
         CALLS,
         "threats/test_accounts.py",
     ),
@@ -380,11 +408,23 @@ THREATS: dict[str, Row] = {
         "A hook levers the account up", "no exposure grows", MANDATES, "threats/test_hooks.py"
     ),
     "A8": Row("A budget per sibling", "one budget per owner", BUDGETS, "threats/test_hooks.py"),
+    "A9": Row(
+        "A hook that vetoes or taxes a liquidation",
+        "fixed gas, counts only at initial margin, once in ten minutes",
+        LIQUIDATOR,
+        LIQUIDATED,
+    ),
     "A10": Row(
         "A hedged pair without a buffer",
         "a rate on gross beside the one on net exposure",
         "modules/margin.vy",
         TRADED,
+    ),
+    "A11": Row(
+        "A discount that never pays for a thin account",
+        "a part of the requirement, at least twice the charge on gross, insurance behind it",
+        "modules/discounts.vy",
+        LIQUIDATED,
     ),
     "A12": Row(
         "A lagging feed sniped through a fee that vanishes after a round",
@@ -400,9 +440,9 @@ THREATS: dict[str, Row] = {
     ),
     "A14": Row(
         "A vault lent out bricks exits",
-        "repayment, sales and mandates need no loan",
-        "modules/cash.vy",
-        "threats/test_prices.py",
+        "repayment, sales, mandates and liquidation need no loan",
+        "modules/takings.vy",
+        LIQUIDATED,
     ),
     "A15": Row(
         "A quota punishes a rise or a gift",
@@ -442,19 +482,11 @@ THREATS: dict[str, Row] = {
     ),
 }
 
-_NO_LIQUIDATION = "people's accounts are not liquidated in this code"
-
 NOT_MET: dict[str, str] = {
     "T26": "no collateral is priced by its own contract",
-    "T51": _NO_LIQUIDATION,
     "T53": "no entry takes a permit",
-    "T56": "no reward is paid to callers",
-    "T57": "no reward is paid to callers",
-    "T59": "no reward is paid to callers",
-    "T64": _NO_LIQUIDATION,
-    "T65": _NO_LIQUIDATION,
-    "A9": _NO_LIQUIDATION,
-    "A11": _NO_LIQUIDATION,
+    "T56": "no reward is paid to callers of a rebalance",
+    "T57": "no reward is paid to callers of a rebalance",
 }
 
 

@@ -17,8 +17,10 @@ from tests.support.fixtures import shared_world
 from tests.support.hooks import deploy_hook
 from tests.support.world import QUOTE, UNLIMITED, World
 from tests.threats.access import (
+    ALL_PERMISSIONS,
     ANYONE,
     CLEARINGHOUSE,
+    DELEVERAGER,
     EXCHANGE,
     LIQUIDATOR,
     LISTINGS,
@@ -45,11 +47,10 @@ from tests.threats.kit import (
 
 ROWS = [(contract, name) for contract, rows in TABLE.items() for name in rows]
 REFUSALS = {entry.refusal for rows in TABLE.values() for entry in rows.values()} - {""}
-ALL_PERMISSIONS = 31
 CONTRACTS = ROOT / "contracts"
 # What an allowed caller gets, where the scene has nothing to do for it.
 IDLE_HANDS = {
-    ("Liquidator", "adl"): "liquidator: house not short",
+    ("Deleverager", "adl"): "deleverager: house not short",
     ("Mandates", "apply_guard"): "mandates: nothing to apply yet",
     ("Perps", "settle"): "perpetuals: no gain",
 }
@@ -65,7 +66,13 @@ STOPPED = {
     ("Exchange", "swap"): "exchange: adapter not allowed",
     ("LendingVault", "lend"): "vault: loan too large",
     ("LendingVault", "repay"): "vault: unknown loan shares",
+    ("LendingVault", "write_off"): "vault: unknown loan shares",
+    ("Clearinghouse", "take"): "ledger: balance too low",
+    ("Clearinghouse", "move_debt"): "ledger: balance too low",
+    ("Mandates", "rescue"): "mandates: account has no hook",
+    ("Perps", "settle_in_mandate"): "",
     ("Perps", "deleverage"): "",
+    ("Perps", "offset"): "",  # nothing is open
     ("Perps", "fill"): "perps: headroom stale",
     ("Rebalancer", "on_mandate"): "rebalancer: no policy",
     ("UniswapV3Adapter", "swap"): "adapter: unknown pair",
@@ -86,10 +93,13 @@ def _provide(world: World) -> tuple[int, int]:
 
 @pytest.fixture
 def scene() -> Iterator[Scene]:
-    """An indebted account with a hostile hook, operators with every permission and an adapter."""
+    """An indebted account with a hostile hook, one below maintenance, operators with every
+    permission and an adapter."""
     world = shared_world()
     with world.isolated():
         deposits, redemptions = _provide(world)
+        victim = world.open_account(3, {"BTC": 1}, sub=9, owner=world.other_owner, equity=100)
+        world.set_price("BTC", 21_400)
         world.system.liquidity_vault.setOperator(world.attacker, True, sender=world.owner)
         renew(world)
         hook = deploy_hook(world)
@@ -102,11 +112,13 @@ def scene() -> Iterator[Scene]:
         for who in (world.owner, world.attacker, world.keeper):
             world.fund(who, "BTC", 10**8)
             world.fund(who, QUOTE, 10**12)
-            for spender in (world.clearinghouse, world.system.vault):
+            spenders = (world.clearinghouse, world.system.vault, world.system.token_liquidator)
+            for spender in spenders:
                 world.quote.approve(spender, UNLIMITED, sender=who)
         adapter = _adapter(world, world.system.exchange.address)
         contracts = {**world.system.contracts, "UniswapV3Adapter": adapter}
-        yield Scene(world, account, contracts, _wired(world), hook, deposits, redemptions)
+        world.chain.mine()
+        yield Scene(world, account, victim, contracts, _wired(world), hook, deposits, redemptions)
 
 
 def _adapter(world: World, exchange: str) -> Contract:
@@ -126,18 +138,25 @@ def _wired(world: World) -> dict[str, Contract]:
 
     house = put(
         *("Clearinghouse", world.quote, system.oracle, system.vault, who[MANDATES], who[LISTINGS]),
-        *(who[PERPS], who[EXCHANGE], house_owner),
+        *(who[PERPS], who[EXCHANGE], who[LIQUIDATOR], house_owner),
     )
     vault = put(
-        *("LendingVault", world.quote, "Vault", "V", who[CLEARINGHOUSE], world.governor),
-        *(world.governor, RATE, 0, 10**15),
+        *("LendingVault", world.quote, "Vault", "V", who[CLEARINGHOUSE], who[LIQUIDATOR]),
+        *(world.governor, world.governor, RATE, 0, 10**15),
     )
-    perps = put("Perps", who[CLEARINGHOUSE], system.oracle, who[LIQUIDATOR], house_owner)
+    mandates = put(
+        *("Mandates", world.clearinghouse, system.perps, who[LIQUIDATOR], 10**12, house_owner)
+    )
+    perps = put(
+        *("Perps", who[CLEARINGHOUSE], system.oracle, who[MANDATES], who[LIQUIDATOR]),
+        *(who[DELEVERAGER], house_owner),
+    )
     perps.list_market(1, tuple(system.perps.terms_of(1)), sender=world.governor)
     return {
         "Clearinghouse": house,
         "Exchange": put("Exchange", who[CLEARINGHOUSE], who[LISTINGS]),
         "LendingVault": vault,
+        "Mandates": mandates,
         "Perps": perps,
         "Rebalancer": put("Rebalancer", world.clearinghouse, who[MANDATES], system.planner),
         "UniswapV3Adapter": _adapter(world, who[EXCHANGE]),
@@ -228,7 +247,8 @@ def test_deposit__stranger__cash_and_known_assets_only(scene: Scene) -> None:
 def test_sources__every_raw_call__stands_in_a_known_place() -> None:
     """T38: calls without an interface are few; their targets are fixed or chosen by an owner."""
     expected = {
-        Path("Liquidator.vy"),  # the mandates contract
+        Path("Deleverager.vy"),  # the mandates contract
+        Path("Liquidator.vy"),  # itself, and the owner's hook
         Path("Mandates.vy"),  # the owner's hook
         Path("Rebalancer.vy"),  # the mandates contract
         Path("modules/feeds.vy"),  # the governor's feeds

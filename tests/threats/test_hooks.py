@@ -126,6 +126,8 @@ def test_rebalance__hook_calls_every_entry_of_every_contract__nothing_moves(worl
     words = (world.clearinghouse.account_word(victim), world.clearinghouse.position_word(victim, 1))
     harmless = {
         ("Mandates", "arm_budget"),  # its own budget; an empty one is out of range
+        ("Clearinghouse", "check_initial"),  # moves nothing; marks stay as they are anyway
+        ("Liquidator", "learn_unit"),  # what the ledger says of a token
         ("LendingVault", "approve"),  # of shares it does not have
         ("LendingVault", "transfer"),  # of no shares
         ("LendingVault", "transferFrom"),
@@ -181,6 +183,11 @@ def test_rebalance__hook_acts_as_owner_of_other_accounts__ledger_is_busy(world: 
         may(vault, "sweep_reserves"),
         may(vault, "skim"),
         may(world.system.oracle, "poke", [1]),
+        may(world.system.perps, "settle_in_mandate", account, 1),
+        may(world.system.liquidator, "liquidate", account, own, bytes(32)),
+        may(world.system.liquidator, "flag", account),
+        may(world.system.liquidator, "collect"),
+        may(world.system.token_liquidator, "liquidate", account, 1, hook.address, bytes(32)),
     ]
     play(world, hook, account, *attempts)
     assert outcomes(hook, len(attempts)) == [False] * len(attempts)

@@ -885,9 +885,9 @@ def test_adl__id_beyond_all_accounts__closes_nothing(world: World) -> None:
     for price in (3_000, 6_000):
         world.set_price("ETH", price)
     renew(world)
-    world.system.liquidator.flag_house(sender=world.stranger)
+    world.system.deleverager.flag_house(sender=world.stranger)
     before = _words(world, winner)
-    adl = world.system.liquidator.adl
+    adl = world.system.deleverager.adl
     with world.isolated():
         adl(winner, ETH, WAD, sender=world.stranger)
         assert _words(world, winner) != before

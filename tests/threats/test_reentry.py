@@ -32,6 +32,8 @@ from tests.threats.kit import (
 )
 
 ETH = 10**18
+VICTIM = 9  # sub-account of somebody else
+ANY_STATE = bytes(32)
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def trap() -> Iterator[Trap]:
         world.venue.set_price(quote, token, WAD * WAD // price, 0, sender=world.attacker)
         trap = Trap(world, token, account, *epochs)
         quote.mint(token, 10**12, sender=world.attacker)
-        for spender in (world.clearinghouse, world.system.vault):
+        for spender in (world.clearinghouse, world.system.vault, world.system.token_liquidator):
             trap.as_token(quote, "approve", spender, UNLIMITED)
         trap.as_token(world.system.vault, "deposit", 10**9, token)
         yield trap
@@ -156,6 +158,7 @@ def _strong(trap: Trap) -> dict[str, tuple[Contract, bytes]]:
     """Calls that the token may make at any other moment."""
     world, system = trap.world, trap.world.system
     own, winner = world.account(0, trap.token.address), world.account(0, world.other_owner)
+    victim = world.account(VICTIM, world.other_owner)
     house, vault, perps = world.clearinghouse, system.vault, system.perps
     liquidity, token = system.liquidity_vault, trap.token
     buying = action(6, own, asset=1, amount=ETH, min_out=UNLIMITED, other=FAR)
@@ -177,8 +180,15 @@ def _strong(trap: Trap) -> dict[str, tuple[Contract, bytes]]:
         "settle with a loser": to(perps, "settle", winner, 1, [(own, 1)]),
         "refresh": to(perps, "refresh"),
         "accrue": to(perps, "accrue", 1),
-        "flag the house": to(system.liquidator, "flag_house"),
-        "adl": to(system.liquidator, "adl", winner, 1, ETH),
+        "liquidate": to(system.liquidator, "liquidate", victim, own, ANY_STATE),
+        "liquidate for tokens": to(
+            system.token_liquidator, "liquidate", victim, 10**9, token, ANY_STATE
+        ),
+        "flag": to(system.liquidator, "flag", victim),
+        "collect": to(system.liquidator, "collect"),
+        "check initial": to(house, "check_initial", own),
+        "flag the house": to(system.deleverager, "flag_house"),
+        "adl": to(system.deleverager, "adl", winner, 1, ETH),
         "request deposit": to(liquidity, "requestDeposit", 10**6, token, token),
         "request redeem": to(liquidity, "requestRedeem", 10**9, token, token),
         "claim for assets": to(liquidity, "deposit", 10**6, token, token),
@@ -200,7 +210,8 @@ def _strong(trap: Trap) -> dict[str, tuple[Contract, bytes]]:
 
 
 def _prepare(trap: Trap) -> None:
-    """Cash, collateral, a debt, a perpetual that has won and an idle hook.
+    """Cash, collateral, a debt, a perpetual that has won, an account below maintenance and an idle
+    hook.
 
     Every strong call then has something to do.
     """
@@ -210,6 +221,8 @@ def _prepare(trap: Trap) -> None:
     winner = world.account(0, world.other_owner)
     world.deposit(winner, QUOTE, 10**10)
     trade(world, winner, -1)
+    world.open_account(3, {"BTC": 1}, sub=VICTIM, owner=world.other_owner, equity=100)
+    world.set_price("BTC", 21_400)
     world.set_price("ETH", 1_960)
     renew(world)
     trap.as_token(world.clearinghouse, "deposit", own, 0, 10**9)
@@ -233,6 +246,11 @@ STRONG = [
     "settle with a loser",
     "refresh",
     "accrue",
+    "liquidate",
+    "liquidate for tokens",
+    "flag",
+    "collect",
+    "check initial",
     "flag the house",
     "request deposit",
     "request redeem",
@@ -287,7 +305,7 @@ def test_setting__by_the_token_of_its_own__harmless_during_a_move(trap: Trap) ->
     _prepare(trap)
     mandates, liquidity = world.mandates, world.system.liquidity_vault
     calls = [
-        (mandates, "set_operator", (own, world.attacker, 31, 2**39)),
+        (mandates, "set_operator", (own, world.attacker, 63, 2**39)),
         (mandates, "set_guard", (own, world.attacker, (10_000, 300, 100, 0, 0, 0))),
         (mandates, "arm_budget", ((1, 86_400, 1),)),
         (liquidity, "setOperator", (world.attacker, True)),
@@ -307,13 +325,19 @@ def test_setting__by_the_token_of_its_own__harmless_during_a_move(trap: Trap) ->
 def _words(trap: Trap) -> list[object]:
     """What the attacker and the house hold, and what lies where."""
     world, ledger = trap.world, trap.world.clearinghouse
-    accounts = trap.account, world.system.house, world.account(0, world.other_owner)
+    accounts = (
+        *(trap.account, world.system.house, world.system.insurance),
+        *(world.account(sub, world.other_owner) for sub in (0, VICTIM)),
+    )
     return [
         *(ledger.words_of(account) for account in accounts),
         ledger.supply_word(EXTRA_ID),
         ledger.market_word(1) % 2**128,
         world.system.perps.exposure_of(1),
         world.system.liquidity_vault.escrow(),
+        world.system.liquidator.flagged_since(accounts[-1]),
+        world.system.vault.state().debt_shares,
+        world.system.vault.exits_held_until(),
         int(world.quote.balanceOf(ledger)),
         int(trap.token.balanceOf(ledger)),
     ]
@@ -326,18 +350,22 @@ def test_call__every_entry_during_a_withdrawal__ends_as_without(trap: Trap) -> N
     trade(world, trap.account, 1)
     MOVES["withdraw"](trap)
     expected = _words(trap)
-    tried = 0
+    tried, system = 0, world.system
+    closed = (
+        *(system.clearinghouse, system.perps, system.exchange),
+        *(system.liquidator, system.token_liquidator, system.deleverager),
+    )
     for contract in world.system.contracts.values():
         for name, data in entries(contract, is_view=False):
             with world.isolated():
                 trap.arm(contract, data)
                 MOVES["deposit"](trap)
                 MOVES["withdraw"](trap)
-                if contract in (world.clearinghouse, world.system.perps, world.system.exchange):
+                if contract in closed:
                     assert not trap.token.has_succeeded(), name
                 tried += 1
                 assert _words(trap) == expected, (contract.name, name)
-    assert tried > 90
+    assert tried > 110
 
 
 def test_view__from_token_during_a_move__refused_or_unchanged(trap: Trap) -> None:
@@ -353,6 +381,8 @@ def test_view__from_token_during_a_move__refused_or_unchanged(trap: Trap) -> Non
         house.picture_of.encode(trap.account),
         house.words_of.encode(trap.account),
         house.cost_word.encode(trap.account, 1),
+        house.scene_of.encode(trap.account, EXTRA_ID),
+        house.increased_at.encode(trap.account),
         house.market_word.encode(1),
         house.cash_of.encode(trap.account),
         house.account_word.encode(trap.account),
@@ -364,6 +394,8 @@ def test_view__from_token_during_a_move__refused_or_unchanged(trap: Trap) -> Non
     # Those that would tell of the ledger.
     indirect = [
         (world.mandates, "snapshot", (trap.account,)),
+        (world.system.liquidator, "preview", (trap.account,)),
+        (world.system.liquidator, "state_of", (trap.account,)),
         (world.system.perps, "free_wad", ()),
         (world.system.perps, "quote", (1, trap.account, ETH)),
         (world.system.liquidity_vault, "totalAssets", ()),

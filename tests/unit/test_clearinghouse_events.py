@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ballast.chain import Event, Reverted
 from ballast.model.margin import Position
-from tests.clearing_kit import LOW_128, action, fund_all
+from tests.clearing_kit import LOW_128, action, fund_all, in_order
 from tests.support.fixtures import shared_world
 from tests.support.world import World
 
 SUBS = 3
+TOLD_ELSEWHERE = ("Traded", "MarketTouched", "AssetChanged", "OperatorChanged")
 FAR = 2**40 - 1
 KINDS = (
     "deposit",
@@ -34,6 +37,8 @@ KINDS = (
     "trade",
     "close",
     "accrue",
+    "price",
+    "settle",
 )
 
 Step = tuple[str, int, int, int]
@@ -54,7 +59,8 @@ def signed(word: int, bits: int) -> int:
 
 @dataclass
 class Replay:
-    """Storage of the clearing house as its events tell it, and grants as the mandates' do."""
+    """Storage of the clearing house as events tell it: its own, those of `Perps` for what was
+    traded, of `Listings` for what may be held, and grants by those of `Mandates`."""
 
     house: int
     accounts: dict[int, int] = field(default_factory=lambda: defaultdict(int))
@@ -65,9 +71,11 @@ class Replay:
     assets: dict[int, int] = field(default_factory=dict)
     caps: dict[int, int] = field(default_factory=dict)
     grants: dict[tuple[int, str], tuple[int, int]] = field(default_factory=dict)
+    told: Counter[str] = field(default_factory=Counter)
 
     def absorb(self, event: Event) -> None:
         args = event.args
+        self.told[event.name] += 1
         if event.name in ("Deposited", "Withdrawn"):
             self._put(args.account, args.asset, args.word)
         elif event.name == "Transferred":
@@ -82,15 +90,22 @@ class Replay:
             self.assets[args.asset] = args.asset_word
             self.caps[args.asset] = args.supply_cap_wad
         elif event.name == "Traded":
-            self._put(args.account, args.asset, args.position_word)
-            self.costs[args.account, args.asset] = args.cost_word
+            key = (args.account, args.asset)
+            old = Position.from_word(self.positions[key], self.costs[key])
+            assert old.cost_wad + args.cost_change == signed(args.cost_word, 128)
+            grown = Position(old.collateral_wad, old.size_wad + args.size_change)
+            self.positions[key], self.costs[key] = grown.word, args.cost_word
             self.markets[args.asset] = args.market_word
             self._move_house(args.asset, -args.size_change, -args.cost_change)
         elif event.name == "Settled":
-            self.costs[args.account, args.asset] = args.cost_word
-            self.accounts[args.account] = args.word
-            self.accounts[self.house] = args.house_word
+            key = (args.account, args.asset)
+            assert signed(self.costs[key], 128) + args.moved == signed(args.cost_word, 128)
+            self.costs[key] = args.cost_word
+            who = (self.house, args.account) if args.moved > 0 else (args.account, self.house)
+            for account, word in zip(who, (args.payer_word, args.payee_word), strict=True):
+                self.accounts[account] = word
             self._move_house(args.asset, 0, -args.moved)
+            self.told["Settled: a gain" if args.moved > 0 else "Settled: a loss"] += 1
         elif event.name == "MarketTouched":
             self.markets[args.asset] = args.market_word
         elif event.name == "OperatorChanged":
@@ -148,7 +163,8 @@ def attempt(world: World, step: Step) -> None:
         world.mandates.set_operator(account, world.attacker, part % 16, expires_at, sender=owner)
         return
     elif kind in ("trade", "close"):
-        size = 10**15 * part * (1 if index % 2 else -1)
+        scale = 10**18 if kind == "close" else 10**15
+        size = scale * part * (1 if index % 2 else -1)
         limit = 2**255 if size > 0 else 0
         world.system.perps.trade(
             account, 1 + sub % 2, size, limit, FAR, kind == "close", sender=owner
@@ -158,6 +174,13 @@ def attempt(world: World, step: Step) -> None:
         world.chain.advance(60 * part)
         world.refresh()
         world.system.perps.accrue(1 + index % 2, sender=world.keeper)
+        return
+    elif kind == "price":
+        world.set_price(world.names[index % 2], (1_500 + part) * (1 if index % 2 == 0 else 15))
+        return
+    elif kind == "settle":
+        losers = [(other, 1), (other, 2)]
+        world.system.perps.settle(account, 1 + sub % 2, losers, sender=world.keeper)
         return
     elif kind == "cap":
         cap = part * 10**22
@@ -172,11 +195,9 @@ def attempt(world: World, step: Step) -> None:
     world.chain.send_raw(house.address, sent, owner)
 
 
-@settings(max_examples=100)
-@given(steps=steps)
-def test_events__of_any_life__rebuild_every_word(steps: list[Step]) -> None:
-    """I46: accounts, positions, lists, listings, caps, totals and grants, from events alone."""
-    world = shared_world()
+def live(world: World, steps: Sequence[Step]) -> Counter[str]:
+    """A life that begins with three accounts of different leverage; at its end what events tell
+    is what is stored. Returns how often each event was told."""
     house = world.clearinghouse
     with world.isolated():
         fund_all(world, world.owner, 10**24)
@@ -190,9 +211,10 @@ def test_events__of_any_life__rebuild_every_word(steps: list[Step]) -> None:
                 attempt(world, step)
             except Reverted as error:
                 assert error.reason, "a refusal without a reason"
-        replay = Replay(world.system.house)
-        for event in (*world.chain.events(house), *world.chain.events(world.mandates)):
-            if event.address == house.address or event.name == "OperatorChanged":
+        replay, system = Replay(world.system.house), world.system
+        tellers = (house, world.mandates, system.perps, system.listings)
+        for event in in_order(world.chain.logs(), *tellers):
+            if event.address == house.address or event.name in TOLD_ELSEWHERE:
                 replay.absorb(event)
         accounts = [world.system.house, *(world.account(sub) for sub in range(SUBS))]
         for asset in (1, 2):
@@ -212,3 +234,27 @@ def test_events__of_any_life__rebuild_every_word(steps: list[Step]) -> None:
             )
             assert house.asset_word(asset) == replay.assets[asset]
             assert house.supply_word(asset) == held | replay.caps[asset] << 128
+    return replay.told
+
+
+@settings(max_examples=100)
+@given(steps=steps)
+def test_events__of_any_life__rebuild_every_word(steps: list[Step]) -> None:
+    """I46: accounts, positions, lists, listings, caps, totals and grants, from events alone."""
+    live(shared_world(), steps)
+
+
+@pytest.mark.parametrize(("ether", "bitcoin"), [(700, 600), (300, 400)])
+def test_events__of_gains_and_losses__rebuild_every_word(ether: int, bitcoin: int) -> None:
+    """I46: who pays and who is paid, on asking and on closing, out of cash and out of a loan."""
+    told = live(
+        shared_world(),
+        [
+            *(("trade", 0, 1, 1_000), ("trade", 1, 0, 700)),  # long ETH; short BTC, in debt
+            *(("price", 0, 0, ether), ("price", 0, 1, bitcoin)),  # both up or both down
+            *(("settle", 0, 0, 1), ("settle", 1, 0, 1)),
+            *(("close", 0, 0, 1), ("close", 1, 1, 1)),
+        ],
+    )
+    assert told["Traded"] == 4
+    assert told["Settled: a gain"] == 1 and told["Settled: a loss"] == 2, told

@@ -122,7 +122,8 @@ def test_views__before_an_accrual__show_what_it_stores(lending: Lending) -> None
 
 
 @pytest.mark.parametrize(
-    "action", ["deposit", "mint", "withdraw", "redeem", "lend", "repay", "sweep", "rate"]
+    "action",
+    ["deposit", "mint", "withdraw", "redeem", "lend", "repay", "sweep", "rate", "write off"],
 )
 def test_act__without_an_accrual_first__is_the_same_as_with(lending: Lending, action: str) -> None:
     """T43: every entry accrues before it does anything."""
@@ -138,6 +139,7 @@ def test_act__without_an_accrual_first__is_the_same_as_with(lending: Lending, ac
         "repay": lambda: lending.repay(12_345, shares),
         "sweep": lambda: vault.sweep_reserves(sender=lender),
         "rate": lambda: vault.set_rate((0, 0, 0, 1), sender=lending.governor),
+        "write off": lambda: lending.write_off(shares // 3),
     }
     results = []
     for is_first in (False, True):

@@ -67,7 +67,7 @@ def test_lend__index_above_one__rounds_the_shares_up(lending: Lending) -> None:
 
 
 @pytest.mark.parametrize(
-    "actor", ["governor", "lender", "insurance", "trader", "attacker", "stranger"]
+    "actor", ["governor", "lender", "insurance", "trader", "attacker", "stranger", "liquidator"]
 )
 def test_lend_and_repay__not_the_clearinghouse__reverts(lending: Lending, actor: str) -> None:
     sender = getattr(lending, actor)

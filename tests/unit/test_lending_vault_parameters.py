@@ -156,18 +156,25 @@ def test_set__at_the_bounds__is_accepted(lending: Lending, setter: str, value: A
     kink=st.integers(1, 9_999),
     factor=st.integers(0, 5_000),
     cap=st.integers(0, 2**95),
+    held_s=st.integers(0, 3_600),
 )
 def test_set__any_terms__come_back_unmixed(
-    deployed: Lending, base: int, low: int, high: int, kink: int, factor: int, cap: int
+    deployed: Lending, base: int, low: int, high: int, kink: int, factor: int, cap: int, held_s: int
 ) -> None:
-    """The fields of the packed word do not touch."""
+    """The fields of the packed word do not touch, and setters leave the hold of exits alone."""
     with deployed.chain.isolated():
         vault, governor = deployed.vault, deployed.governor
+        until = deployed.hold_exits(held_s)
         vault.set_deposit_cap(cap, sender=governor)
         vault.set_rate((base, low, high, kink), sender=governor)
         vault.set_reserve_factor(factor, sender=governor)
         assert vault.rate_parameters() == (base, low, high, kink)
         assert (vault.reserve_factor_bps(), vault.deposit_cap()) == (factor, cap)
+        assert vault.exits_held_until() == until
+        vault.hold_exits(0, sender=deployed.liquidator)
+        assert vault.rate_parameters() == (base, low, high, kink)
+        assert (vault.reserve_factor_bps(), vault.deposit_cap()) == (factor, cap)
+        assert vault.exits_held_until() == 0
 
 
 def test_set_rate__after_a_time__leaves_past_interest_alone(lending: Lending) -> None:
@@ -236,6 +243,7 @@ def test_deploy__as_given__starts_empty_and_logs_its_terms(lending: Lending) -> 
     vault = deploy_vault(lending.chain, lending.asset, lending.borrower)
     assert vault.state() == (0, 0, lending.chain.time, 0, 10**18, 0)
     assert (vault.owner(), vault.CLEARINGHOUSE()) == (lending.governor, lending.borrower.address)
+    assert (vault.LIQUIDATOR(), vault.exits_held_until()) == (lending.liquidator, 0)
     assert (vault.asset(), vault.insurance_receiver()) == (lending.asset.address, lending.insurance)
     assert vault.receipt is not None
     logged = {event.name: event.args for event in vault.events(vault.receipt)}
@@ -273,13 +281,16 @@ def test_deploy__bad_terms__reverts(lending: Lending, terms: dict[str, Any], rea
         deploy_vault(lending.chain, lending.asset, lending.borrower, **terms)
 
 
-@pytest.mark.parametrize("position", [3, 4], ids=["clearinghouse", "insurance receiver"])
+@pytest.mark.parametrize(
+    "position", [3, 4, 5], ids=["clearinghouse", "liquidator", "insurance receiver"]
+)
 def test_deploy__zero_address__reverts(lending: Lending, position: int) -> None:
     arguments: list[Any] = [
         lending.asset.address,
         "Name",
         "SYM",
         lending.borrower.address,
+        lending.liquidator,
         lending.insurance,
         lending.governor,
         RATE,
@@ -300,6 +311,7 @@ def test_deploy__asset_without_code__reverts(lending: Lending) -> None:
             "Name",
             "SYM",
             lending.borrower.address,
+            lending.liquidator,
             lending.insurance,
             lending.governor,
             RATE,
@@ -342,11 +354,12 @@ ERC4626 = _names("""
 """)
 ANYONE = _names("accrue sweep_reserves skim accept_ownership")
 CLEARINGHOUSE_ONLY = _names("lend repay")
+LIQUIDATOR_ONLY = _names("write_off hold_exits")
 OWNER_ONLY = {*SETTERS, "transfer_ownership"}
 VIEWS = _names("""
     state debt_of debt_index_ray total_debt max_loan utilisation_wad borrow_rate_ray
-    rate_parameters reserve_factor_bps deposit_cap insurance_receiver CLEARINGHOUSE
-    owner pending_owner
+    rate_parameters reserve_factor_bps deposit_cap exits_held_until insurance_receiver
+    CLEARINGHOUSE LIQUIDATOR owner pending_owner
 """)
 
 
@@ -354,13 +367,13 @@ def test_entries__of_the_vault__are_these_and_no_others() -> None:
     """T37, I37: a function that is in no list fails here, before it is in no test."""
     abi = compile_contract("LendingVault").abi
     functions = {entry["name"]: entry for entry in abi if entry["type"] == "function"}
-    lists = [ERC20, ERC4626, ANYONE, CLEARINGHOUSE_ONLY, OWNER_ONLY, VIEWS]
+    lists = [ERC20, ERC4626, ANYONE, CLEARINGHOUSE_ONLY, LIQUIDATOR_ONLY, OWNER_ONLY, VIEWS]
     assert set(functions) == set().union(*lists)
     assert sum(map(len, lists)) == len(functions)
     views = {
         name for name, entry in functions.items() if entry["stateMutability"] in ("view", "pure")
     }
-    assert views & (ANYONE | CLEARINGHOUSE_ONLY | OWNER_ONLY) == set()
+    assert views & (ANYONE | CLEARINGHOUSE_ONLY | LIQUIDATOR_ONLY | OWNER_ONLY) == set()
     assert views >= VIEWS
     assert "payable" not in json.dumps(abi).replace("nonpayable", "")  # T40
 

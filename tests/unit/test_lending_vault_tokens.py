@@ -137,7 +137,7 @@ MOVES = ("deposit", "mint", "withdraw", "redeem", "lend", "sweep_reserves", "ski
 UNLOCKED = """
     name symbol decimals balanceOf allowance transfer transferFrom approve permit nonces
     DOMAIN_SEPARATOR eip712Domain owner pending_owner transfer_ownership accept_ownership
-    asset CLEARINGHOUSE
+    asset CLEARINGHOUSE LIQUIDATOR
 """
 
 

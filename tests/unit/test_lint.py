@@ -314,6 +314,28 @@ TOKEN = HEAD + "\n@internal\ndef _require_paid(amount: uint256):\n    {}\n"
         ("adapters/A", "extcall TOKEN.approve(self, 1, default_return_value=True)", True),
         ("adapters/A", "extcall TOKEN.transferFrom(self, self, 1)", True),
         ("A", "assert extcall TOKEN.transfer(self, 1, default_return_value=True), 'a: b'", True),
+        (
+            "adapters/A",
+            "if not extcall TOKEN.transfer(self, 1, default_return_value=True):\n"
+            "        reasons._fail('a: b')",
+            False,
+        ),
+        (
+            "adapters/A",
+            "if extcall TOKEN.transfer(self, 1, default_return_value=True):\n"
+            "        reasons._fail('a: b')",
+            True,
+        ),
+        (
+            "adapters/A",
+            "if not extcall TOKEN.transfer(self, 1, default_return_value=True):\n        pass",
+            True,
+        ),
+        (
+            "adapters/A",
+            "if not extcall TOKEN.transfer(self, 1):\n        reasons._fail('a: b')",
+            True,
+        ),
     ],
 )
 def test_token_call__each_form__only_asserted_ones_in_their_place_pass(

@@ -1,445 +1,859 @@
-"""Deleveraging of winners while the house is below maintenance: who, when and how much."""
+"""Liquidation: who may be liquidated, how much is taken, what it costs, and how the taker pays.
+
+Figures are those of `ballast.model.liquidation`, or are worked out beside the assertion.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from fractions import Fraction
-from math import ceil
-from typing import Any
+from collections.abc import Callable, Mapping
 
-from ballast.chain import Contract, Receipt
-from ballast.model.margin import BPS, RATE, WAD, Position
-from tests.clearing_kit import args_of
+import pytest
+from eth_utils import keccak
+
+from ballast.chain import BLOCK_INTERVAL_S, Reverted
+from ballast.deploy import account_id
+from ballast.model.margin import BPS, WAD, div_up
+from tests.clearing_kit import UNIT, debt_units, excess_init
 from tests.conftest import reverts
-from tests.perps_kit import BTC, ETH, STEP, Desk, open_desk
-from tests.support.world import World
+from tests.liquidation_kit import (
+    ANY_STATE,
+    CHANGED,
+    HEALTHY,
+    NEVER,
+    NOT_FOR_HOUSE,
+    NOT_PERMITTED,
+    ROUNDING_WAD,
+    Floor,
+    hedger,
+    long_victim,
+    open_floor,
+    spot_victim,
+)
+from tests.perps_kit import ETH
+from tests.support.fixtures import shared_world
+from tests.support.hooks import (
+    BURNS,
+    LOOSEST_GUARD,
+    PLAYS,
+    REVERTS,
+    REVERTS_BARE,
+    deploy_hook,
+    hand_over,
+)
+from tests.support.world import QUOTE, AssetSpec, World, build_world
+from tests.threats.kit import EXTRA_ID, list_token
 
-NOT_SHORT = "liquidator: house not short"
-NO_WINNER = "liquidator: no winner to close"
-HEDGES_LAST = "liquidator: hedges last"
-GRACE_S = 1_800
-WATCH_S = 600
-
-
-def house_rates(desk: Desk, name: str = "ETH") -> int:
-    """r + l of the house at maintenance in a market, millionths."""
-    mark = desk.mark(name).for_house(-desk.skew(name))
-    return mark.risk.r_maint_e6 + mark.risk.l_maint_e6
-
-
-def adl(desk: Desk, account: int, name: str = "ETH", size: int = 2**119) -> Receipt:
-    """By a keeper; as much as is needed unless told."""
-    world = desk.world
-    receipt: Receipt = world.system.liquidator.adl(
-        account, world.asset(name), size, sender=world.keeper
-    )
-    return receipt
-
-
-def flag(desk: Desk) -> Receipt:
-    receipt: Receipt = desk.world.system.liquidator.flag_house(sender=desk.world.keeper)
-    return receipt
-
-
-def long_desk(world: World, price: int = 3_800) -> tuple[Desk, int, int, int]:
-    """A house of 50,000 against longs of 12 and of 8 and a short of 1, from 2,000 to `price`.
-
-    At 3,800 it has lost some 34,000 and should hold 20,000; at 5,000 it has lost all.
-    """
-    desk = open_desk(world, house_cash=50_000)
-    desk.set_terms("BTC", weight_bps=0)
-    desk.set_terms("ETH", weight_bps=BPS, max_funding_e6=0)
-    desk.make_free()
-    desk.refresh()
-    traders = desk.trader(), desk.trader(1), desk.trader(2)
-    for trader, size in zip(traders, (12, 8, -1), strict=True):
-        desk.trade(trader, size * WAD)
-    if price != 2_000:
-        world.set_price("ETH", price)
-    return desk, *traders
+OWN_ACCOUNT = "liquidator: own account"
+JUST_INCREASED = "liquidator: risk just increased"
+BUSY = "liquidator: clearinghouse busy"
+MAY_LIQUIDATE = 32
 
 
-def hedge_desk(world: World, *, bitcoin: int = 60_000) -> tuple[Desk, int, int]:
-    """The house wins from nobody: bitcoin has doubled for a long of 1.9, ether fallen for a hedger
-    with 10 ETH and a short of 9. It has 2,000 left of 60,000 where it should hold far more."""
-    desk = open_desk(world, house_cash=60_000)
-    for name in ("ETH", "BTC"):
-        desk.make_free(name)
-    desk.refresh()
-    hedger, winner = desk.trader(cash=10_000), desk.trader(1)
-    world.deposit(hedger, "ETH", 10 * WAD)
-    desk.trade(hedger, -9 * WAD)
-    desk.trade(winner, 19 * WAD // 10, "BTC")
+@pytest.fixture
+def floor(world: World) -> Floor:
+    """Two markets whose house has ten million."""
+    return open_floor(world)
+
+
+@pytest.fixture
+def victim(floor: Floor) -> int:
+    """12.5 ETH against a loan of 15,000, just below maintenance."""
+    return spot_victim(floor)
+
+
+# ---- who may be liquidated
+
+
+def test_liquidate__at_maintenance_to_the_wei__is_refused_and_a_unit_below_is_not(
+    floor: Floor, victim: int
+) -> None:
+    """At a price of whole dollars figures are whole token units."""
+    world, taker = floor.world, floor.taker()
+    floor.drop(world.price_wad("ETH") // (2 * WAD) * 2)
+    with world.chain.one_block():
+        terms = floor.assess(victim)
+        assert terms.excess_maint % UNIT == 0
+        missing = -terms.excess_maint // UNIT
+        world.fund(world.owner, QUOTE, missing + 1)
+        with world.isolated():
+            world.clearinghouse.repay(victim, missing, sender=world.owner)
+            assert floor.assess(victim).excess_maint == -UNIT
+            assert floor.liquidate(victim, taker).return_value > 0
+        # Of what is repaid a unit may be lost to rounding.
+        world.clearinghouse.repay(victim, missing + 1, sender=world.owner)
+        assert floor.assess(victim).excess_maint == 0
+        with floor.refused(HEALTHY):
+            floor.liquidate(victim, taker)
+
+
+@pytest.mark.parametrize("leverage", [0, 2])
+def test_liquidate__sound_account__is_refused(floor: Floor, leverage: int) -> None:
+    account = floor.world.account()
+    if leverage:
+        floor.world.open_account(leverage)
+    taker = floor.taker()
+    with floor.refused(HEALTHY):
+        floor.liquidate(account, taker)
+
+
+def test_liquidate__house_or_an_alias__is_refused(floor: Floor, victim: int) -> None:
+    """One number for an account: with more bits it could be had twice."""
+    taker = floor.taker()
+    for account in (floor.house, victim + 2**168, victim + 2**248):
+        with floor.refused(NOT_FOR_HOUSE):
+            floor.liquidate(account, taker)
+        with floor.refused(NOT_FOR_HOUSE):
+            floor.flag(account)
+
+
+def test_liquidate__into_a_sibling__is_refused(floor: Floor, victim: int) -> None:
+    world = floor.world
+    world.deposit(world.account(1), QUOTE, 10**11)
+    for taker in (victim, world.account(1)):
+        with floor.refused(OWN_ACCOUNT):
+            floor.liquidate(victim, taker)
+
+
+def test_liquidate__for_an_account_of_somebody_else__needs_its_permission(
+    floor: Floor, victim: int
+) -> None:
+    world, taker = floor.world, floor.taker()
+    keeper = world.keeper
+
+    def allow(permissions: int, until: int = NEVER) -> None:
+        world.mandates.set_operator(taker, keeper, permissions, until, sender=world.other_owner)
+
+    with floor.refused(NOT_PERMITTED):
+        floor.liquidate(victim, taker, sender=keeper)
+    allow(63 - MAY_LIQUIDATE)
+    with floor.refused(NOT_PERMITTED):
+        floor.liquidate(victim, taker, sender=keeper)
+    with world.isolated():
+        allow(MAY_LIQUIDATE, world.chain.time + 2 * BLOCK_INTERVAL_S)
+        with floor.refused(NOT_PERMITTED):
+            floor.liquidate(victim, taker, sender=keeper)
+    allow(MAY_LIQUIDATE)
+    receipt = floor.liquidate(victim, taker, sender=keeper)
+    told = floor.told(receipt, "Liquidated")
+    assert (told.taker, told.caller) == (taker, keeper)
+
+
+@pytest.mark.parametrize("taker", [2**168 + 5, 2**250])
+def test_liquidate__taker_beyond_account_numbers__is_refused(
+    floor: Floor, victim: int, taker: int
+) -> None:
+    with reverts():
+        floor.liquidate(victim, taker, sender=floor.world.other_owner)
+
+
+def test_liquidate__risk_of_the_account_grew_in_this_block__is_refused(floor: Floor) -> None:
+    """A price that falls under somebody who was tested a moment ago."""
+    world = floor.world
+    victim, taker = world.open_account("2.4"), floor.taker()
+    feed = world.feeds["ETH"]
+    with world.isolated(), world.chain.one_block():
+        world.borrow(victim, 1)
+        feed.set_answer(1_200 * 10**8, sender=world.governor)
+        assert floor.assess(victim).excess_maint < 0
+        with floor.refused(JUST_INCREASED):
+            floor.liquidate(victim, taker)
+    world.borrow(victim, 1)
+    feed.set_answer(1_200 * 10**8, sender=world.governor)
+    assert floor.liquidate(victim, taker).return_value > 0
+
+
+def test_liquidate__risk_of_the_taker_grew_in_this_block__is_refused(
+    floor: Floor, victim: int
+) -> None:
+    world, taker = floor.world, floor.taker(cash=0, ether=100)
+    with world.isolated(), world.chain.one_block():
+        world.borrow(taker, 1)
+        with floor.refused(JUST_INCREASED):
+            floor.liquidate(victim, taker)
+    world.borrow(taker, 1)
+    assert floor.liquidate(victim, taker).return_value > 0
+
+
+def test_liquidate__taker_took_already_in_this_block__may_take_again(floor: Floor) -> None:
+    """What it took has passed the test of an increase and is none of its own making."""
+    world, taker = floor.world, floor.taker(cash=0, ether=100)
+    victims = [world.open_account("2.5", sub=sub) for sub in (0, 1)]
+    floor.sink(*victims)
+    with world.chain.one_block():
+        for victim in victims:
+            assert floor.liquidate(victim, taker).return_value > 0
+    assert excess_init(world, taker) >= 0
+
+
+def test_liquidate__other_state_than_expected__is_refused(floor: Floor, victim: int) -> None:
+    taker, state = floor.taker(), floor.liquidator.state_of(victim)
+    wrong = bytes([state[0] ^ 1]) + state[1:]
+    with floor.refused(CHANGED):
+        floor.liquidate(victim, taker, state=wrong)
+    assert floor.liquidate(victim, taker, state=state).return_value > 0
+
+
+def test_state_of__prices_and_time__do_not_change_it(floor: Floor) -> None:
+    world = floor.world
+    account = world.open_account("1.5", {"ETH": 2, "BTC": 1})
+    floor.trade(account, WAD)
+    state = floor.liquidator.state_of(account)
+    assert state != ANY_STATE
+    world.wait(10_000)
     world.set_price("ETH", 1_900)
-    world.set_price("BTC", bitcoin)
-    return desk, hedger, winner
+    floor.flag(account)
+    assert floor.liquidator.state_of(account) == state
 
 
-# ---- who and when
+def test_state_of__account__is_a_hash_of_its_words_and_costs(floor: Floor) -> None:
+    world, ledger = floor.world, floor.world.clearinghouse
+    account = world.open_account("1.1", {"ETH": 1, "BTC": 1})
+    floor.trade(account, -WAD // 10, "BTC")
+    state = keccak(int(ledger.account_word(account)).to_bytes(32, "big"))
+    for name in world.names:
+        held, asset = floor.held(account, name), world.asset(name)
+        words = (asset, held.word, held.cost_wad % 2**256)
+        state = keccak(state + b"".join(word.to_bytes(32, "big") for word in words))
+    assert floor.held(account, "BTC").cost_wad < 0
+    assert floor.liquidator.state_of(account) == state
 
 
-def test_adl__house_at_or_above_maintenance__is_refused(world: World) -> None:
-    desk, long, _, _ = long_desk(world, price=2_500)
-    assert desk.assess(desk.house).excess_maint >= 0
-    with desk.refused(NOT_SHORT):
-        adl(desk, long)
+CHANGES: Mapping[str, Callable[[Floor, int], object]] = {
+    "cash": lambda floor, account: floor.world.deposit(account, QUOTE, 10),
+    "debt": lambda floor, account: floor.world.borrow(account, 1),
+    "collateral": lambda floor, account: floor.world.deposit(account, "ETH", 1),
+    "another asset": lambda floor, account: floor.world.deposit(account, "BTC", 1),
+    "size": lambda floor, account: floor.trade(account, 10**16),
+    "cost": lambda floor, account: floor.settle(account),
+}
 
 
-def test_adl__who_is_no_winner_on_the_side_of_the_skew__is_refused(world: World) -> None:
-    """The other side, who has no position, no market, or no gain, and the house itself."""
-    desk, long, _, short = long_desk(world)
-    assert desk.assess(desk.house).excess_maint < 0
-    late = desk.trader(3)
-    for account, name in ((short, "ETH"), (late, "ETH"), (long, "BTC"), (desk.house, "ETH")):
-        with desk.refused(NO_WINNER):
-            adl(desk, account, name)
-    with desk.refused("oracle: unknown asset"):
-        world.system.liquidator.adl(long, 77, WAD, sender=world.keeper)
+@pytest.mark.parametrize("change", CHANGES)
+def test_state_of__any_holding_changes__changes_it(floor: Floor, change: str) -> None:
+    world = floor.world
+    account = world.open_account("1.1")
+    floor.trade(account, WAD // 10)
+    world.set_price("ETH", 2_020)
+    state = floor.liquidator.state_of(account)
+    CHANGES[change](floor, account)
+    assert floor.liquidator.state_of(account) != state
 
 
-def test_adl__loser_on_the_side_of_the_skew__is_refused(world: World) -> None:
-    """Who came late has won nothing: bitcoin ruined the house, and its winner is closed."""
-    desk, _, _, _ = long_desk(world, price=2_000)
-    late, other = desk.trader(3), desk.trader(owner=world.other_owner)
-    desk.fund_house(100_000)
-    for name in ("ETH", "BTC"):
-        desk.set_terms(name, weight_bps=5_000)
-    desk.refresh()
-    desk.trade(other, 4 * WAD, "BTC")
-    desk.trade(late, WAD)
-    world.set_price("ETH", 1_990)
-    world.set_price("BTC", 66_000)
-    assert desk.assess(desk.house).excess_maint < 0 and desk.result(late) < 0
-    with desk.refused(NO_WINNER):
-        adl(desk, late)
-    adl(desk, other, "BTC")
-
-
-def test_adl__stale_price__is_refused(world: World) -> None:
-    desk, long, _, _ = long_desk(world)
-    world.make_stale("ETH")
-    assert desk.assess(desk.house).excess_maint < 0
-    with desk.refused("perps: price stale"):
-        adl(desk, long)
-
-
-def test_adl__price_not_for_increases__is_good_enough(world: World) -> None:
-    desk, long, _, _ = long_desk(world)
-    desk.perps.set_close_only(ETH, True, sender=world.governor)
-    world.set_price("ETH", 4_200)
-    world.set_price("USD", "1.04")
-    assert desk.assess(desk.house).excess_maint < 0
-    adl(desk, long)
-
-
-def test_adl__while_a_call_is_under_way__is_refused(world: World) -> None:
+def test_every_entry__while_the_clearing_house_is_busy__is_refused(
+    floor: Floor, victim: int
+) -> None:
     """I42"""
-    desk, long, _, _ = long_desk(world)
-    account = world.open_account(leverage=1, owner=world.other_owner)
-    liquidator = world.system.liquidator
-    for data in (liquidator.adl.encode(long, ETH, WAD), liquidator.flag_house.encode()):
-        hook = hooked(desk, account)
-        hook.set_script([(liquidator.address, data)], sender=world.governor)
-        with reverts("liquidator: clearinghouse busy"):
-            world.mandates.rebalance(account, sender=world.keeper)
-        world.mandates.revoke(account, sender=world.other_owner)
-        world.chain.advance(3_600)
-
-
-# ---- how much, and at what price
-
-
-def test_adl__more_than_is_needed__is_cut_to_what_restores_maintenance(world: World) -> None:
-    desk, long, _, _ = long_desk(world)
-    missing = -desk.assess(desk.house).excess_maint
-    receipt = adl(desk, long)
-    told = args_of(world.system.liquidator, receipt, "Deleveraged")
-    freed = Fraction(3_800 * house_rates(desk), RATE)
-    steps = ceil(missing / (freed * STEP))
-    assert -told.size_change == steps * STEP
-    assert tuple(told) == (long, ETH, told.size_change, 3_800 * WAD, False)
-    assert 0 < -told.size_change < 12 * WAD
-    assert 0 <= desk.assess(desk.house).excess_maint < 5 * freed * STEP
-    with desk.refused(NOT_SHORT):
-        adl(desk, long)
-    desk.check()
-
-
-def test_adl__part__closes_that_much_at_the_index_without_a_fee(world: World) -> None:
-    """And moves no equity: what the winner had won it keeps."""
-    desk, long, _, _ = long_desk(world)
-    desk.set_terms(base_fee_e6=10_000)
-    before, held = desk.assess(long), desk.held(long)
-    house = desk.assess(desk.house)
-    receipt = adl(desk, long, size=2 * WAD + STEP - 1)
-    filled = args_of(desk.perps, receipt, "Filled")
-    assert (filled.size_change, filled.price_wad) == (-2 * WAD, 3_800 * WAD)
-    assert (filled.index_wad, filled.fee_e6) == (3_800 * WAD, 0)
-    funding = desk.funding().funding_wad
-    expected = replace(
-        held,
-        size_wad=10 * WAD,
-        cost_wad=held.cost_wad - 2 * (3_800 * WAD - funding),
-        entry_wad=held.entry_wad * 10 // 12,
-    )
-    assert desk.held(long) == expected
-    after = desk.assess(long)
-    assert abs(after.equity_maint - before.equity_maint) < WAD // 100
-    assert abs(desk.assess(desk.house).equity_maint - house.equity_maint) < WAD // 100
-    assert desk.assess(desk.house).required_maint < house.required_maint
-    desk.check()
-
-
-def test_adl__whole_position__is_paid_out_as_far_as_the_house_has_cash(world: World) -> None:
-    """The rest stays listed; nothing is taken from anybody."""
-    desk, long, second, short = long_desk(world, price=2_000)
-    desk.trade(short, WAD)
-    world.set_price("ETH", 5_000)
-    assert desk.assess(desk.house).equity_maint < 0
-    cash, gain = desk.cash(long), desk.result(long)
-    adl(desk, long)
-    assert desk.slot(long) == (False, False)
-    assert desk.cash(long) - cash == gain
-    cash, gain = desk.cash(second), desk.result(second)
-    adl(desk, second)
-    paid = desk.cash(second) - cash
-    assert gain > 23_000 * WAD and desk.cash(desk.house) == 0
-    assert desk.held(second) == Position(0, 0, paid - gain, 0)
-    assert desk.slot(second) == (True, True)
-    desk.check()
-
-
-def test_adl__needs_no_permission_and_no_margin__of_the_account(world: World) -> None:
-    """A winner below its own initial margin is closed like any other; headroom comes back."""
-    desk, long, _, _ = long_desk(world, price=2_000)
-    excess = desk.assess(long).excess_init
-    world.borrow(long, int(excess // 10**12) - 1)
-    world.set_price("ETH", 3_800)
-    assert desk.assess(long).excess_init < 0
-    headroom = desk.market().headroom
-    adl(desk, long, size=WAD)
-    assert desk.held(long).size_wad == 11 * WAD
-    assert desk.market().headroom.long_gwei == headroom.long_gwei + 10**9
-
-
-def test_adl__size_below_a_step__is_refused(world: World) -> None:
-    desk, long, _, _ = long_desk(world)
-    for size in (0, STEP - 1):
-        with desk.refused("perps: size not in steps"):
-            adl(desk, long, size=size)
-
-
-def test_adl__winner_larger_than_the_skew__is_closed_down_to_none(world: World) -> None:
-    """The house has no more than the skew to get rid of."""
-    desk, long, second, short = long_desk(world, price=2_000)
-    with world.isolated():
-        desk.trade(short, -15 * WAD)
-        assert desk.skew() == 4 * WAD
-        world.set_price("ETH", 40_000)
-        assert desk.assess(desk.house).equity_maint < 0
-        receipt = adl(desk, long)
-        assert args_of(desk.perps, receipt, "Filled").size_change == -4 * WAD
-        assert desk.skew() == 0 and desk.held(desk.house).size_wad == 0
-        for account in (long, second):
-            with desk.refused(NO_WINNER):
-                adl(desk, account)
-        desk.check()
-
-
-# ---- hedges last
-
-
-def hooked(desk: Desk, account: int) -> Contract:
-    """Gives an account a hook that counts."""
-    world = desk.world
-    owner = world.owner_of(account)
+    world, liquidator = floor.world, floor.liquidator
     hook = world.chain.deploy("ScriptedHook", sender=world.governor)
-    world.mandates.set_guard(account, hook, (13_000, 300, 100, 0, 0, 0), sender=owner)
-    if world.mandates.hook_of(account) != hook.address:
-        world.chain.advance(3_600)
-        world.mandates.apply_guard(account, sender=world.keeper)
-    world.mandates.arm_budget((WAD, 1, WAD), sender=owner)
-    return hook
+    hooked, own = world.open_account(1, sub=7), account_id(hook.address)
+    guard = (13_000, 300, 100, 0, 0, 0)
+    world.mandates.set_guard(hooked, hook, guard, sender=world.owner)
+    liquidator.transfer_ownership(hook, sender=world.governor)
+    hook.run([(liquidator.address, liquidator.accept_ownership.encode())], sender=world.keeper)
+    for data in (
+        liquidator.liquidate.encode(victim, own, ANY_STATE),
+        liquidator.flag.encode(victim),
+        liquidator.collect.encode(),
+        liquidator.withdraw_insurance.encode(),
+    ):
+        hook.set_script([(liquidator.address, data)], sender=world.governor)
+        with floor.refused(BUSY):
+            world.mandates.rebalance(hooked, sender=world.keeper)
 
 
-def calls(world: World, receipt: Receipt) -> list[tuple[Any, ...]]:
-    """Hooks that were called, and with what success."""
-    return [tuple(e.args) for e in world.system.liquidator.events(receipt, "HookCalled")]
+def test_rescue__called_by_anybody_but_itself__is_refused(floor: Floor, victim: int) -> None:
+    for sender in (floor.world.governor, floor.world.owner, floor.world.keeper):
+        with reverts("liquidator: only itself"):
+            floor.liquidator.rescue(victim, sender=sender)
 
 
-def test_adl__hedge__waits_while_the_house_has_equity_and_is_not_flagged(world: World) -> None:
-    desk, hedger, winner = hedge_desk(world)
-    terms = desk.assess(desk.house)
-    assert terms.excess_maint < 0 < terms.equity_maint
-    assert desk.result(hedger) > 800 * WAD
-    with desk.refused(HEDGES_LAST):
-        adl(desk, hedger)
-    adl(desk, winner, "BTC", size=WAD // 10)
-    with desk.refused(HEDGES_LAST):
-        adl(desk, hedger)
+# ---- the slice
+
+MIXES: Mapping[str, tuple[str, Mapping[str, str], str]] = {
+    "ether": ("2.5", {"ETH": "1"}, "ETH"),
+    "ether and bitcoin": ("2.5", {"ETH": "2", "BTC": "1"}, "ETH"),
+    "mostly bitcoin": ("2.4", {"ETH": "1", "BTC": "5"}, "BTC"),
+}
 
 
-def watch(desk: Desk, until: int) -> None:
-    """Somebody flags the house often enough, and feeds go on."""
-    while desk.world.chain.time < until - WATCH_S:
-        desk.world.wait(WATCH_S - 100)
-        flag(desk)
-
-
-def test_adl__hedge__is_due_after_thirty_flagged_minutes(world: World) -> None:
-    desk, hedger, _ = hedge_desk(world)
-    liquidator = world.system.liquidator
-    receipt = flag(desk)
-    since = receipt.time
-    assert receipt.return_value == since == liquidator.below_since()
-    assert args_of(liquidator, receipt, "HouseFlagged").below_since == since
-    world.wait(500)
-    later = flag(desk)
-    assert later.return_value == since, "the first time counts"
-    assert liquidator.events(later, "HouseFlagged") == []
-    watch(desk, since + GRACE_S)
-    assert liquidator.below_since() == since
-    with world.isolated():
-        world.chain.set_time(since + GRACE_S - 13)
-        with desk.refused(HEDGES_LAST):
-            adl(desk, hedger, size=WAD)
-    world.chain.set_time(since + GRACE_S - 12)
-    receipt = adl(desk, hedger, size=WAD)
-    told = args_of(liquidator, receipt, "Deleveraged")
-    assert tuple(told) == (hedger, ETH, WAD, 1_900 * WAD, True)
-    assert desk.held(hedger).size_wad == -8 * WAD
-    assert calls(world, receipt) == [], "it has no hook"
-    desk.check()
-
-
-def test_adl__hedge_after_nobody_looked_for_ten_minutes__waits_anew(world: World) -> None:
-    """The house may have been well in between; whoever looks while it is short is a witness."""
-    desk, hedger, winner = hedge_desk(world)
-    since = flag(desk).time
-    with world.isolated():
-        world.chain.set_time(since + WATCH_S - 12)
-        assert flag(desk).return_value == since, "at ten minutes it has not been forgotten"
-    world.chain.set_time(since + WATCH_S - 11)
-    receipt = flag(desk)
-    assert receipt.return_value == receipt.time == since + WATCH_S + 1
-    since = receipt.time
-    # A deleveraging of somebody else is a look as well.
-    world.wait(WATCH_S - 100)
-    adl(desk, winner, "BTC", size=WAD // 100)
-    world.wait(WATCH_S - 100)
-    assert flag(desk).return_value == since
-    with desk.refused(HEDGES_LAST):
-        adl(desk, hedger)
-
-
-def test_adl__hedge__is_due_at_once_when_the_house_has_nothing_left(world: World) -> None:
-    desk, hedger, _ = hedge_desk(world, bitcoin=70_000)
-    assert desk.assess(desk.house).equity_maint < 0
-    adl(desk, hedger)
-    assert desk.held(hedger).size_wad == 0
-    desk.check()
-
-
-def test_adl__short_that_is_more_than_a_hedge__is_closed_first(world: World) -> None:
-    """What carries the account's own exposure: a short beyond the collateral."""
-    desk, hedger, _ = hedge_desk(world)
-    world.clearinghouse.withdraw(hedger, ETH, 2 * WAD, world.owner, sender=world.owner)
-    assert desk.held(hedger).delta_wad == -WAD
-    receipt = adl(desk, hedger, size=WAD)
-    assert not args_of(world.system.liquidator, receipt, "Deleveraged").is_hedge
-    # Now it is a hedge to the unit.
-    assert desk.held(hedger).delta_wad == 0
-
-
-def test_adl__perfect_hedge__waits_like_any_other(world: World) -> None:
-    """D = 0: the short carries no exposure of its account."""
-    desk, hedger, _ = hedge_desk(world)
-    world.clearinghouse.withdraw(hedger, ETH, WAD, world.owner, sender=world.owner)
-    assert desk.held(hedger).delta_wad == 0
-    with desk.refused(HEDGES_LAST):
-        adl(desk, hedger, size=WAD)
-
-
-def test_adl__hedge_of_a_hooked_account__gives_its_hook_a_turn(world: World) -> None:
-    desk, hedger, _ = hedge_desk(world, bitcoin=70_000)
-    hook = hooked(desk, hedger)
-    receipt = adl(desk, hedger, size=WAD)
-    assert calls(world, receipt) == [(hedger, True)]
-    assert hook.count() == 1
-    rebalanced = args_of(world.mandates, receipt, "Rebalanced")
-    assert (rebalanced.account, rebalanced.caller) == (
-        hedger,
-        world.system.liquidator.address,
+@pytest.mark.parametrize("mix", MIXES)
+def test_liquidate__below_maintenance__is_cured_to_the_target_for_the_bonus(
+    floor: Floor, mix: str
+) -> None:
+    """And nobody gains or loses anything else."""
+    world, taker = floor.world, floor.taker()
+    leverage, weights, name = MIXES[mix]
+    victim = world.open_account(leverage, weights, equity=100_000)
+    floor.sink(victim, name=name)
+    accounts = (victim, taker, floor.insurance)
+    with floor.a_block_later():
+        terms, part = floor.now(victim)
+        before = [floor.worth(account) for account in accounts]
+        held = [[floor.held(account, name) for name in world.names] for account in accounts]
+    fee = part.bonus_wad * 2_000 // BPS
+    receipt = floor.liquidate(victim, taker)
+    assert receipt.return_value == part.fraction_wad < WAD
+    own, gain, paid = (
+        floor.worth(account) - old for account, old in zip(accounts, before, strict=True)
     )
-    assert desk.held(hedger).size_wad == -8 * WAD
+    assert 0 <= own + part.bonus_wad < ROUNDING_WAD and paid == fee
+    assert 0 <= part.bonus_wad - fee - gain < ROUNDING_WAD
+    for taken in part.taken:
+        index = taken.leg.asset - 1
+        asset = world.names[index]
+        assert taken.collateral_wad > 0
+        left = held[0][index].collateral_wad - taken.collateral_wad
+        assert floor.held(victim, asset).collateral_wad == left
+        assert floor.held(taker, asset).collateral_wad == taken.collateral_wad
+    after = floor.assess(victim)
+    # What is not taken to a token unit is left: of bitcoin at most 1e-8.
+    loose = max(world.price_wad(name) * world.unit_wad(name) // WAD for name in world.names)
+    assert abs(after.equity_maint * BPS - after.required_maint * 12_500) < loose * 20_000
+    assert after.required_maint == terms.required_maint - part.freed_wad
 
 
-def test_adl__hook_that_fails__undoes_nothing(world: World) -> None:
-    desk, hedger, _ = hedge_desk(world, bitcoin=70_000)
-    hook = hooked(desk, hedger)
-    refused = desk.perps.refresh.encode()
-    hook.set_script([(desk.perps.address, refused)], sender=world.governor)
-    receipt = adl(desk, hedger, size=WAD)
-    assert calls(world, receipt) == [(hedger, False)]
-    assert desk.held(hedger).size_wad == -8 * WAD
-    assert hook.count() == 0
-    desk.check()
+def test_liquidate__example_by_hand__is_what_the_formulas_say(world: World) -> None:
+    """E = 2,250, R = 2,300, discount 8.2%: 23% of it is taken for a bonus of 43."""
+    floor = open_floor(world)
+    victim, taker = world.open_account("2.5"), floor.taker()
+    for price in range(1_980, 1_379, -20):
+        world.set_price("ETH", price)
+    rates = floor.mark().risk
+    assert (rates.r_maint_e6, rates.l_maint_e6) == (123_037, 10_254)
+    receipt = floor.liquidate(victim, taker)
+    told = floor.told(receipt, "Liquidated")
+    equity, required = told.equity_wad, told.required_wad
+    assert (equity // WAD, required // WAD) == (2_249, 2_299)
+    leaving = 17_250 * 10_254 * WAD // 10**6
+    least, most = leaving, required // 5
+    depth = 2 * (required - equity) * WAD // required
+    discount = least + (most - least) * depth // WAD
+    wanted = 12_500 * required
+    fraction = div_up((wanted - BPS * equity) * WAD, wanted - BPS * discount)
+    assert told.fraction_wad == fraction
+    taken = 12_500 * WAD * fraction // WAD // 1_000
+    freed = required - div_up((12_500 * WAD // 1_000 - taken) * 1_380 * 133_291, 10**6)
+    assert told.bonus_wad == discount * freed // required
+    assert told.fee_wad == told.bonus_wad // 5
+    assert floor.held(taker).collateral_wad == taken
+    assert [discount // WAD, fraction * 100 // WAD, told.bonus_wad // WAD] == [189, 23, 43]
 
 
-def test_adl__too_little_gas_for_the_hook__is_refused(world: World) -> None:
-    """Or the caller would choose whether the account's hook gets its turn."""
-    desk, hedger, _ = hedge_desk(world, bitcoin=70_000)
-    liquidator = world.system.liquidator
+def test_liquidate__events__tell_everything_that_moved(floor: Floor, victim: int) -> None:
+    """I46: with the words that are left. A unit more is paid for what a repayment may lose."""
+    taker, ledger = floor.taker(), floor.world.clearinghouse
+    _, part = floor.foresee(victim)
+    fee = part.bonus_wad // 5
+    receipt = floor.liquidate(victim, taker)
+    names = ["HoldingsTaken", "CashPaid", "CashPaid", "Liquidated"]
+    assert floor.names_of(receipt) == names
+    told = [event.args for event in floor.liquidator.events(receipt)]
+    holding = (ETH, part.taken[0].collateral_wad, 0, 0, 0, 0)
+    assert tuple(told[0]) == (victim, taker, [holding])
+    word, own = ledger.account_word(taker), ledger.account_word(victim)
+    flow = (taker, victim, part.flow_wad + UNIT, word + fee, own)
+    assert tuple(told[1]) == flow
+    assert tuple(told[2]) == (taker, floor.insurance, fee, word, fee)
+    assert told[3].bonus_wad == part.bonus_wad and told[3].fee_wad == fee
+    assert (told[3].account, told[3].taker) == (victim, taker)
+
+
+def test_liquidate__preview__is_what_happens(floor: Floor, victim: int) -> None:
+    taker = floor.taker()
+    floor.flag(victim)
+    floor.world.chain.advance(500)
+    with floor.a_block_later():
+        preview = floor.liquidator.preview(victim)
+    receipt = floor.liquidate(victim, taker)
+    told = floor.told(receipt, "Liquidated")
+    assert preview.equity_wad == told.equity_wad
+    assert preview.required_wad == told.required_wad
+    assert preview.fraction_wad == told.fraction_wad == receipt.return_value
+    assert (preview.bonus_wad, preview.fee_wad) == (told.bonus_wad, told.fee_wad)
+    paid = [event.args for event in floor.liquidator.events(receipt, "CashPaid")]
+    assert [args.amount_wad for args in paid] == [preview.flow_wad + UNIT, preview.fee_wad]
+    assert preview.deficit_wad == 0 and not preview.is_rescue_due
+
+
+def test_preview__healthy_account_or_house__has_no_slice(floor: Floor) -> None:
+    account = floor.world.open_account(2)
+    for known in (account, floor.house):
+        preview = floor.liquidator.preview(known)
+        terms = floor.assess(known)
+        figures = (terms.equity_maint, terms.required_maint)
+        assert tuple(preview) == (*figures, 0, 0, 0, 0, 0, 0, False)
+
+
+def test_liquidate__rest_that_would_be_dust__is_taken_too(floor: Floor) -> None:
+    """The owner keeps what is left as cash, and no debt."""
+    world, taker = floor.world, floor.taker()
+    victim = world.open_account("2.5", equity=125)
+    floor.sink(victim)
+    terms, part = floor.foresee(victim)
+    assert terms.required_maint < 30 * WAD and terms.equity_maint > part.discount_wad
     with world.isolated():
-        liquidator.adl(hedger, ETH, WAD, sender=world.keeper, gas=3_000_000)
-    hooked(desk, hedger)
-    with desk.refused("liquidator: gas too low"):
-        liquidator.adl(hedger, ETH, WAD, sender=world.keeper, gas=6_000_000)
-    liquidator.adl(hedger, ETH, WAD, sender=world.keeper, gas=12_000_000)
+        floor.put_terms(dust_wad=5 * WAD)
+        _, small = floor.foresee(victim)
+        assert small.fraction_wad < WAD
+        assert floor.liquidate(victim, taker).return_value == small.fraction_wad
+    receipt = floor.liquidate(victim, taker)
+    assert receipt.return_value == WAD
+    assert world.clearinghouse.words_of(victim)[1:] == [0]
+    rest = terms.equity_maint - part.discount_wad
+    assert 0 <= world.clearinghouse.cash_of(victim) - rest < ROUNDING_WAD
+    assert floor.told(receipt, "Liquidated").bonus_wad == part.discount_wad
+    assert debt_units(world, victim) == 0
 
 
-def test_adl__carrier_with_a_hook__is_closed_without_calling_it(world: World) -> None:
-    desk, long, _, _ = long_desk(world, price=2_000)
-    hook = hooked(desk, long)
-    world.set_price("ETH", 3_800)
-    receipt = adl(desk, long)
-    assert calls(world, receipt) == [] and hook.count() == 0
+@pytest.mark.parametrize("name", ["ETH", "BTC"])
+def test_learn_unit__listed_asset__changes_no_outcome(floor: Floor, name: str) -> None:
+    """Of 18 and of 8 decimals; said twice it is the same."""
+    world, taker = floor.world, floor.taker()
+    victim = world.open_account("2.5", {"ETH": 2, "BTC": 1})
+    floor.sink(victim)
+    for _ in range(2):
+        floor.liquidator.learn_unit(world.asset(name), sender=world.attacker)
+    _, part = floor.foresee(victim)
+    floor.liquidate(victim, taker)
+    for taken in part.taken:
+        held = floor.held(taker, world.names[taken.leg.asset - 1])
+        assert held.collateral_wad == taken.collateral_wad > 0
 
 
-# ---- the flag
+@pytest.mark.parametrize("asset", [3, 255, 256, 257, 2**255 + 1])
+def test_learn_unit__no_asset__is_refused(floor: Floor, asset: int) -> None:
+    with reverts("token units: unknown asset"):
+        floor.liquidator.learn_unit(asset, sender=floor.world.attacker)
 
 
-def test_flag_house__at_maintenance_again__is_cleared(world: World) -> None:
-    desk, hedger, _ = hedge_desk(world)
-    liquidator = world.system.liquidator
-    assert liquidator.below_since() == 0
-    flag(desk)
-    world.wait(GRACE_S)
-    desk.fund_house(10**6)
-    with desk.refused(NOT_SHORT):
-        adl(desk, hedger)
-    receipt = flag(desk)
-    assert receipt.return_value == 0 == liquidator.below_since()
-    assert args_of(liquidator, receipt, "HouseFlagged").below_since == 0
-    receipt = flag(desk)
+# ---- the discount
+
+
+def discount_of(equity: int, required: int, leaving: int, elapsed_s: int) -> int:
+    """From max(5% R, exit) to max(20% R, 2 exit), at most 90% R, with time or depth."""
+    ceiling = required * 9_000 // BPS
+    least = min(ceiling, max(required * 500 // BPS, leaving))
+    most = min(ceiling, max(required * 2_000 // BPS, 2 * leaving))
+    time = min(WAD, elapsed_s * WAD // 1_200)
+    depth = WAD if equity <= 0 else min(WAD, 2 * (required - equity) * WAD // required)
+    return least + (most - least) * max(time, depth) // WAD
+
+
+def leaving_wad(floor: Floor, account: int) -> int:
+    """Gross charge at maintenance of an account with ether only."""
+    held, mark = floor.held(account), floor.mark()
+    gross = held.collateral_wad + abs(held.size_wad)
+    return mark.price_wad * mark.risk.l_maint_e6 * gross // (WAD * 10**6)
+
+
+@pytest.mark.parametrize("elapsed_s", [0, 1, 600, 1_199, 1_200, 1_201, 3_000])
+def test_discount__with_time_since_the_flag__rises_to_its_most(
+    floor: Floor, victim: int, elapsed_s: int
+) -> None:
+    world = floor.world
+    since = floor.flag(victim).time
+    world.chain.set_time(since + elapsed_s)
+    preview = floor.liquidator.preview(victim)
+    depth = 2 * (preview.required_wad - preview.equity_wad) * WAD // preview.required_wad
+    assert depth < WAD // 10, "time counts from two minutes on"
+    leaving = leaving_wad(floor, victim)
+    figures = (preview.equity_wad, preview.required_wad, leaving)
+    assert preview.discount_wad == discount_of(*figures, elapsed_s)
+    if elapsed_s >= 1_200:
+        assert preview.discount_wad == preview.required_wad // 5
+    if elapsed_s == 600:
+        middle = (leaving + preview.required_wad // 5) // 2
+        assert abs(preview.discount_wad - middle) <= 1
+
+
+@pytest.mark.parametrize("price", [1_370, 1_350, 1_330, 1_300, 1_280, 1_250, 1_190, 1_000])
+def test_discount__with_depth__is_at_its_most_at_half_of_maintenance(
+    floor: Floor, victim: int, price: int
+) -> None:
+    floor.drop(price)
+    preview = floor.liquidator.preview(victim)
+    figures = (preview.equity_wad, preview.required_wad, leaving_wad(floor, victim))
+    assert preview.discount_wad == discount_of(*figures, 0)
+    is_most = preview.discount_wad == preview.required_wad // 5
+    assert is_most == (2 * preview.equity_wad <= preview.required_wad)
+
+
+@pytest.mark.parametrize("elapsed_s", [200, 1_000])
+def test_discount__time_and_depth__the_further_counts(
+    floor: Floor, victim: int, elapsed_s: int
+) -> None:
+    """Of 200 s and 1,000 s one is less and one more than the depth."""
+    since = floor.flag(victim).time
+    floor.drop(1_330)
+    floor.world.chain.set_time(since + elapsed_s)
+    preview = floor.liquidator.preview(victim)
+    depth = 2 * (preview.required_wad - preview.equity_wad) * 1_200 // preview.required_wad
+    assert 300 < depth < 900
+    figures = (preview.equity_wad, preview.required_wad, leaving_wad(floor, victim))
+    assert preview.discount_wad == discount_of(*figures, max(elapsed_s, depth))
+
+
+@pytest.fixture(scope="module")
+def steady() -> World:
+    """Ether with 40% on net exposure and 1% on gross, whatever its volatility."""
+    terms = {"floor_maint_bps": 4_000, "floor_init_bps": 6_000, "z_l_bps": 1}
+    return build_world({"ETH": AssetSpec(18, 2_000, terms)})
+
+
+@pytest.mark.parametrize(("elapsed_s", "part_bps"), [(0, 500), (600, 1_250), (1_200, 2_000)])
+def test_discount__small_charge_on_gross__goes_from_a_twentieth_to_a_fifth(
+    steady: World, elapsed_s: int, part_bps: int
+) -> None:
+    with steady.isolated():
+        floor = open_floor(steady)
+        victim = steady.open_account("1.4")
+        floor.drop(968)
+        since = floor.flag(victim).time
+        steady.chain.set_time(since + elapsed_s)
+        preview = floor.liquidator.preview(victim)
+        assert 0 < preview.required_wad - preview.equity_wad < preview.required_wad // 100
+        depth = 2 * (preview.required_wad - preview.equity_wad) * BPS // preview.required_wad
+        part = max(part_bps, 500 + 1_500 * depth // BPS)
+        assert preview.discount_wad * BPS // preview.required_wad == part
+
+
+@pytest.mark.parametrize("short", [5, 8, 10])
+def test_discount__of_a_hedge__is_what_leaving_costs_and_ninety_percent_at_most(
+    floor: Floor, short: int
+) -> None:
+    """Where much of the requirement, or all of it, is the charge on gross."""
+    victim = hedger(floor, short)
+    for wait_s in (0, 1_200):
+        floor.world.chain.advance(wait_s)
+        preview, leaving = floor.liquidator.preview(victim), leaving_wad(floor, victim)
+        required = preview.required_wad
+        figures = (preview.equity_wad, required, leaving)
+        assert preview.discount_wad == discount_of(*figures, wait_s)
+        floor.flag(victim)
+    if short == 10:
+        assert leaving == required and preview.discount_wad == required * 9 // 10
+    else:
+        assert required // 5 < preview.discount_wad == 2 * leaving < required * 9 // 10
+
+
+# ---- flags
+
+
+def test_flag__below_maintenance__keeps_the_first_time_until_a_cure(
+    floor: Floor, victim: int
+) -> None:
+    world, liquidator = floor.world, floor.liquidator
+    receipt = floor.flag(victim)
+    since = receipt.time
+    assert receipt.return_value == since
+    assert tuple(floor.told(receipt, "Flagged")) == (victim, since, since)
+    world.wait(700)
+    again = floor.flag(victim)
+    assert again.return_value == since and floor.names_of(again) == []
+    assert tuple(liquidator.flagged_since(victim)) == (since, since)
+    world.deposit(victim, QUOTE, 5_000 * 10**6)
+    assert tuple(liquidator.flagged_since(victim)) == (since, since), "nobody looked yet"
+    receipt = floor.flag(victim)
     assert receipt.return_value == 0
-    assert liquidator.events(receipt, "HouseFlagged") == []
+    assert tuple(floor.told(receipt, "Flagged")) == (victim, 0, 0)
+    floor.sink(victim)
+    receipt = floor.flag(victim)
+    assert receipt.return_value == receipt.time > since
 
 
-def test_immutables__as_deployed__are_the_contracts_of_the_system(world: World) -> None:
-    liquidator, system = world.system.liquidator, world.system
-    assert liquidator.CLEARINGHOUSE() == system.clearinghouse.address
-    assert liquidator.PERPS() == system.perps.address
-    assert liquidator.MANDATES() == system.mandates.address
-    assert liquidator.ORACLE() == system.oracle.address
-    assert liquidator.HOUSE() == system.house
+def test_flag__sound_account__says_nothing(floor: Floor) -> None:
+    account = floor.world.open_account(2)
+    receipt = floor.flag(account)
+    assert receipt.return_value == 0 and floor.names_of(receipt) == []
+    assert tuple(floor.liquidator.flagged_since(account)) == (0, 0)
 
 
-def test_adl__either_market__empties_positions_like_a_trade(world: World) -> None:
-    """I27: a position that is closed and paid leaves both lists."""
-    desk, _, winner = hedge_desk(world, bitcoin=70_000)
-    adl(desk, winner, "BTC")
-    assert desk.held(winner, "BTC") == Position(0, 0, desk.held(winner, "BTC").cost_wad, 0)
-    assert desk.slot(desk.house, "BTC") == (desk.slot(winner, "BTC")[1],) * 2
-    assert world.clearinghouse.market_word(BTC) != 0
-    desk.check()
+def test_liquidate__flagged_account__resets_the_flag(floor: Floor, victim: int) -> None:
+    taker = floor.taker()
+    floor.flag(victim)
+    receipt = floor.liquidate(victim, taker)
+    assert tuple(floor.told(receipt, "Flagged")) == (victim, 0, 0)
+    assert tuple(floor.liquidator.flagged_since(victim)) == (0, 0)
+
+
+def test_flag__default_hook_is_triggered__is_marked_though_above_maintenance(
+    floor: Floor,
+) -> None:
+    world, liquidator = floor.world, floor.liquidator
+    account = world.open_account(3)
+    world.enrol(account)
+    assert floor.flag(account).return_value == 0
+    assert tuple(liquidator.flagged_since(account)) == (0, 0)
+    world.set_price("ETH", 1_850)
+    world.set_price("ETH", 1_700)
+    assert floor.assess(account).excess_maint > 0 and world.rebalancer.is_triggered(account)
+    receipt = floor.flag(account)
+    since = receipt.time
+    assert receipt.return_value == 0
+    assert tuple(floor.told(receipt, "Flagged")) == (account, 0, since)
+    floor.sink(account)
+    below = floor.flag(account).time
+    assert tuple(liquidator.flagged_since(account)) == (below, since)
+    world.deposit(account, QUOTE, 2 * 10**10)
+    assert not world.rebalancer.is_triggered(account)
+    receipt = floor.flag(account)
+    assert tuple(floor.told(receipt, "Flagged")) == (account, 0, 0)
+
+
+TRUE, FALSE = (1).to_bytes(32, "big"), bytes(32)
+ANSWERS: Mapping[str, tuple[int, bytes, bool]] = {
+    "yes": (PLAYS, TRUE, True),
+    "no": (PLAYS, FALSE, False),
+    "nothing": (PLAYS, b"", False),
+    "a byte less": (PLAYS, TRUE[1:], False),
+    "two": (PLAYS, (2).to_bytes(32, "big"), False),
+    "all bits": (PLAYS, b"\xff" * 32, False),
+    "reverts": (REVERTS, TRUE, False),
+    "reverts without a reason": (REVERTS_BARE, TRUE, False),
+    "burns its gas": (BURNS, TRUE, False),
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_flag__foreign_hook__is_triggered_only_if_it_says_so(floor: Floor, answer: str) -> None:
+    world = floor.world
+    account, hook = world.open_account(2), deploy_hook(world)
+    hand_over(world, account, hook)
+    mode, data, is_triggered = ANSWERS[answer]
+    hook.set_trigger(data, sender=world.attacker)
+    hook.set_mode(mode, sender=world.attacker)
+    receipt = floor.flag(account)
+    since = receipt.time if is_triggered else 0
+    assert tuple(floor.liquidator.flagged_since(account)) == (0, since)
+    assert receipt.gas_used < 700_000
+
+
+def test_flag__hook_without_code__is_not_triggered(floor: Floor) -> None:
+    world = floor.world
+    account = world.open_account(2)
+    world.mandates.set_guard(account, world.stranger, LOOSEST_GUARD, sender=world.owner)
+    assert floor.flag(account).return_value == 0
+    assert tuple(floor.liquidator.flagged_since(account)) == (0, 0)
+
+
+def test_flag__starved_of_gas__reverts_or_says_the_truth(floor: Floor) -> None:
+    """T24: a hook that was not heard must not count as one that has said no."""
+    world = floor.world
+    account = world.open_account(3)
+    world.enrol(account)
+    for price in (1_850, 1_700):
+        world.set_price("ETH", price)
+    since = floor.flag(account).time
+    is_served = False
+    for gas in range(60_000, 700_000, 2_000):
+        with world.isolated():
+            try:
+                floor.liquidator.flag(account, sender=world.attacker, gas=gas)
+            except Reverted:
+                assert not is_served, "more gas cannot do harm"
+                continue
+            is_served = True
+            assert floor.liquidator.flagged_since(account)[1] == since, f"{gas} gas"
+    assert is_served
+
+
+# ---- how the taker pays
+
+
+def test_liquidate__taker_with_cash__pays_the_owners_debt_with_it(
+    floor: Floor, victim: int
+) -> None:
+    world, taker = floor.world, floor.taker(cash=50_000)
+    vault, ledger = world.system.vault, world.system.clearinghouse
+    with floor.a_block_later():
+        _, part = floor.now(victim)
+        owed, idle = debt_units(world, victim), vault.state().idle
+    receipt = floor.liquidate(victim, taker)
+    fee, flow = part.bonus_wad // 5, part.flow_wad + UNIT
+    assert "DebtMoved" not in floor.names_of(receipt)
+    assert floor.cash(taker) == 50_000 * WAD - flow - fee
+    paid = flow // UNIT
+    assert vault.state().idle - idle == paid and 0 <= debt_units(world, victim) - owed + paid <= 2
+    assert floor.cash(victim) == flow % UNIT
+    assert ledger.account_word(taker) >> 128 == 0
+
+
+@pytest.mark.parametrize("cash", [0, 1_000])
+def test_liquidate__taker_without_enough_cash__takes_the_debt_over(
+    floor: Floor, victim: int, cash: int
+) -> None:
+    """No token moves for it; only the fee is a loan."""
+    world, taker = floor.world, floor.taker(cash=cash, ether=20)
+    vault, ledger = world.system.vault, world.system.clearinghouse
+    with floor.a_block_later():
+        _, part = floor.now(victim)
+        shares, state = floor.debt_shares(victim), vault.state()
+    receipt = floor.liquidate(victim, taker)
+    fee, left = part.bonus_wad // 5, part.flow_wad + UNIT - cash * WAD
+    repaid = vault.events(receipt, "Repaid")
+    assert [event.args.assets for event in repaid] == ([cash * 10**6] if cash else [])
+    burnt = sum(event.args.shares for event in repaid)
+    moved = floor.told(receipt, "DebtMoved")
+    units = div_up(left, UNIT)
+    assert tuple(moved) == (victim, taker, div_up(units * WAD, state.index_wad))
+    lent = vault.events(receipt, "Lent")[0].args
+    assert lent.assets == div_up(fee, UNIT)
+    assert floor.debt_shares(victim) == shares - burnt - moved.shares
+    assert floor.debt_shares(taker) == moved.shares + lent.shares
+    assert ledger.account_word(taker) % 2**128 == lent.assets * UNIT - fee
+    assert floor.cash(victim) == 0
+    assert vault.state().idle == state.idle + cash * 10**6 - lent.assets
+
+
+def test_liquidate__owner_has_cash_and_a_loss__taker_is_paid_out_of_it(floor: Floor) -> None:
+    """The taker of a position that is worth less than nothing pays nothing."""
+    victim, taker = long_victim(floor), floor.taker(cash=10_000)
+    with floor.a_block_later():
+        _, part = floor.now(victim)
+        own, cash = floor.cash(victim), floor.cash(taker)
+    assert part.flow_wad < 0
+    receipt = floor.liquidate(victim, taker)
+    fee = part.bonus_wad // 5
+    assert floor.cash(victim) == own + part.flow_wad > 0
+    assert floor.cash(taker) == cash - part.flow_wad - fee
+    paid = [event.args for event in floor.liquidator.events(receipt, "CashPaid")]
+    assert [(args.payer, args.payee) for args in paid] == [
+        (victim, taker),
+        (taker, floor.insurance),
+    ]
+
+
+USES = {"92%": 9_200, "96%": 9_600, "100%": 10_000}
+
+
+def use(floor: Floor, part_bps: int) -> None:
+    """The vault is lent out as far as that, by who borrows and who leaves."""
+    world, vault = floor.world, floor.world.system.vault
+    world.open_account(3, {"BTC": 1}, equity=5 * 10**6, sub=9)
+    state = vault.state()
+    debt = state.debt_shares * state.index_wad // WAD
+    units = state.idle - (debt * BPS // part_bps - debt)
+    vault.withdraw(units, world.lender, world.lender, sender=world.lender)
+    assert abs(vault.utilisation_wad() * BPS // WAD - part_bps) <= 1 and vault.max_loan() < 100
+
+
+@pytest.mark.parametrize("cash", [0, 1_000, 3_500, 50_000])
+@pytest.mark.parametrize("used", USES)
+def test_liquidate__vault_is_lent_out__needs_no_loan(
+    floor: Floor, victim: int, used: str, cash: int
+) -> None:
+    """A14: with cash for all of it, for a part, or for nothing at all."""
+    taker = floor.taker(cash=cash, ether=30)
+    use(floor, USES[used])
+    floor.sink(victim)
+    _, part = floor.foresee(victim)
+    assert 3_500 * WAD < part.flow_wad < 50_000 * WAD
+    assert floor.liquidate(victim, taker).return_value == part.fraction_wad
+
+
+def test_liquidate__taker_short_of_initial_margin__is_refused(floor: Floor, victim: int) -> None:
+    for sub, (cash, ether) in enumerate(((0, 0), (500, 0), (0, 1))):
+        taker = floor.taker(sub, cash=cash, ether=ether)
+        with floor.refused("margin: initial margin short"):
+            floor.liquidate(victim, taker)
+
+
+def test_liquidate__taker_without_room_in_its_list__takes_with_another_account() -> None:
+    """T48"""
+    world = shared_world(17)
+    with world.isolated():
+        floor = open_floor(world)
+        victim, full, empty = world.open_account("2.5"), floor.taker(), floor.taker(1)
+        for name in world.names[1:]:
+            world.deposit(full, name, 10 ** world.decimals(name))
+        floor.sink(victim)
+        with floor.refused("ledger: asset list full"):
+            floor.liquidate(victim, full)
+        assert floor.liquidate(victim, empty).return_value > 0
+
+
+# ---- whatever state markets and tokens are in
+
+
+def test_liquidate__one_feed_is_dead__goes_on_at_its_last_price(floor: Floor) -> None:
+    """I31: an account with a live and a stale asset, into an account that needs neither."""
+    world, taker = floor.world, floor.taker(cash=10**6)
+    victim = world.open_account("2.5", {"ETH": 2, "BTC": 1})
+    floor.sink(victim)
+    world.make_stale("BTC")
+    world.feeds["BTC"].set_answer(0, sender=world.governor)
+    assert not floor.mark("BTC").is_live and floor.mark().is_live
+    terms, part = floor.foresee(victim)
+    assert terms.excess_maint < 0
+    receipt = floor.liquidate(victim, taker)
+    assert receipt.return_value == part.fraction_wad
+    for name, taken in zip(world.names, part.taken, strict=True):
+        assert floor.held(taker, name).collateral_wad == taken.collateral_wad > 0
+
+
+def test_liquidate__one_feed_is_dead__its_asset_lends_the_taker_no_strength(
+    floor: Floor,
+) -> None:
+    world, poor, rich = floor.world, floor.taker(cash=1), floor.taker(1, cash=0, ether=30)
+    victim = world.open_account("2.5", {"ETH": 2, "BTC": 1})
+    floor.sink(victim)
+    world.make_stale("BTC")
+    with floor.refused("margin: price not usable"):
+        floor.liquidate(victim, poor)
+    assert floor.liquidate(victim, rich).return_value > 0
+
+
+@pytest.mark.parametrize("stop", ["close only", "breaker", "headroom used up and old"])
+def test_liquidate__market_that_takes_no_increase__is_no_obstacle(floor: Floor, stop: str) -> None:
+    world, taker = floor.world, floor.taker(cash=10**6)
+    victim = long_victim(floor)
+    if stop == "close only":
+        floor.perps.set_close_only(ETH, True, sender=world.governor)
+    if stop == "breaker":
+        world.set_price("ETH", 1_050)
+        assert floor.perps.is_increase_stopped(ETH)
+    if stop == "headroom used up and old":
+        world.wait(1_000)
+    with world.isolated(), reverts():
+        floor.trade(taker, WAD)
+    _, part = floor.foresee(victim)
+    assert floor.liquidate(victim, taker).return_value == part.fraction_wad
+    assert floor.held(taker).size_wad == part.taken[0].size_wad
+    floor.check()
+
+
+def test_liquidate__no_more_of_the_asset_may_come_in__is_no_obstacle(
+    floor: Floor, victim: int
+) -> None:
+    """Nothing comes in: the total stays."""
+    world, taker = floor.world, floor.taker()
+    world.system.listings.set_asset_limits(ETH, 0, 100, sender=world.governor)
+    with reverts("collaterals: supply cap reached"):
+        world.deposit(taker, "ETH", WAD)
+    supply = world.clearinghouse.supply_word(ETH)
+    assert floor.liquidate(victim, taker).return_value > 0
+    assert world.clearinghouse.supply_word(ETH) == supply
+
+
+@pytest.mark.parametrize("blocked", ["owner", "taker", "ledger", "everybody"])
+def test_liquidate__token_that_blocks_people__changes_hands_in_place(
+    floor: Floor, blocked: str
+) -> None:
+    """T15"""
+    world, ledger = floor.world, floor.world.clearinghouse
+    token = world.chain.deploy("BlocklistToken", sender=world.governor)
+    feed = list_token(world, token)
+    victim, taker = world.account(), floor.taker(cash=10**5)
+    token.mint(world.owner, 100 * 10**6, sender=world.governor)
+    token.approve(ledger, 2**255, sender=world.owner)
+    ledger.deposit(victim, EXTRA_ID, 100 * 10**6, sender=world.owner)
+    world.borrow(victim, excess_init(world, victim) // UNIT - 10**7)
+    feed.set_answer(68 * 10**8, sender=world.governor)
+    world.chain.mine()
+    who = {"owner": [world.owner], "taker": [world.other_owner], "ledger": [ledger.address]}
+    for holder in who.get(blocked, [world.owner, world.other_owner, ledger.address]):
+        token.set_blocked(holder, True, sender=world.attacker)
+    _, part = floor.foresee(victim)
+    floor.liquidate(victim, taker)
+    position = ledger.position_word(taker, EXTRA_ID)
+    assert position == part.taken[0].collateral_wad > 0

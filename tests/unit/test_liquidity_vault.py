@@ -527,7 +527,7 @@ def test_fulfil_deposits__token_with_a_strict_approve__works() -> None:
     epoch = odd.ask_in(odd.provider, 1)
     odd.pass_deposit_delay(epoch)
     odd.asset.set_answers(1, sender=odd.governor)
-    with reverts("liquidity: approve failed"):
+    with reverts("token: approve failed"):
         odd.vault.fulfil_deposits(epoch, sender=odd.keeper)
 
 

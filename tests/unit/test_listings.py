@@ -50,7 +50,7 @@ def test_list_asset__token_of_any_accepted_decimals__is_open_for_deposits(
     word = int(token.address, 16) | unit << 160 | 100 << 232
     assert world.clearinghouse.asset_word(NEW) == word
     assert world.clearinghouse.supply_word(NEW) == 10 * WAD << 128
-    args = args_of(world.clearinghouse, receipt, "AssetChanged")
+    args = args_of(world.system.listings, receipt, "AssetChanged")
     assert tuple(args) == (NEW, word, 10 * WAD)
     token.mint(world.owner, 5, sender=world.governor)
     token.approve(world.clearinghouse, 5, sender=world.owner)

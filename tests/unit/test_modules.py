@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import lru_cache
+from math import floor
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ballast.chain import Contract, RevmChain
-from ballast.model.margin import Mark, Position
-from ballast.model.perps import Breaker, Exposure, Funding, Headroom, MarketTerms
+from ballast.model.margin import GWEI, Mark, Position
+from ballast.model.perps import (
+    Breaker,
+    Exposure,
+    Funding,
+    Headroom,
+    MarketTerms,
+    insured_part_gwei,
+)
 from tests.conftest import reverts
 
 MAX_ASSETS = 16
@@ -197,15 +206,50 @@ def test_exposure__side_beyond_its_field__is_refused() -> None:
             shell().exposure_word(longs, shorts, 0, 0)
 
 
-@given(long=st.integers(0, 2**80), short=st.integers(0, 2**80), at=st.integers(0, 2**40 - 1))
+@given(
+    long=st.integers(0, 2**80),
+    short=st.integers(0, 2**80),
+    at=st.integers(0, 2**40 - 1),
+    insured=st.integers(0, 2**80),
+)
 def test_headroom__more_than_a_field_holds__is_the_most_that_it_holds(
-    long: int, short: int, at: int
+    long: int, short: int, at: int, insured: int
 ) -> None:
     most = 2**72 - 1
-    assert (
-        shell().headroom_word(long, short, at)
-        == Headroom(min(long, most), min(short, most), at).word
-    )
+    known = Headroom(min(long, most), min(short, most), at, min(insured, most))
+    word = shell().headroom_word(long, short, at, insured)
+    assert word == known.word
+    assert tuple(shell().headroom(word)) == tuple(vars(known).values())
+    assert Headroom.from_word(word) == known
+    assert Headroom(*tuple(vars(known).values())[:3]).insured(insured) == known
+
+
+@given(
+    size_gwei=st.integers(-(2**73), 2**73),
+    index=st.integers(0, 2**96 - 1),
+    fee_e6=st.integers(0, 2**24 - 1),
+)
+def test_insured_part__any_fill__is_a_tenth_of_its_fee_down(
+    size_gwei: int, index: int, fee_e6: int
+) -> None:
+    told = shell().insured_part_gwei(size_gwei, index, fee_e6)
+    assert told == floor(Fraction(abs(size_gwei) * index * fee_e6, 10 * 10**6 * WAD))
+    assert told == insured_part_gwei(size_gwei * GWEI, index, fee_e6)
+
+
+@given(
+    cash=st.integers(0, 2**120),
+    shares=st.integers(0, 2**96 - 1),
+    at=st.integers(0, 2**32 - 1),
+    new_cash=st.integers(0, 2**120),
+)
+def test_account__any_fields__come_back_as_packed_and_the_time_is_kept_to_itself(
+    cash: int, shares: int, at: int, new_cash: int
+) -> None:
+    """Cash changes nothing else; what is published has no time in it."""
+    word = cash | shares << 128 | at << 224
+    assert tuple(shell().account(word)) == (cash, shares, at, cash | shares << 128)
+    assert shell().with_cash(word, new_cash) == new_cash | shares << 128 | at << 224
 
 
 @given(

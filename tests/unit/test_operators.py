@@ -11,9 +11,11 @@ from tests.conftest import reverts
 from tests.support.world import QUOTE, World
 
 ETH = 1
-DEPOSIT, WITHDRAW, TRANSFER, SWAP, TRADE = 1, 2, 4, 8, 16
+DEPOSIT, WITHDRAW, TRANSFER, SWAP, TRADE, LIQUIDATE = 1, 2, 4, 8, 16, 32
+ALL = 63
 FAR = 2**40 - 1
 REFUSED = "operators: not permitted"
+ANY_STATE = bytes(32)
 
 ACTIONS: dict[int, Callable[[World, str], object]] = {
     DEPOSIT: lambda world, who: world.clearinghouse.deposit(world.account(), 2, 1, sender=who),
@@ -29,13 +31,18 @@ ACTIONS: dict[int, Callable[[World, str], object]] = {
     TRADE: lambda world, who: world.system.perps.trade(
         world.account(), ETH, -(10**17), 0, FAR, False, sender=who
     ),
+    LIQUIDATE: lambda world, who: world.system.liquidator.liquidate(
+        world.account(0, world.other_owner), world.account(), ANY_STATE, sender=who
+    ),
 }
 
 
 @pytest.fixture
 def filled(world: World) -> World:
     """The owner's account has a token; the attacker, who will be the operator, has some too; the
-    house can back trades."""
+    house can back trades; an account of somebody else may be liquidated."""
+    world.open_account(leverage=3, mix={"BTC": 1}, owner=world.other_owner, equity=100)
+    world.set_price("BTC", 21_400)
     world.fund(world.owner, QUOTE, 10**12)
     world.clearinghouse.deposit(world.system.house, 0, 10**12, sender=world.owner)
     world.system.perps.refresh(sender=world.keeper)
@@ -57,7 +64,7 @@ def test_set_operator__grant__is_stored_and_logged(world: World) -> None:
     assert tuple(args) == (world.account(), world.attacker, 5, FAR)
 
 
-@pytest.mark.parametrize("permissions", range(32))
+@pytest.mark.parametrize("permissions", range(ALL + 1))
 def test_operator__each_mask__permits_exactly_its_actions(filled: World, permissions: int) -> None:
     """T50, I25: every mask against every action."""
     grant(filled, permissions)
@@ -73,7 +80,7 @@ def test_operator__each_mask__permits_exactly_its_actions(filled: World, permiss
 
 def test_operator__sibling_account__is_out_of_reach(filled: World) -> None:
     """I24: one sub-account at a time."""
-    grant(filled, 15)
+    grant(filled, ALL)
     filled.clearinghouse.transfer(filled.account(), filled.account(1), ETH, 1, sender=filled.owner)
     with reverts(REFUSED):
         filled.clearinghouse.withdraw(
@@ -82,6 +89,11 @@ def test_operator__sibling_account__is_out_of_reach(filled: World) -> None:
     with reverts(REFUSED):
         filled.clearinghouse.transfer(
             filled.account(1), filled.account(), ETH, 1, sender=filled.attacker
+        )
+    victim = filled.account(0, filled.other_owner)
+    with reverts(REFUSED):
+        filled.system.liquidator.liquidate(
+            victim, filled.account(1), ANY_STATE, sender=filled.attacker
         )
 
 
@@ -99,9 +111,9 @@ def test_operator__in_a_batch__has_the_same_permissions(filled: World) -> None:
 
 def test_operator__expiry__is_the_first_second_without_permission(filled: World) -> None:
     last = filled.chain.time + 1_000
-    grant(filled, 15, last)
+    grant(filled, ALL, last)
     filled.chain.set_time(last - 1)
-    assert filled.mandates.permissions_of(filled.account(), filled.attacker) == 15
+    assert filled.mandates.permissions_of(filled.account(), filled.attacker) == ALL
     filled.chain.set_time(last)
     assert filled.mandates.permissions_of(filled.account(), filled.attacker) == 0
     for act in ACTIONS.values():
@@ -110,7 +122,7 @@ def test_operator__expiry__is_the_first_second_without_permission(filled: World)
 
 
 def test_operator__revoked__has_nothing_from_the_same_block_on(filled: World) -> None:
-    grant(filled, 15)
+    grant(filled, ALL)
     with filled.chain.one_block():
         receipt = grant(filled, 0, 0)
         with reverts(REFUSED):
@@ -121,23 +133,23 @@ def test_operator__revoked__has_nothing_from_the_same_block_on(filled: World) ->
 
 
 def test_operator__granted_again__has_the_new_mask_alone(filled: World) -> None:
-    grant(filled, 15)
+    grant(filled, ALL)
     grant(filled, DEPOSIT)
     assert filled.mandates.permissions_of(filled.account(), filled.attacker) == DEPOSIT
 
 
 def test_set_operator__by_anyone_but_the_owner__is_refused(filled: World) -> None:
     """T50: an operator with every permission appoints nobody, not even itself for longer."""
-    grant(filled, 15, filled.chain.time + 1_000)
+    grant(filled, ALL, filled.chain.time + 1_000)
     for who in (filled.attacker, filled.governor, filled.other_owner):
         for operator in (filled.attacker, filled.stranger):
             with reverts("operators: only the owner"):
-                filled.mandates.set_operator(filled.account(), operator, 15, FAR, sender=who)
+                filled.mandates.set_operator(filled.account(), operator, ALL, FAR, sender=who)
 
 
 @pytest.mark.parametrize(
     ("permissions", "expires_in"),
-    [(32, 1_000), (63, 1_000), (2**255, 1_000), (1, 12), (1, 0), (1, -1_000)],
+    [(64, 1_000), (127, 1_000), (2**255, 1_000), (1, 12), (1, 0), (1, -1_000)],
 )
 def test_set_operator__mask_or_expiry_out_of_range__is_refused(
     world: World, permissions: int, expires_in: int
@@ -151,8 +163,8 @@ def test_set_operator__expiry_of_40_bits__is_the_latest(world: World) -> None:
     for expires_at in (2**40, 2**256 - 1):
         with reverts("operators: bad grant"):
             grant(world, 1, expires_at)
-    grant(world, 15, FAR)
-    assert world.mandates.permissions_of(world.account(), world.attacker) == 15
+    grant(world, ALL, FAR)
+    assert world.mandates.permissions_of(world.account(), world.attacker) == ALL
 
 
 def test_set_operator__account_beyond_168_bits__is_refused(world: World) -> None:
@@ -163,7 +175,7 @@ def test_set_operator__account_beyond_168_bits__is_refused(world: World) -> None
 
 def test_operator__with_every_permission__cannot_take_money_out(filled: World) -> None:
     """T50: the worst it can do is to send to the owner."""
-    grant(filled, 15)
+    grant(filled, ALL)
     filled.fund(filled.owner, QUOTE, 10**9)
     held = {name: filled.tokens[name].balanceOf(filled.attacker) for name in ("ETH", QUOTE)}
     for receiver in (filled.attacker, filled.stranger):

@@ -32,7 +32,7 @@ def accrue(desk: Desk, name: str = "ETH") -> Funding:
     """By anybody; returns the market word."""
     asset = desk.world.asset(name)
     receipt = desk.perps.accrue(asset, sender=desk.world.keeper)
-    touched = args_of(desk.world.clearinghouse, receipt, "MarketTouched")
+    touched = args_of(desk.perps, receipt, "MarketTouched")
     assert tuple(touched) == (asset, desk.world.clearinghouse.market_word(asset))
     assert desk.funding(name).touched_at == receipt.time
     return desk.funding(name)

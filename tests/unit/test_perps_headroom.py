@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from math import floor
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from ballast.chain import Reverted
 from ballast.model import perps
 from ballast.model.margin import BPS, GWEI, RATE, WAD, Mark
+from tests.clearing_kit import args_of
 from tests.perps_kit import BTC, ETH, STEP, Desk, open_desk
 from tests.support.fixtures import shared_world
 from tests.support.world import World
@@ -69,9 +71,11 @@ def test_refresh__empty_markets__shares_the_cash_by_weight(world: World) -> None
 def test_refresh__open_positions__leaves_what_both_sides_in_gross_do_not_need(
     world: World,
 ) -> None:
-    """As the model has it, with premiums, funding and an unsettled result of the house."""
+    """As the model has it, with premiums, funding and an unsettled result of the house; what
+    insurance is owed of the fees stays."""
     desk = open_desk(world)
     crowd(desk)
+    insured = [desk.insured(name) for name in NAMES]
     world.set_price("ETH", 2_090)
     world.wait(3_600)
     receipt = desk.refresh()
@@ -80,7 +84,11 @@ def test_refresh__open_positions__leaves_what_both_sides_in_gross_do_not_need(
         expected = market.refreshed(free(desk), mark, receipt.time).headroom
         assert market.headroom == expected
     words = [e.args.headroom_word for e in desk.perps.events(receipt, "HeadroomRefreshed")]
-    assert words == [desk.market(name).headroom.word for name in NAMES]
+    rooms = [desk.market(name).headroom for name in NAMES]
+    expected_words = [
+        replace(room, insured_gwei=part).word for room, part in zip(rooms, insured, strict=True)
+    ]
+    assert words == expected_words and min(insured) > 0
 
 
 def test_free__of_a_market__is_that_of_its_dearer_side_as_if_the_other_had_closed(
@@ -278,6 +286,57 @@ def test_house__hedgers_at_the_limit__are_all_paid_at_a_fall_to_nothing(world: W
     desk.check()
 
 
+# ---- what insurance is owed of the fees
+
+
+def test_insured__each_fill__adds_a_tenth_of_its_fee_rounded_down(world: World) -> None:
+    """Of the newest price and the fee alone, not of the premium; of increases, reductions and
+    flips alike, whatever side."""
+    desk = open_desk(world)
+    world.set_price("ETH", "2000.00000007")
+    trader, total = desk.trader(), 0
+    fee_e6 = desk.perps.quote(ETH, trader, WAD)[2]
+    assert desk.insured() == 0 and fee_e6 > 0
+    for change in (3 * WAD + STEP, -WAD, -7 * WAD - 3 * STEP, 2 * WAD, 3 * WAD + 2 * STEP):
+        desk.trade(trader, change)
+        fee = Fraction(abs(change) * desk.mark().price_wad * fee_e6, WAD * WAD * RATE)
+        total += floor(fee * GWEI / 10)
+        assert desk.insured() == total
+    assert desk.slot(trader) == (False, False) and desk.insured("BTC") == 0
+    # The smallest trade: a tenth of its fee is 1.15 units of 1e-9.
+    desk.set_terms(min_size_gwei=1)
+    desk.trade(trader, STEP)
+    assert 2 * fee_e6 % 10_000 != 0 and desk.insured() == total + 2 * fee_e6 // 10_000
+    desk.make_free()
+    desk.trade(trader, 5 * WAD)
+    assert desk.insured() == total + 2 * fee_e6 // 10_000
+
+
+def test_insured__collected__is_paid_by_the_house_and_counts_from_nothing(world: World) -> None:
+    """Headroom, sides and the time of the refresh stay as they are; nothing is paid twice."""
+    desk = open_desk(world)
+    crowd(desk)
+    liquidator, ledger = world.system.liquidator, world.clearinghouse
+    owed = [desk.insured(name) for name in NAMES]
+    markets = [desk.market(name) for name in NAMES]
+    cash, fund = desk.cash(desk.house), world.system.insurance
+    before = desk.cash(fund)
+    receipt = liquidator.collect(sender=world.keeper)
+    fees = args_of(liquidator, receipt, "InsuranceCollected").fees_wad
+    assert fees == sum(owed) * GWEI and min(owed) > 0
+    assert [desk.insured(name) for name in NAMES] == [0, 0]
+    assert [desk.market(name) for name in NAMES] == markets
+    assert desk.cash(desk.house) == cash - fees
+    paid = args_of(liquidator, receipt, "CashPaid")
+    words = ledger.account_word(desk.house), ledger.account_word(fund)
+    assert tuple(paid) == (desk.house, fund, fees, *words)
+    assert desk.cash(fund) >= before + fees
+    receipt = liquidator.collect(sender=world.keeper)
+    assert args_of(liquidator, receipt, "InsuranceCollected").fees_wad == 0
+    desk.trade(world.account(), WAD)
+    assert desk.insured() > 0 == desk.insured("BTC")
+
+
 # ---- figures for the liquidity vault
 
 
@@ -345,8 +404,10 @@ lives = st.lists(
 def test_headroom__any_life__is_that_of_the_model_and_within_the_excess(
     life: list[tuple[str, int, int, int]], cash: int
 ) -> None:
-    """I20: after a refresh the markets' budgets add up to at most what the house has free."""
+    """I20: after a refresh the markets' budgets add up to at most what the house has free. What
+    insurance is owed is the model's after every fill."""
     world = shared_world()
+    insured = dict.fromkeys(NAMES, 0)
     with world.isolated():
         desk = open_desk(world, house_cash=cash)
         for sub in range(3):
@@ -354,10 +415,14 @@ def test_headroom__any_life__is_that_of_the_model_and_within_the_excess(
         for kind, sub, market, part in life:
             name, trader = NAMES[market], world.account(sub)
             try:
-                if kind == "trade":
-                    desk.trade(trader, part * WAD // (4, 60)[market], name)
-                elif kind == "close":
-                    desk.trade(trader, part * 1_000 * WAD, name, reduce_only=True)
+                if kind in ("trade", "close"):
+                    is_close = kind == "close"
+                    size = part * 1_000 * WAD if is_close else part * WAD // (4, 60)[market]
+                    receipt = desk.trade(trader, size, name, reduce_only=is_close)
+                    told = args_of(desk.perps, receipt, "Traded")
+                    insured[name] += perps.insured_part_gwei(
+                        told.size_change, told.index_wad, told.fee_e6
+                    )
                 elif kind == "price":
                     world.set_price(name, (2_000 + part // 3, 30_000 + 5 * part)[market])
                 else:
@@ -368,6 +433,7 @@ def test_headroom__any_life__is_that_of_the_model_and_within_the_excess(
             assert desk.perps.free_wad() == free(desk)
             assert desk.perps.skew_charge_wad() == perps.skew_charge_wad(marked(desk))
             assert desk.perps.uncertainty_wad() == perps.uncertainty_wad(marked(desk))
+            assert [desk.insured(known) for known in NAMES] == list(insured.values())
             if kind != "refresh":
                 continue
             budgets = 0

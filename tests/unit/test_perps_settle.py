@@ -65,8 +65,8 @@ def test_settle__gain__is_paid_to_the_wei_from_the_cash_of_the_house(world: Worl
         ETH,
         moved,
         desk.held(trader).cost_word,
+        ledger.account_word(desk.house),  # it pays
         ledger.account_word(trader),
-        ledger.account_word(desk.house),
     )
     assert abs(desk.result(trader)) < FUNDING_WAD
     desk.check()
@@ -254,7 +254,8 @@ def test_perps__while_a_call_is_under_way__is_closed(world: World) -> None:
     for reason, data in (
         ("perps: clearinghouse busy", desk.perps.refresh.encode()),
         ("perps: clearinghouse busy", desk.perps.accrue.encode(ETH)),
-        ("clearinghouse: busy", desk.perps.settle.encode(trader, ETH, [])),
+        ("perps: clearinghouse busy", desk.perps.settle.encode(trader, ETH, [])),
+        ("perps: only mandates", desk.perps.settle_in_mandate.encode(trader, ETH)),
         ("clearinghouse: busy", desk.perps.trade.encode(trader, ETH, WAD, 2**255, 2**40, False)),
     ):
         with world.isolated(), reverts(reason):

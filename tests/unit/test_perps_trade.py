@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from math import ceil
+from math import ceil, floor
 from typing import Any
 
 import pytest
@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ballast.chain import Reverted
-from ballast.model.margin import GWEI, WAD, Position
-from ballast.model.perps import Exposure
-from tests.clearing_kit import action, args_of
+from ballast.model.margin import GWEI, RATE, WAD, Position
+from ballast.model.perps import Exposure, Headroom
+from tests.clearing_kit import action, args_of, in_order
 from tests.conftest import reverts
 from tests.perps_kit import BTC, ETH, FAR, STEP, Desk, open_desk
 from tests.support.fixtures import shared_world
@@ -140,8 +140,8 @@ def test_reduce_only__more_than_there_is__is_cut_to_what_closes(world: World) ->
     for sign in (1, -1):
         desk.trade(trader, sign * WAD)
         receipt = desk.trade(trader, -sign * 9 * WAD, reduce_only=True)
-        filled = args_of(desk.perps, receipt, "Filled")
-        assert filled.size_change == -sign * WAD
+        traded = args_of(desk.perps, receipt, "Traded")
+        assert traded.size_change == -sign * WAD
         assert desk.held(trader) == Position()
     desk.trade(trader, 2 * WAD)
     desk.trade(trader, -WAD, reduce_only=True)
@@ -229,9 +229,9 @@ def test_quote__any_size__is_what_the_trade_pays(world: World) -> None:
         with world.isolated():
             price, index, fee_e6 = desk.perps.quote(ETH, trader, change)
             receipt = desk.trade(trader, change)
-            filled = args_of(desk.perps, receipt, "Filled")
-            assert price == receipt.return_value == filled.price_wad
-            assert (filled.index_wad, filled.fee_e6) == (index, fee_e6)
+            traded = args_of(desk.perps, receipt, "Traded")
+            assert price == receipt.return_value == traded.price_wad
+            assert (traded.index_wad, traded.fee_e6) == (index, fee_e6)
     with reverts("perps: unknown market"):
         desk.perps.quote(7, trader, WAD)
 
@@ -388,28 +388,41 @@ def test_trade__house_account__is_nobodys(world: World) -> None:
 
 
 def test_entries_of_each_other__anyone_else__is_refused(world: World) -> None:
-    """I24: the ledger listens to perps alone, perps to the ledger and the liquidator."""
+    """I24: the ledger listens to perps, mandates and the liquidator alone, perps to the ledger, to
+    mandates, the deleverager and the liquidator."""
     desk = open_desk(world)
     trader, ledger = desk.trader(), world.clearinghouse
     order = (trader, ETH, WAD, UNLIMITED, UNLIMITED, FAR, False)
     scene = (0, 0, 0, 0, 0)
     for who in (world.governor, world.owner, world.attacker):
-        with desk.refused("clearinghouse: only perps"):
+        with desk.refused("clearinghouse: not yours to call"):
             ledger.trade(who, order, False, sender=who)
-        with desk.refused("clearinghouse: only perps"):
+        with desk.refused("clearinghouse: not yours to call"):
             ledger.trade(who, order, True, sender=who)
-        with desk.refused("clearinghouse: only perps"):
-            ledger.settle(trader, ETH, UNLIMITED, False, sender=who)
-        with desk.refused("clearinghouse: only perps"):
+        with desk.refused("clearinghouse: not yours to call"):
+            ledger.settle(trader, ETH, WAD, UNLIMITED, False, sender=who)
+        with desk.refused("clearinghouse: not yours to call"):
+            ledger.settle(trader, ETH, WAD, UNLIMITED, True, sender=who)
+        with desk.refused("clearinghouse: not yours to call"):
             ledger.set_market(ETH, 0, sender=who)
-        with desk.refused("clearinghouse: only mandates"):
+        with desk.refused("clearinghouse: not yours to call"):
             ledger.mandate_trade(order, sender=who)
-        with desk.refused("clearinghouse: only mandates"):
-            ledger.mandate_settle(trader, ETH, sender=who)
+        with desk.refused("clearinghouse: not yours to call"):
+            ledger.take(desk.house, trader, (ETH, 0, 0, WAD, 0, 0), sender=who)
+        with desk.refused("clearinghouse: not yours to call"):
+            ledger.pay(desk.house, trader, WAD, sender=who)
+        with desk.refused("clearinghouse: not yours to call"):
+            ledger.move_debt(trader, 0, 0, sender=who)
         with desk.refused("perps: not the clearinghouse"):
             desk.perps.fill(order, scene, sender=who)
-        with desk.refused("perps: only the liquidator"):
+        with desk.refused("perps: only mandates"):
+            desk.perps.settle_in_mandate(trader, ETH, sender=who)
+        with desk.refused("perps: only the deleverager"):
             desk.perps.deleverage(trader, ETH, -WAD, sender=who)
+        with desk.refused("perps: only the liquidator"):
+            desk.perps.offset(ETH, 0, sender=who)
+        with desk.refused("perps: only the liquidator"):
+            desk.perps.take_insurance_fees(sender=who)
 
 
 # ---- batches
@@ -631,24 +644,16 @@ def test_list__sixteen_without_the_market__is_refused(wide_world: World) -> None
 # ---- events
 
 
-def test_trade__events__say_what_was_priced_and_what_was_booked(world: World) -> None:
+def test_trade__event__says_what_was_priced_and_what_was_booked(world: World) -> None:
+    """One event of `Perps`; the ledger has none of its own but for the lists. The position has
+    changed by its size, also where there is collateral beside it."""
     desk = open_desk(world)
     trader = desk.trader()
     fill = desk.predicted(trader, 2 * WAD)
     receipt = desk.trade(trader, 2 * WAD)
-    filled = args_of(desk.perps, receipt, "Filled")
+    traded = args_of(desk.perps, receipt, "Traded")
     made_at = desk.mark().made_at
     exposure = Exposure(2 * 10**9, 0, made_at, 0)
-    assert tuple(filled) == (
-        trader,
-        ETH,
-        2 * WAD,
-        2_000 * WAD,
-        fill.price_wad,
-        fill.fee_e6,
-        exposure.word,
-    )
-    traded = args_of(world.clearinghouse, receipt, "Traded")
     held = desk.held(trader)
     market = world.clearinghouse.market_word(ETH)
     assert tuple(traded) == (
@@ -656,11 +661,15 @@ def test_trade__events__say_what_was_priced_and_what_was_booked(world: World) ->
         ETH,
         2 * WAD,
         fill.cost_change,
+        2_000 * WAD,
         fill.price_wad,
-        held.word,
+        fill.fee_e6,
         held.cost_word,
         market,
+        exposure.word,
     )
+    assert held == Position(0, 2 * WAD, fill.cost_change, fill.entry_wad)
+    assert {event.name for event in world.clearinghouse.events(receipt)} == {"AssetListChanged"}
     listed = [
         tuple(event.args)
         for event in world.clearinghouse.events(receipt)
@@ -668,6 +677,14 @@ def test_trade__events__say_what_was_priced_and_what_was_booked(world: World) ->
     ]
     ledger = world.clearinghouse
     assert listed == [(who, ledger.listed_word(who)) for who in (trader, desk.house)]
+    world.deposit(trader, "ETH", WAD)
+    before = desk.held(trader)
+    receipt = desk.trade(trader, -3 * WAD)
+    traded, held = args_of(desk.perps, receipt, "Traded"), desk.held(trader)
+    assert held.collateral_wad == WAD
+    assert held.size_wad == before.size_wad + traded.size_change == -WAD
+    assert held.cost_wad == before.cost_wad + traded.cost_change
+    assert held.cost_word == traded.cost_word
 
 
 def test_close__events__have_the_settlement_after_the_trade(world: World) -> None:
@@ -677,18 +694,25 @@ def test_close__events__have_the_settlement_after_the_trade(world: World) -> Non
     before = desk.cash(trader)
     receipt = desk.trade(trader, -WAD)
     ledger = world.clearinghouse
-    names = [e.name for e in ledger.events(receipt) if e.name in ("Traded", "Settled")]
-    assert names == ["Traded", "Settled"]
+    told = in_order(receipt, ledger, desk.perps)
+    assert [e.name for e in told if e.name in ("Traded", "Settled")] == ["Traded", "Settled"]
     settled = args_of(ledger, receipt, "Settled")
     assert tuple(settled) == (
         trader,
         ETH,
         desk.cash(trader) - before,
         0,
-        ledger.account_word(trader),
+        ledger.account_word(trader),  # the loser pays
         ledger.account_word(desk.house),
     )
-    assert settled.moved == -args_of(ledger, receipt, "Traded").cost_word % 2**128 - 2**128
+    assert settled.moved < 0
+    assert settled.moved == -args_of(desk.perps, receipt, "Traded").cost_word % 2**128 - 2**128
+
+
+def insured_gwei(traded: Any) -> int:
+    """A tenth of the fee that an event tells of, in 1e-9 of the quote token, down."""
+    fee = Fraction(abs(traded.size_change) * traded.index_wad * traded.fee_e6, 10**36 * RATE)
+    return floor(fee / 10 * GWEI)
 
 
 steps = st.lists(
@@ -727,8 +751,9 @@ def attempt(desk: Desk, step: tuple[str, int, int, int]) -> None:
 def test_events__of_any_life__rebuild_every_word_of_the_markets(
     steps: list[tuple[str, int, int, int]],
 ) -> None:
-    """I46: terms, mode, exposure and headroom of `Perps` from its events; what the ledger holds is
-    rebuilt in test_clearinghouse_events. Whatever happens, I18 and I19 hold."""
+    """I46: terms, mode, exposure and headroom of `Perps` from its events, with what insurance is
+    owed of the fees; what the ledger holds is rebuilt in test_clearinghouse_events. Whatever
+    happens, I18 and I19 hold."""
     world = shared_world()
     with world.isolated():
         desk = open_desk(world)
@@ -742,25 +767,29 @@ def test_events__of_any_life__rebuild_every_word_of_the_markets(
             desk.check()
         terms: dict[int, Any] = {}
         exposure: dict[int, Exposure] = {}
-        headroom: dict[int, tuple[int, int, int]] = {}
+        headroom: dict[int, Headroom] = {}
         for event in world.chain.events(desk.perps):
             args = event.args
             if event.name == "TermsChanged":
                 assert args.old == terms.get(args.asset, args.old)
                 terms[args.asset] = args.new
             elif event.name == "HeadroomRefreshed":
-                word = args.headroom_word
-                headroom[args.asset] = (word % 2**72, word >> 72 & 2**72 - 1, word >> 144)
-            elif event.name == "Filled":
+                fresh, known = Headroom.from_word(args.headroom_word), headroom.get(args.asset)
+                assert fresh.insured_gwei == (known.insured_gwei if known else 0)
+                headroom[args.asset] = fresh
+            elif event.name == "Traded":
                 old = exposure.get(args.asset, Exposure())
                 new = exposure[args.asset] = Exposure.from_word(args.exposure_word)
-                longs, shorts, at = headroom[args.asset]
-                longs -= new.longs_gwei - old.longs_gwei
-                headroom[args.asset] = longs, shorts - new.shorts_gwei + old.shorts_gwei, at
+                used = headroom[args.asset].used(
+                    new.longs_gwei - old.longs_gwei, new.shorts_gwei - old.shorts_gwei
+                )
+                headroom[args.asset] = used.insured(insured_gwei(args))
         for asset in (ETH, BTC):
             assert desk.perps.terms_of(asset) == terms[asset]
             known = exposure.get(asset, Exposure())
             sides = known.longs_gwei * GWEI, known.shorts_gwei * GWEI
             assert tuple(desk.perps.exposure_of(asset)) == sides
-            longs, shorts, at = headroom[asset]
-            assert tuple(desk.perps.headroom_of(asset)) == (longs * GWEI, shorts * GWEI, at)
+            room = headroom[asset]
+            units = room.long_gwei * GWEI, room.short_gwei * GWEI, room.refreshed_at
+            assert tuple(desk.perps.headroom_of(asset)) == units
+            assert desk.insured(("ETH", "BTC")[asset - ETH]) == room.insured_gwei

@@ -24,7 +24,7 @@ from ballast.report import (
     write,
 )
 from ballast.report.charts import MAX_POINTS, thin
-from ballast.report.recording import House
+from ballast.report.recording import House, Liquidation
 from tests.fake_run import fake_recording
 
 WAD = 10**18
@@ -81,6 +81,19 @@ def _two_accounts() -> Recording:
 # Figures
 
 
+NO_LIQUIDATIONS = {
+    "slices": 0,
+    "rescues": 0,
+    "cost_bps": {"mean": 0.0, "max": 0.0},
+    "delay_s": {"max": None},
+    "gas": {"p50": None, "max": None},
+    "owners_lost": 0.0,
+    "insurance": 0.0,
+    "house_bore": 0.0,
+    "lenders_bore": 0.0,
+}
+
+
 def test_summarise__two_accounts__has_the_published_shape():
     figures = summarise(_two_accounts())
     assert figures == {
@@ -90,6 +103,7 @@ def test_summarise__two_accounts__has_the_published_shape():
             "accounts": 1,
             "breached": 0,
             "liquidated": 0,
+            "liquidations": NO_LIQUIDATIONS,
             "rebalances": 2,
             "cost_bps": {"mean": 50.0, "max": 50.0},
             "delay_blocks": {"p50": 1, "p95": 3},
@@ -102,6 +116,7 @@ def test_summarise__two_accounts__has_the_published_shape():
             "accounts": 1,
             "breached": 1,
             "liquidated": 0,
+            "liquidations": NO_LIQUIDATIONS,
             "rebalances": 0,
             "cost_bps": {"mean": 0.0, "max": 0.0},
             "delay_blocks": {"p50": None, "p95": None},
@@ -138,10 +153,76 @@ def test_end_equity__reserve_beside_the_account__counts_as_it_did_at_the_start()
 
 
 def test_summarise__liquidated_account__counts_in_its_cohort_only():
-    recording = _two_accounts()
-    recording.liquidated.add(1)
-    figures = summarise(recording)
+    figures = summarise(_liquidated())
     assert (figures["hooked"]["liquidated"], figures["bare"]["liquidated"]) == (0, 1)
+    assert figures["hooked"]["liquidations"] == {
+        "slices": 0,
+        "rescues": 1,
+        "cost_bps": {"mean": 10.0, "max": 10.0},
+        "delay_s": {"max": None},
+        "gas": {"p50": None, "max": None},
+        "owners_lost": 1.0,
+        "insurance": 0.0,
+        "house_bore": 0.0,
+        "lenders_bore": 0.0,
+    }
+    assert figures["bare"]["liquidations"] == {
+        "slices": 2,
+        "rescues": 0,
+        "cost_bps": {"mean": 220.0, "max": 220.0},
+        "delay_s": {"max": 36},
+        "gas": {"p50": 200_000, "max": 300_000},
+        "owners_lost": 22.0,
+        "insurance": -3.0,
+        "house_bore": 8.0,
+        "lenders_bore": 2.0,
+    }
+    assert figures["liquidator"] == {"hooked": 1.0, "bare": 14.5}
+
+
+def test_summarise__no_liquidator__says_nothing_of_his_gains():
+    assert "liquidator" not in summarise(_two_accounts())
+
+
+def test_page__liquidations__each_party_and_each_row_is_there():
+    page = _text(render(_liquidated()))
+    assert "2 of 1 accounts with a loan" in page and "220.0 bp" in page
+    for party, amounts in (
+        ("Owners", "-22 -1"),
+        ("The liquidator, exits paid", "+14 +1"),
+        ("Insurance", "-3 0"),
+        ("The house", "-8 0"),
+        ("Lenders", "-2 0"),
+    ):
+        assert f"{party} {amounts}" in page
+    assert "A01 none 0.800 25 % 20.00 200.00 4.00 - 24 200,000" in page
+    assert "A01 none -0.100 100 % 2.00 20.00 0.00 17.00 36 300,000" in page
+    assert "A01 rescued - - 1.00 10.00 0.00 - 12 250,000" in page
+
+
+def test_page__nobody_liquidated__says_so():
+    assert "Nobody fell below maintenance margin." in _text(render(_two_accounts()))
+
+
+def _liquidated() -> Recording:
+    """The bare one twice, the second time with a deficit; the hooked one is rescued."""
+    recording = _two_accounts()
+
+    def at(account: int, delay_s: int, gas: int, fraction: float, **dollars: int) -> Liquidation:
+        amounts = {name: value * WAD for name, value in dollars.items()}
+        before = Margin(0, 0, amounts.pop("equity", 0), 100 * WAD)
+        return Liquidation(account, T0, 5, delay_s, gas, fraction, before, **amounts)
+
+    recording.liquidations = [
+        at(1, 24, 200_000, 0.25, equity=80, cost=20, fee=4),
+        at(1, 36, 300_000, 1.0, equity=-10, cost=2, fee=0, insurance=7, house=8, lenders=2),
+        at(0, 12, 250_000, 0.0, cost=1, fee=0),
+    ]
+    recording.takers = {
+        "hooked": (10 * WAD, 11 * WAD),
+        "bare": (10 * WAD, 24 * WAD + WAD // 2),
+    }
+    return recording
 
 
 def test_summarise__nothing_recorded__says_what_to_do():
@@ -196,6 +277,10 @@ def _read(page: str) -> _Outline:
     return outline
 
 
+def _text(page: str) -> str:
+    return re.sub(r"\s+", " ", " ".join(_read(page).text))
+
+
 @pytest.fixture(scope="module")
 def page() -> str:
     return render(fake_recording())
@@ -217,7 +302,7 @@ def test_render__whole_run__shows_every_account_and_rebalance(page):
     for account in recording.accounts:
         assert account.name in text
     rows = page.count("<tr>")
-    assert rows == len(recording.members("bare")) + len(recording.rebalances) + 3
+    assert rows == len(recording.members("bare")) + len(recording.rebalances) + 9
     assert f"{figures['hooked']['cost_bps']['mean']:.1f} bp" in text
     assert len(re.findall(r"of 12 accounts breached", text)) == 2
 
@@ -237,7 +322,7 @@ def test_render__help_from_reserves__is_told_in_words():
         replace(last, sales=[], pulled=120 * WAD, cost=0),
         replace(last, sales=[], moved=80 * WAD, cost=0),
     ]
-    text = re.sub(r"\s+", " ", " ".join(_read(render(recording)).text))
+    text = _text(render(recording))
     assert "from the wallet ($120)" in text
     assert "from its sibling ($80)" in text
 
@@ -252,7 +337,7 @@ def test_render__perpetuals__are_told_with_the_house():
     recording.rebalances.append(
         replace(recording.rebalances[-1], sales=[], settled=70 * WAD, trimmed=90 * WAD)
     )
-    text = re.sub(r"\s+", " ", " ".join(_read(render(recording)).text))
+    text = _text(render(recording))
     assert "gain settled ($70) + perpetual closed ($90)" in text
     assert "Accounts with perpetuals" in text and "-100.0 bp" in text
     assert "Accounts with perpetuals" not in " ".join(_read(render(fake_recording(4))).text)

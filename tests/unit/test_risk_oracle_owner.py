@@ -223,6 +223,33 @@ def test_set_parameters__inequality_broken__reverts(bench: OracleBench, case: st
         _list(bench, _feed(bench, ETH), parameters=bad)
 
 
+UNCOVERED_JUMPS = {
+    "initial floors too low together": {"floor_maint_bps": 600, "floor_init_bps": 1_049},
+    "gross floor too low for an exit": {"floor_l_bps": 99},
+}
+
+
+@pytest.mark.parametrize("case", UNCOVERED_JUMPS, ids=lambda c: c.replace(" ", "-"))
+def test_set_parameters__jump_not_covered__reverts(bench: OracleBench, case: str) -> None:
+    """T31: after the largest jump an account has what its liquidation costs."""
+    bad = replace(START, **UNCOVERED_JUMPS[case])
+    assert not bad.is_valid()
+    with reverts("oracle: jump not covered"):
+        bench.oracle.set_parameters(1, bad.values, sender=bench.owner)
+    with reverts("oracle: jump not covered"):
+        _list(bench, _feed(bench, ETH), parameters=bad)
+
+
+def test_set_parameters__jump_not_covered_on_the_way__reverts(bench: OracleBench) -> None:
+    """A fall counts at once, a rise only at the end of the notice: both ends alone would do."""
+    new = replace(START, floor_maint_bps=600, floor_init_bps=900, floor_l_bps=400)
+    assert START.is_valid() and new.is_valid()
+    with reverts("oracle: jump not covered"):
+        bench.oracle.set_parameters(1, new.values, sender=bench.owner)
+    half = replace(START, floor_maint_bps=600, floor_init_bps=1_050, floor_l_bps=400)
+    bench.oracle.set_parameters(1, half.values, sender=bench.owner)
+
+
 @pytest.mark.parametrize("name", TOO_LARGE)
 @pytest.mark.parametrize("value", [2**16, 2**255])
 def test_set_parameters__field_too_wide__reverts(bench: OracleBench, name: str, value: int) -> None:
@@ -338,7 +365,7 @@ def test_set_feed__initial_volatility_high__stays_high(bench: OracleBench) -> No
 # ---- parameters
 
 HARDER = Parameters(6_000, 3_000, 9_000, 3_000, 1_600, 6_000, 500, 400, 800, 10**14)
-EASIER = Parameters(2_000, 1_000, 5_000, 1_000, 500, 3_000, 100, 100, 300, 10**16)
+EASIER = Parameters(2_000, 1_150, 5_000, 1_000, 500, 3_000, 100, 100, 300, 10**16)
 
 
 def test_set_parameters__harder__starts_where_it_was(bench: OracleBench) -> None:

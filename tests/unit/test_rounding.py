@@ -18,6 +18,7 @@ from ballast.model.margin import GWEI, RATE, Leg, terms_of
 from ballast.model.oracle import YEAR_S
 from tests.clearing_kit import UNIT, action, args_of, debt_units
 from tests.conftest import reverts
+from tests.liquidation_kit import Floor, open_floor
 from tests.liquidity_kit import Liquidity, deploy_liquidity
 from tests.perps_kit import STEP, Desk, open_desk
 from tests.support.world import QUOTE, WAD, World
@@ -791,8 +792,8 @@ def short_house(world: World) -> tuple[Desk, int]:
 def test_r71__what_deleveraging_needs__is_up_to_a_step(world: World) -> None:
     desk, trader = short_house(world)
     missing, mark = -desk.assess(desk.house).excess_maint, desk.mark().for_house(-WAD)
-    receipt = world.system.liquidator.adl(trader, ETH, 2**100, sender=world.keeper)
-    closed = -args_of(world.system.liquidator, receipt, "Deleveraged").size_change
+    receipt = world.system.deleverager.adl(trader, ETH, 2**100, sender=world.keeper)
+    closed = -args_of(world.system.deleverager, receipt, "Deleveraged").size_change
     freed = Fraction(mark.price_wad * (mark.risk.r_maint_e6 + mark.risk.l_maint_e6), RATE)
     exact = missing * WAD / freed
     assert exact.denominator != 1
@@ -803,7 +804,7 @@ def test_r71__what_deleveraging_needs__is_up_to_a_step(world: World) -> None:
 def test_r72__what_is_deleveraged__is_down_to_a_step(world: World) -> None:
     desk, trader = short_house(world)
     world.set_price("ETH", 3_700)
-    world.system.liquidator.adl(trader, ETH, WAD + STEP - 1, sender=world.keeper)
+    world.system.deleverager.adl(trader, ETH, WAD + STEP - 1, sender=world.keeper)
     assert desk.held(trader).size_wad == 13 * WAD + STEP
 
 
@@ -988,6 +989,176 @@ def test_r85__what_is_used_up_for_a_part__is_up() -> None:
     receipt = liquidity.vault.mint(due // 3, who, who, sender=who)
     exact = Fraction(given * (due // 3), due)
     assert exact.denominator != 1 and receipt.return_value == ceil(exact)
+
+
+def market_leg(collateral: int, size: int, cost: int, price: int, *rates: int) -> tuple[int, ...]:
+    """As the mandates contract hands it out."""
+    position = collateral | (size % 2**128) << 128
+    return (1, position, cost, 0, price, risk_word(*rates, 10**15))
+
+
+def test_r86__what_leaving_is_taken_to_cost__is_down() -> None:
+    legs = [market_leg(x, -y, 0, 7 * WAD + 3, 1, 2, 3, 10_007) for x in ODD for y in ODD[:2]]
+    for count in (1, 5, len(legs)):
+        parts = [
+            Fraction((7 * WAD + 3) * 10_007 * (x + y), WAD * RATE) for x in ODD for y in ODD[:2]
+        ][:count]
+        told = shell("LiquidationShell").exit_wad(legs[:count])
+        assert told == sum(map(floor, parts)) < sum(parts)
+
+
+def test_r87__discount__is_down() -> None:
+    required, leaving, ramp = 10**21 + 7, 10**18 + 1, 1_200
+    least, most = required * 500 // 10_000, required * 2_000 // 10_000
+    for elapsed in (0, 1, 7, 599, 1_199, 1_200, 5_000):
+        told = shell("LiquidationShell").discount_wad(
+            required - 1, required, leaving, elapsed, ramp
+        )
+        depth = Fraction(2, required)
+        exact = least + (most - least) * min(1, max(Fraction(elapsed, ramp), depth))
+        # Progress is a part of 1e18.
+        assert exact - Fraction(most - least, WAD) - 2 < told <= exact
+
+
+def test_r88__fraction__is_up() -> None:
+    for equity in (10**21 // 2, 10**21 - 1, 7 * 10**20 + 3):
+        required, discount = 10**21 + 7, 10**20 + 1
+        told = shell("LiquidationShell").fraction_wad(equity, required, discount, 12_500, 0)
+        exact = Fraction(
+            WAD * (12_500 * required - 10_000 * equity), 12_500 * required - 10_000 * discount
+        )
+        assert exact.denominator != 1 and told == ceil(exact)
+
+
+def test_r89__what_is_taken__is_down_to_units_and_steps() -> None:
+    part = WAD // 3
+    for unit in (1, 10**10, 10**12):
+        for size in (10**18 + 10**9, -(10**18) - 10**9, 7 * 10**9):
+            holding = 7 * 10**18 // unit * unit + unit
+            leg = market_leg(holding, size, 0, WAD, 1, 1, 1, 1)
+            told = shell("LiquidationShell").part(leg, unit, part, 0)
+            assert told.collateral_wad == holding * part // WAD // unit * unit
+            steps = abs(size) * part // (WAD * GWEI) * GWEI
+            assert told.size_wad == (steps if size > 0 else -steps)
+
+
+def test_r90__cost_that_goes_with_it__is_toward_zero() -> None:
+    part = WAD // 3
+    for cost in (10**18 + 1, -(10**18) - 1):
+        for size in (10**18 + 10**9, 0):
+            told = shell("LiquidationShell").part(
+                market_leg(0, size, cost, 1, 1, 1, 1, 1), 1, part, 7
+            )
+            share = Fraction(told.size_wad, size) if size else Fraction(part, WAD)
+            assert told.cost_wad == int(cost * share) + 7 * part // WAD
+    whole = shell("LiquidationShell").part(market_leg(3, 10**9, 5, 1, 1, 1, 1, 1), 1, WAD, 7)
+    assert (whole.collateral_wad, whole.size_wad, whole.cost_wad) == (3, 10**9, 12)
+
+
+def sunk(world: World) -> tuple[Floor, int, int]:
+    """A victim and a taker."""
+    floor_ = open_floor(world)
+    victim = world.open_account(leverage="2.7", mix={"BTC": 1}, equity=10_007)
+    taker = floor_.taker()
+    floor_.sink(victim, name="BTC")
+    return floor_, victim, taker
+
+
+def test_r91__bonus__is_down(world: World) -> None:
+    floor_, victim, taker = sunk(world)
+    before = floor_.assess(victim)
+    preview = floor_.liquidator.preview(victim)
+    receipt = floor_.liquidate(victim, taker)
+    told = args_of(floor_.liquidator, receipt, "Liquidated")
+    freed = before.required_maint - floor_.assess(victim).required_maint
+    exact = Fraction(preview.discount_wad * freed, before.required_maint)
+    assert exact.denominator != 1 and told.bonus_wad == floor(exact)
+
+
+def test_r92__part_for_insurance__is_down(world: World) -> None:
+    floor_, victim, taker = sunk(world)
+    told = args_of(floor_.liquidator, floor_.liquidate(victim, taker), "Liquidated")
+    exact = Fraction(told.bonus_wad * floor_.liquidator.terms().insurance_bps, 10_000)
+    assert exact.denominator != 1 and told.fee_wad == floor(exact)
+
+
+def test_r93__debt_taken_over__is_up(world: World) -> None:
+    floor_, victim, _ = sunk(world)
+    world.wait(86_400)
+    poor = world.account(7, world.other_owner)
+    world.deposit(poor, "ETH", 1_000 * WAD)
+    owed = debt_units(world, victim)
+    receipt = floor_.liquidate(victim, poor)
+    told = args_of(floor_.liquidator, receipt, "Liquidated")
+    (moved,) = (e.args for e in floor_.liquidator.events(receipt, "DebtMoved"))
+    (taken,) = (e.args.holdings for e in floor_.liquidator.events(receipt, "HoldingsTaken"))
+    value = taken[0].collateral_wad * world.price_wad("BTC") // WAD
+    units = ceil(Fraction(value - told.bonus_wad, UNIT))
+    assert moved.shares == ceil(units / index(world))
+    assert debt_units(world, victim) <= owed - units
+
+
+def test_r94__entry_that_rests__is_toward_zero(world: World) -> None:
+    floor_ = open_floor(world)
+    victim = floor_.trader(cash=2_000)
+    floor_.trade(victim, 3 * WAD + STEP)
+    taker = floor_.taker()
+    floor_.sink(victim)
+    before = floor_.held(victim)
+    floor_.liquidate(victim, taker)
+    after = floor_.held(victim)
+    exact = Fraction(before.entry_wad * after.size_wad, before.size_wad)
+    assert exact.denominator != 1 and after.entry_wad == int(exact)
+
+
+def test_r95__pay_for_a_rescue__is_down_to_a_unit(world: World) -> None:
+    floor_ = open_floor(world)
+    victim = world.open_account(leverage="2.7", equity=3_007)
+    world.enrol(victim)
+    taker = floor_.taker()
+    floor_.sink(victim)
+    required = floor_.assess(victim).required_maint
+    receipt = floor_.liquidate(victim, taker)
+    exact = Fraction(required * floor_.liquidator.terms().rescue_pay_bps, 10_000)
+    pay = args_of(floor_.liquidator, receipt, "Rescued").pay_wad
+    assert exact < 50 * WAD and pay == floor(exact / UNIT) * UNIT < exact
+
+
+def test_r96__what_the_house_bears_in_a_day__is_down(world: World) -> None:
+    floor_ = open_floor(world)
+    victim = world.open_account(leverage="2.7", equity=10**6)
+    taker = floor_.taker(cash=10**7)
+    floor_.drop(900)
+    equity = floor_.assess(floor_.house).equity_init
+    receipt = floor_.liquidate(victim, taker)
+    told = args_of(floor_.liquidator, receipt, "DeficitBooked")
+    exact = Fraction(equity * floor_.liquidator.terms().house_day_bps, 10_000)
+    assert told.house_wad == floor(exact) and told.lenders_wad > 0
+
+
+def test_r97__insured_part_of_a_fee__is_down() -> None:
+    for gwei in (1, -7, 10**9 + 1):
+        for fee in (1, 5_501, 999_999):
+            exact = Fraction(abs(gwei) * (2_000 * WAD + 7) * fee, 10 * RATE * WAD)
+            told = shell("LiquidationShell").insured_part_gwei(gwei, 2_000 * WAD + 7, fee)
+            assert exact.denominator != 1 and told == floor(exact)
+
+
+def test_r98__loan_shares_written_off__are_down_on_both_sides(world: World) -> None:
+    floor_ = open_floor(world, house_cash=0)
+    victim = world.open_account(leverage="2.7", equity=10**6)
+    taker = floor_.taker(cash=10**7)
+    world.wait(86_400)
+    floor_.drop(900)
+    vault = world.system.vault
+    receipt = floor_.liquidate(victim, taker)
+    told = args_of(vault, receipt, "BadDebtRealised")
+    (moved,) = (e.args for e in floor_.liquidator.events(receipt, "DebtMoved"))
+    left = Fraction(told.debt_shares * vault.state().index_wad, WAD)
+    debt = Fraction((told.debt_shares + told.shares) * vault.state().index_wad, WAD)
+    assert moved.heir == 0 and moved.shares == told.shares
+    assert debt.denominator != 1 != left.denominator
+    assert told.assets == floor(debt) - floor(left)
 
 
 # ---- nothing to gain

@@ -1,0 +1,126 @@
+# pragma version 0.4.3
+# pragma nonreentrancy on
+"""
+@title   Slices
+@license MIT
+@author  Ballast contributors
+@notice  What a liquidation takes: the same fraction of every holding, and what it is worth to the wei.
+@dev     A gain that the house cannot pay now is worth nothing to whoever takes it, so it stays with the owner as cost
+         that is left behind. Value and requirement of a slice are the differences between the account before and what
+         rests of it, both by the margin equation, so rounding of the parts cannot favour anybody: the owner pays for the
+         discount on the requirement that he really got rid of.
+"""
+
+from contracts.interfaces import IClearinghouse
+from contracts.interfaces import IMandates
+from contracts.modules import fixed_point
+from contracts.modules import margin
+from contracts.modules import markets
+from contracts.modules import packing
+from contracts.modules import pictures
+
+
+struct Slice:
+    discount_wad: uint256  # d R
+    fraction_wad: uint256  # f
+    value_wad: int256  # what is taken is worth at maintenance
+    required_wad: uint256  # the requirement that goes with it
+    bonus_wad: uint256  # what the owner loses
+    fee_wad: uint256  # part of it that insurance gets
+    deficit_wad: uint256  # what the account cannot bear
+    flow_wad: int256  # what the taker pays for it
+    holdings: DynArray[IClearinghouse.Holding, 16]  # in the order of the asset list; entries are not set yet
+
+
+@internal
+@pure
+def _gains_wad(legs: DynArray[IMandates.Leg, 16]) -> uint256:
+    """@dev sum max(u, 0)"""
+    total: uint256 = 0
+    for leg: IMandates.Leg in legs:
+        total += self._gain_wad(leg)
+    return total
+
+
+@internal
+@pure
+def _taken(
+    picture: IMandates.Snapshot, units: DynArray[uint256, 16], fraction: uint256, unpayable_wad: uint256
+) -> Slice:
+    """
+    @dev What is taken is what there was less what rests; of a leg that is taken whole only a gain left behind rests.
+    @param units          WAD of a token unit of each asset.
+    @param fraction       WAD; 1 takes everything to the last wei.
+    @param unpayable_wad  Gains that the house cannot pay now, left in the order of the list.
+    """
+    part: Slice = empty(Slice)
+    part.fraction_wad = fraction
+    part.value_wad = picture.equity_maint - picture.cash
+    part.required_wad = picture.required_maint
+    left: uint256 = unpayable_wad
+    for i: uint256 in range(len(picture.legs), bound=16):
+        leg: IMandates.Leg = picture.legs[i]
+        kept: uint256 = 0
+        if left != 0:
+            kept = min(self._gain_wad(leg), left)
+            left -= kept
+        holding: IClearinghouse.Holding = self._part(leg, units[i], fraction, kept)
+        part.holdings.append(holding)
+        if fraction == fixed_point.WAD:
+            part.value_wad -= convert(kept, int256)
+            continue
+        leg.position = packing._position_word(
+            packing._collateral_wad(leg.position) - holding.collateral_wad,
+            packing._size_wad(leg.position) - holding.size_wad,
+        )
+        leg.cost -= holding.cost_wad
+        terms: margin.Terms = pictures._terms(leg)
+        part.value_wad -= terms.equity_maint
+        part.required_wad -= terms.required_maint
+    return part
+
+
+@internal
+@pure
+def _part(leg: IMandates.Leg, unit_wad: uint256, fraction: uint256, kept_wad: uint256) -> IClearinghouse.Holding:
+    """@dev Collateral in whole token units down, size in whole steps toward zero, cost in proportion to the size."""
+    collateral: uint256 = packing._collateral_wad(leg.position)
+    size: int256 = packing._size_wad(leg.position)
+    cost: int256 = leg.cost
+    if fraction == fixed_point.WAD:
+        cost += convert(kept_wad, int256)
+    else:
+        collateral = collateral * fraction // fixed_point.WAD
+        collateral -= collateral % unit_wad
+        steps: uint256 = fixed_point._abs(size) * fraction // (fixed_point.WAD * markets.SIZE_STEP)
+        part: int256 = convert(steps * markets.SIZE_STEP, int256)
+        if size < 0:
+            part = -part
+        if size != 0:
+            cost = fixed_point._div_zero_signed(cost * part, size)
+        else:
+            cost = fixed_point._div_zero_signed(cost * convert(fraction, int256), 10**18)
+        size = part
+        cost += convert(kept_wad * fraction // fixed_point.WAD, int256)
+    return IClearinghouse.Holding(
+        asset=leg.asset,
+        collateral_wad=collateral,
+        size_wad=size,
+        cost_wad=cost,
+        donor_entry_wad=0,
+        receiver_entry_wad=0,
+    )
+
+
+@internal
+@pure
+def _gain_wad(leg: IMandates.Leg) -> uint256:
+    return convert(max(self._result_wad(leg), 0), uint256)
+
+
+@internal
+@pure
+def _result_wad(leg: IMandates.Leg) -> int256:
+    """@dev u at the newest price; without a perpetual nothing."""
+    move: int256 = convert(packing._newest_wad(leg.price_word), int256) - leg.funding
+    return fixed_point._mul_wad_floor_signed(packing._size_wad(leg.position), move) - leg.cost
