@@ -74,6 +74,7 @@ class System:
     perps: Contract
     liquidity_vault: Contract
     liquidator: Contract
+    insurance_fund: Contract
     token_liquidator: Contract
     deleverager: Contract
     planner: Contract
@@ -94,6 +95,7 @@ class System:
             "Perps": self.perps,
             "LiquidityVault": self.liquidity_vault,
             "Liquidator": self.liquidator,
+            "Insurance": self.insurance_fund,
             "TokenLiquidator": self.token_liquidator,
             "Deleverager": self.deleverager,
             "Planner": self.planner,
@@ -104,7 +106,7 @@ class System:
     @property
     def insurance(self) -> int:
         """The account that is the insurance fund."""
-        return account_id(self.liquidator.address)
+        return account_id(self.insurance_fund.address)
 
     @property
     def house(self) -> int:
@@ -153,7 +155,7 @@ def deploy(
     """Deploys and wires the system, and lists every asset of ``markets``.
 
     ``quote_feed`` prices the quote token in dollars; without one it counts as a dollar.
-    ``insurance_receiver`` gets reserves and donations, the liquidator by default. Raises
+    ``insurance_receiver`` gets reserves and donations, the insurance fund by default. Raises
     DeployError for a market without parameters, Reverted with the contract's reason for a
     parameter it refuses.
     """
@@ -167,7 +169,10 @@ def deploy(
     later = {
         name: chain.next_address(governor, 4 + number)
         for number, name in enumerate(
-            ("Clearinghouse", "Exchange", "Perps", "LiquidityVault", "Liquidator", "Deleverager")
+            (
+                *("Clearinghouse", "Exchange", "Perps", "LiquidityVault"),
+                *("Liquidator", "Deleverager", "Insurance"),
+            )
         )
     }
 
@@ -192,7 +197,7 @@ def deploy(
         vault_terms["symbol"],
         ledger,
         later["Liquidator"],
-        insurance_receiver or later["Liquidator"],
+        insurance_receiver or later["Insurance"],
         governor,
         tuple(vault_terms[key] for key in ("base_bps", "slope_bps", "steep_slope_bps", "kink_bps")),
         vault_terms["reserve_factor_bps"],
@@ -240,10 +245,12 @@ def deploy(
         mandates,
         vault,
         unit_wad,
+        later["Insurance"],
         liquidity_vault,
         liquidation_terms(parameters["liquidation"]),
     )
     deleverager = put("Deleverager", clearinghouse, perps, mandates, liquidity_vault)
+    insurance_fund = put("Insurance", clearinghouse, vault, liquidator)
     token_liquidator = put("TokenLiquidator", clearinghouse, liquidator)
     planner = put("Planner", clearinghouse, mandates, perps, house_owner)
     rebalancer = put("Rebalancer", clearinghouse, mandates, planner)
@@ -261,6 +268,7 @@ def deploy(
         perps=perps,
         liquidity_vault=liquidity_vault,
         liquidator=liquidator,
+        insurance_fund=insurance_fund,
         token_liquidator=token_liquidator,
         deleverager=deleverager,
         planner=planner,

@@ -14,7 +14,7 @@
          1. The ledger moves exactly what it is told and tests the taker.
          2. A hook may be hostile: it gets a fixed amount of gas, and what it did counts only if the account is at initial
             margin afterwards; it can neither veto nor tax.
-         3. The insurance fund is a cash account of this contract; only deficits and an announced withdrawal take from it.
+         3. The insurance fund is a cash account of `Insurance`; here only deficits take from it.
 @custom:invariant I12 I13 I34 I35 I36 I47 I48
 @custom:kill  Nothing to stop: it acts only on accounts below maintenance.
 """
@@ -34,11 +34,9 @@ from contracts.modules import packing
 from contracts.modules import pictures
 from contracts.modules import reasons
 from contracts.modules import rooms
-from contracts.modules import safe_token
 from contracts.modules import slices
 from contracts.modules import takings
 from contracts.modules import token_units
-from ethereum.ercs import IERC20
 from ethereum.ercs import IERC4626
 from snekmate.auth import ownable
 from snekmate.auth import ownable_2step
@@ -60,18 +58,12 @@ exports: (
     ownable_2step.accept_ownership,
 )
 
-QUOTE_ASSET: constant(uint256) = 0
 # What a rescue gets, all or nothing: the hook's gas, and the reading of sixteen assets before and after it.
 RESCUE_GAS: constant(uint256) = 2_600_000
 IS_TRIGGERED: constant(Bytes[4]) = method_id("is_triggered(uint256)")
 TRIGGER_GAS: constant(uint256) = 500_000
 # Who holds the lending vault's exits has lost it more than this part.
 HOLD_BPS: constant(int256) = 1
-NOTICE_S: constant(uint256) = 7 * 86_400
-
-# What was announced to be taken out of insurance: amount u128 | ready_at u40, and for whom.
-_announced: uint256
-_receiver: address
 
 
 @deploy
@@ -81,6 +73,7 @@ def __init__(
     mandates: address,
     vault: address,
     quote_unit_wad: uint256,
+    insurance: address,
     house_owner: address,
     terms: ILiquidator.Terms,
 ):
@@ -90,12 +83,13 @@ def __init__(
     @param mandates        Where an account's hook is called.
     @param vault           Lending vault.
     @param quote_unit_wad  WAD of a unit of the quote token.
+    @param insurance       Owner of the insurance fund; may be deployed later.
     @param house_owner     Owner of the house account, the liquidity vault; may be deployed later.
     @param terms           Terms of liquidation.
     """
     ownable.__init__()
     ownable_2step.__init__()
-    rooms.__init__(clearinghouse, perps, mandates, vault, quote_unit_wad, house_owner)
+    rooms.__init__(clearinghouse, perps, mandates, vault, quote_unit_wad, insurance, house_owner)
     cover._set_terms(terms)
 
 
@@ -114,8 +108,8 @@ def liquidate(account: uint256, taker: uint256, expected_state: bytes32) -> uint
     self._require_no_increase(taker)
     part: slices.Slice = self._funded(account, picture)
     takings._take(account, taker, picture.legs, part.holdings)
+    part.fee_wad = takings._pay_fee(taker, part.fee_wad)
     takings._settle_flow(account, taker, part.flow_wad, part.fraction_wad == fixed_point.WAD)
-    takings._pay(taker, rooms.INSURANCE, part.fee_wad)
     extcall IClearinghouse(rooms.CLEARINGHOUSE).check_initial(taker)
     self._close(account, taker, picture, part)
     return part.fraction_wad
@@ -150,55 +144,19 @@ def learn_unit(asset: uint256):
     token_units._learn(asset, packing._unit_wad(staticcall IClearinghouse(rooms.CLEARINGHOUSE).asset_word(asset)))
 
 
-################################################################
-#                           Insurance                          #
-################################################################
-
-
 @external
-def collect() -> uint256:
-    """@notice Brings in reserves, donations and the fund's part of trading fees."""
+def collect_fees() -> uint256:
+    """@notice Brings the fund's part of trading fees in from the house."""
     self._check_idle()
-    extcall ILendingVault(rooms.VAULT).sweep_reserves()
-    extcall ILendingVault(rooms.VAULT).skim()
-    quote_word: uint256 = staticcall IClearinghouse(rooms.CLEARINGHOUSE).asset_word(QUOTE_ASSET)
-    token: IERC20 = IERC20(packing._token(quote_word))
-    units: uint256 = staticcall token.balanceOf(self)
-    if units != 0:
-        safe_token._require_approved(token, rooms.CLEARINGHOUSE, units)
-        extcall IClearinghouse(rooms.CLEARINGHOUSE).deposit(rooms.INSURANCE, QUOTE_ASSET, units)
-    fees: uint256 = extcall IPerps(rooms.PERPS).take_insurance_fees()
-    fees = min(fees, convert(max(self._excess_init(rooms.HOUSE), 0), uint256))
+    free: uint256 = convert(max(self._excess_init(rooms.HOUSE), 0), uint256)
+    fees: uint256 = extcall IPerps(rooms.PERPS).take_insurance_fees(free)
     takings._pay(rooms.HOUSE, rooms.INSURANCE, fees)
-    log ILiquidator.InsuranceCollected(reserves=units, fees_wad=fees)
-    return units * rooms.UNIT_WAD + fees
+    return fees
 
 
-@external
-def announce_withdrawal(amount: uint256, receiver: address):
-    """@notice Says seven days ahead what will be taken out of insurance."""
-    ownable._check_owner()
-    self._require_receiver(receiver, amount)
-    ready_at: uint256 = 0
-    if amount != 0:
-        ready_at = block.timestamp + NOTICE_S
-    self._announced = amount | (ready_at << 128)
-    self._receiver = receiver
-    log ILiquidator.WithdrawalAnnounced(amount=amount, receiver=receiver, ready_at=ready_at)
-
-
-@external
-def withdraw_insurance() -> uint256:
-    """@notice Takes out what was announced."""
-    ownable._check_owner()
-    self._check_idle()
-    announced: uint256 = self._announced
-    self._require_ready(announced >> 128)
-    self._announced = 0
-    units: uint256 = min(announced & packing.MASK_128, takings._cash_wad(rooms.INSURANCE) // rooms.UNIT_WAD)
-    extcall IClearinghouse(rooms.CLEARINGHOUSE).withdraw(rooms.INSURANCE, QUOTE_ASSET, units, self._receiver)
-    log ILiquidator.InsuranceWithdrawn(amount=units, receiver=self._receiver)
-    return units
+################################################################
+#                         The governor                         #
+################################################################
 
 
 @external
@@ -370,7 +328,7 @@ def _is_rescued(account: uint256, payee: uint256, picture: IMandates.Snapshot) -
     """
     if not self._is_rescue_due(account, picture):
         return False
-    self._require_rescue_gas()
+    self._require_gas(RESCUE_GAS)
     breaches._count_rescue(account)
     success: bool = raw_call(
         self, abi_encode(account, method_id=method_id("rescue(uint256)")), gas=RESCUE_GAS, revert_on_failure=False
@@ -381,10 +339,10 @@ def _is_rescued(account: uint256, payee: uint256, picture: IMandates.Snapshot) -
     actions: uint256 = cover._actions
     pay: uint256 = picture.required_maint * cover._rescue_pay_bps(actions) // fixed_point.BPS
     pay = min(pay, cover._rescue_pay_cap_wad(actions))
-    pay = min(pay, convert(max(self._excess_init(account), 0), uint256))
+    # A loan comes in whole units, and its shares round up.
+    pay = min(pay, convert(max(self._excess_init(account) - 2 * convert(rooms.UNIT_WAD, int256), 0), uint256))
     loan: uint256 = staticcall ILendingVault(rooms.VAULT).max_loan() * rooms.UNIT_WAD
     pay = min(pay, takings._cash_wad(account) + loan)
-    # The loan comes in whole units, and its shares round up.
     pay -= pay % rooms.UNIT_WAD
     takings._pay(account, payee, pay)
     self._mark(account, False, False)
@@ -410,6 +368,7 @@ def _is_triggered(account: uint256) -> bool:
     hook: address = staticcall IMandates(rooms.MANDATES).hook_of(account)
     if hook == empty(address):
         return False
+    self._require_gas(TRIGGER_GAS)
     success: bool = False
     response: Bytes[32] = b""
     success, response = raw_call(
@@ -553,10 +512,10 @@ def _require_state(expected: bytes32, state: bytes32):
 
 @internal
 @view
-def _require_rescue_gas():
-    """@dev A call passes on at most 63/64 of what is left, less what the call itself costs."""
-    if msg.gas * 63 // 64 <= RESCUE_GAS + 20_000:
-        reasons._fail("liquidator: gas for rescue")
+def _require_gas(needed: uint256):
+    """@dev A call passes on at most 63/64 of what is left, less what comes before it."""
+    if msg.gas * 63 // 64 <= needed + 30_000:
+        reasons._fail("liquidator: gas too low")
 
 
 @internal
@@ -564,17 +523,3 @@ def _require_rescue_gas():
 def _require_rescued(excess: int256):
     if excess < 0:
         reasons._fail("liquidator: not rescued")
-
-
-@internal
-@view
-def _require_receiver(receiver: address, amount: uint256):
-    if (receiver == empty(address) and amount != 0) or amount > packing.MASK_128:
-        reasons._fail("liquidator: bad receiver")
-
-
-@internal
-@view
-def _require_ready(ready_at: uint256):
-    if ready_at == 0 or block.timestamp < ready_at or block.timestamp >= ready_at + NOTICE_S:
-        reasons._fail("liquidator: nothing to withdraw")

@@ -237,14 +237,16 @@ def offset(asset: uint256, size_wad: uint256):
 
 
 @external
-def take_insurance_fees() -> uint256:
+def take_insurance_fees(most_wad: uint256) -> uint256:
     """@notice Counts out what fees owe insurance."""
     self._check_liquidator()
+    left: uint256 = most_wad // markets.SIZE_STEP
     total: uint256 = 0
     for asset: uint256 in market_books._ids:
         headroom: uint256 = market_books._headrooms[asset]
-        total += markets._insured_gwei(headroom)
-        market_books._headrooms[asset] = headroom & (2**184 - 1)
+        taken: uint256 = min(markets._insured_gwei(headroom), left - total)
+        total += taken
+        market_books._headrooms[asset] = headroom - (taken << 184)
     return total * markets.SIZE_STEP
 
 

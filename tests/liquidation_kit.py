@@ -33,6 +33,7 @@ CHANGED = "liquidator: account changed"
 NOT_PERMITTED = "operators: not permitted"
 NEVER = 2**40 - 1
 DAY_S = 86_400
+WATCH_S = 600
 # A taker pays a unit more, for what a repayment may lose to rounding; debts round up to units.
 ROUNDING_WAD = 3 * UNIT
 CENT_WAD = 10**16
@@ -46,6 +47,11 @@ class Floor(Desk):
     def liquidator(self) -> Any:
         """The contract under test."""
         return self.world.system.liquidator
+
+    @property
+    def fund(self) -> Any:
+        """Owner of the insurance fund."""
+        return self.world.system.insurance_fund
 
     @property
     def insurance(self) -> int:
@@ -132,6 +138,13 @@ class Floor(Desk):
         """By a keeper."""
         receipt: Receipt = self.liquidator.flag(account, sender=self.world.keeper)
         return receipt
+
+    def watch(self, account: int, until: int) -> None:
+        """Time passes, and somebody flags an account just often enough for its time to count."""
+        while until - self.world.chain.time > WATCH_S:
+            self.world.chain.advance(WATCH_S - BLOCK_INTERVAL_S)
+            self.flag(account)
+        self.world.chain.set_time(until)
 
     # ---- reading
 

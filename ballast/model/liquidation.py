@@ -8,8 +8,7 @@
 
 E and R are equity and requirement at maintenance margin and the newest prices, as `assess` has
 them. The liquidator, called the taker, gets the same part of every position in place, collateral
-and perpetual together, and pays their equity less the bonus. Whatever rounds, rounds for the owner:
-the taker inherits the owner's loan before a payment could lose to rounding.
+and perpetual together, and pays their equity less the bonus. Whatever rounds, rounds for the owner.
 
 Amounts are WAD of the quote token or of the asset, fractions WAD, times seconds.
 """
@@ -44,7 +43,8 @@ DAY_S = 86_400
 HEALTHY = "liquidator: account is healthy"
 NOT_FOR_THE_HOUSE = "liquidator: not for the house"
 OWN_ACCOUNT = "liquidator: own account"
-HAS_PERPETUALS = "liquidator: has perpetuals"
+HAS_PERPETUALS = "token liquidator: has perpetuals"
+PRICE_TOO_HIGH = "token liquidator: price too high"
 
 
 @dataclass(frozen=True)
@@ -348,12 +348,12 @@ def _claims(legs: Sequence[Leg], need_wad: int) -> dict[int, int]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What happened. `paid_units` are the tokens a caller paid for the slice and to insurance."""
+    """What happened. `paid_units` are the tokens that a caller without an account paid in all."""
 
     part: Slice
     deficit: Deficit
     fee_wad: int
-    paid_units: tuple[int, int] = (0, 0)
+    paid_units: int = 0
 
 
 def liquidate(
@@ -376,8 +376,9 @@ def liquidate(
     require(account >> 8 != taker >> 8, OWN_ACCOUNT)
     book, outcome, paid = _begun(book, account, insurance, policy, paid, since, units)
     book = _handed_over(book, account, taker, outcome.part)
+    book, fee_wad = _fee_paid(book, taker, insurance, outcome.fee_wad)
+    outcome = replace(outcome, fee_wad=fee_wad)
     book = _flow_paid(book, account, taker, outcome.part)
-    book = book.with_payment(taker, insurance, outcome.fee_wad)
     reason = book.increase_refusal(taker)
     require(not reason, reason)
     return book, outcome, paid
@@ -386,6 +387,8 @@ def liquidate(
 def liquidate_for_tokens(
     book: Book,
     account: int,
+    seller: int,
+    most_units: int,
     insurance: int,
     policy: LiquidationTerms,
     paid: DayPayments,
@@ -394,22 +397,23 @@ def liquidate_for_tokens(
 ) -> tuple[Book, Outcome, DayPayments]:
     """A caller without an account pays tokens and gets the slice's collateral as tokens.
 
-    Only where there is no perpetual. Arguments and errors are those of `liquidate`.
+    `seller` is the account that takes for him and is emptied in whole token units; `most_units` are
+    what he brings, of which `Outcome.paid_units` are not given back. Only where there is no
+    perpetual. Other arguments and errors are those of `liquidate`.
     """
-    require(account != book.house, NOT_FOR_THE_HOUSE)
     has_perpetual = any(leg.position.has_perpetual for leg in book.legs(account))
     require(not has_perpetual, HAS_PERPETUALS)
-    book, outcome, paid = _begun(book, account, insurance, policy, paid, since, units)
-    part, unit = outcome.part, book.loans.unit_wad
-    for taken in part.taken:
-        own = book.account(account).with_position(taken.leg.asset, taken.rest)
-        book = book.with_account(account, own)
-    price = max(0, div_up(part.flow_wad, unit))
-    if part.is_whole:
-        price = max(price, book.loans.debt_up(book.account(account).debt_shares))
-    fee = div_up(outcome.fee_wad, unit)
-    book = book.credited(account, price).credited(insurance, fee)
-    return book, replace(outcome, paid_units=(price, fee)), paid
+    book, outcome, paid = liquidate(
+        book.credited(seller, most_units), account, seller, insurance, policy, paid, since, units
+    )
+    require(book.account(seller).debt_shares == 0, PRICE_TOO_HIGH)
+    back = book.account(seller).cash_wad // book.loans.unit_wad
+    book = book.debited(seller, back)
+    for asset, held in book.account(seller).positions.items():
+        whole = held.collateral_wad // units[asset] * units[asset]
+        emptied = book.account(seller).with_collateral(asset, -whole)
+        book = book.with_account(seller, emptied)
+    return book, replace(outcome, paid_units=most_units - back), paid
 
 
 def _begun(
@@ -457,19 +461,38 @@ def _handed_over(book: Book, account: int, taker: int, part: Slice) -> Book:
     return book
 
 
-def _flow_paid(book: Book, account: int, taker: int, part: Slice) -> Book:
-    """What the taker pays: first it inherits the owner's loan, then it pays cash.
+def _fee_paid(book: Book, taker: int, insurance: int, fee_wad: int) -> tuple[Book, int]:
+    """Insurance comes first, out of cash or a loan; it goes without what the vault cannot lend."""
+    loan_wad = book.lender.max_loan(book.loans) * book.loans.unit_wad
+    paid = min(fee_wad, book.account(taker).cash_wad + loan_wad)
+    return book.with_payment(taker, insurance, paid), paid
 
-    Of a whole slice it inherits all that is left of the loan: earlier payments may have lost a
-    token unit to rounding, and an owner who keeps nothing must not keep a debt. Nor does he borrow
-    to pay the taker, who goes without what rounding took from the owner's cash.
+
+def _flow_paid(book: Book, account: int, taker: int, part: Slice) -> Book:
+    """What the taker pays: with his cash, then by taking over the owner's loan, then with a loan.
+
+    A unit more makes up for what the repayment of a loan may lose to rounding. An owner who keeps
+    nothing keeps no debt either: what is left of it goes with a whole slice.
     """
-    flow, loans = part.flow_wad, book.loans
-    shares = book.account(account).debt_shares
-    owed = loans.debt_up(shares)
-    units = owed if part.is_whole else min(owed, max(0, div_up(flow, loans.unit_wad)))
-    book = book.with_debt_moved(account, taker, loans.freed_up(units, shares))
+    flow, unit = part.flow_wad, book.loans.unit_wad
     if flow < 0:
-        amount = min(-flow, book.account(account).cash_wad)
-        return book.with_payment(account, taker, amount)
-    return book.with_payment(taker, account, max(0, flow - units * loans.unit_wad))
+        book = book.with_payment(account, taker, min(-flow, book.account(account).cash_wad))
+    elif flow > 0:
+        left = flow + unit
+        from_cash = min(left, book.account(taker).cash_wad)
+        book, left = book.with_payment(taker, account, from_cash), left - from_cash
+        book, moved = _debt_taken(book, account, taker, left)
+        book = book.with_payment(taker, account, max(0, left - moved))
+    if part.is_whole:
+        book, _ = _debt_taken(book, account, taker, None)
+    return book
+
+
+def _debt_taken(book: Book, account: int, taker: int, most_wad: int | None) -> tuple[Book, int]:
+    """The owner's loan up to an amount, all of it for None, in whole token units."""
+    loans, shares = book.loans, book.account(account).debt_shares
+    units = loans.debt_up(shares)
+    if most_wad is not None:
+        units = min(units, div_up(most_wad, loans.unit_wad))
+    moved = book.with_debt_moved(account, taker, loans.freed_up(units, shares))
+    return moved, units * loans.unit_wad

@@ -442,10 +442,11 @@ class Parameters:
 def covers_jump(floor_init_bps: int, floor_l_bps: int) -> bool:
     """Whether what a liquidation costs is there after the largest jump between two rounds (T31).
 
-    r_init + l_init - 0.9 (r_maint + l_maint) >= 5% follows from 0.4 (r_init + l_init) >= 5%, for
-    maintenance is at most 2/3 of initial. Half of the charge on gross pays for leaving a hedge.
+    r_init + l_init - 0.9 x 1.05 (r_maint + l_maint) >= 5%, a short's requirement having grown with
+    the price, follows from 0.37 (r_init + l_init) >= 5%, for maintenance is at most 2/3 of initial.
+    Half of the charge on gross pays for leaving a hedge.
     """
-    is_covered = 2 * (floor_init_bps + floor_l_bps) >= 5 * LARGEST_JUMP_BPS
+    is_covered = 37 * (floor_init_bps + floor_l_bps) >= 100 * LARGEST_JUMP_BPS
     return is_covered and floor_l_bps >= MIN_FLOOR_L_BPS
 
 

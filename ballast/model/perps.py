@@ -16,7 +16,7 @@ less their shorts, so the house holds its negative. `now` is unix seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import isqrt
 
@@ -540,10 +540,11 @@ class Market:
             breaker=self.breaker.moved(mark.price_wad, now),
         )
 
-    def without_insured(self) -> tuple[Market, int]:
-        """After insurance has asked for its part of the fees, and how much that is, WAD."""
-        headroom = replace(self.headroom, insured_gwei=0)
-        return replace(self, headroom=headroom), self.headroom.insured_gwei * GWEI
+    def without_insured(self, most_wad: int) -> tuple[Market, int]:
+        """After insurance has taken its part of the fees, and how much that was, WAD."""
+        taken = min(self.headroom.insured_gwei, most_wad // GWEI)
+        headroom = replace(self.headroom, insured_gwei=self.headroom.insured_gwei - taken)
+        return replace(self, headroom=headroom), taken * GWEI
 
     def skew_charge_wad(self, mark: Mark) -> int:
         """p skew^2 / (2 depth), up: what the house owes in premiums to those who will close."""
@@ -590,6 +591,18 @@ def _short_backing_e6(mark: Mark) -> int:
 
 
 # ---- the house over all markets
+
+
+def insurance_fees_taken(
+    markets: Mapping[int, Market], most_wad: int
+) -> tuple[dict[int, Market], int]:
+    """All markets after insurance has taken what the house can pay, one after the other, and how
+    much that was, WAD."""
+    after, taken = {}, 0
+    for asset, market in markets.items():
+        after[asset], part = market.without_insured(most_wad - taken)
+        taken += part
+    return after, taken
 
 
 def free_wad(equity_init: int, markets: Iterable[tuple[Market, Mark]]) -> int:

@@ -26,8 +26,8 @@ MIN_TARGET_BPS: constant(uint256) = 11_000
 MAX_TARGET_BPS: constant(uint256) = 20_000
 MIN_RAMP_S: constant(uint256) = 60
 MAX_RAMP_S: constant(uint256) = 86_400
-# With more of the bonus taken a liquidator might not cover what leaving costs him.
-MAX_INSURANCE_BPS: constant(uint256) = 5_000
+# 0.9 x 0.5% of gross, the least discount at the least rates, less so much of it is 0.35%: what leaving costs.
+MAX_INSURANCE_BPS: constant(uint256) = 2_200
 MAX_RESCUE_PAY_BPS: constant(uint256) = 500
 MAX_HOUSE_DAY_BPS: constant(uint256) = 1_000
 

@@ -257,9 +257,10 @@ def _require_parameters(p: IRiskOracle.Parameters):
 def _require_jump(floor_init_bps: uint256, floor_l_bps: uint256):
     """
     @dev An account at initial margin must have what its liquidation costs after the largest jump between two rounds
-         (T31), or its owner could have the protocol pay for it: r_init + l_init - 0.9 (r_maint + l_maint) >= 5%. Maintenance
-         is at most 2/3 of initial, so 0.4 (r_init + l_init) >= 5% does, and least where both are at their floors. And half
-         of the charge on gross, 0.9 of which a liquidator gets, must cover what leaving a hedged pair costs him.
+         (T31), or its owner could have the protocol pay for it: r_init + l_init - 0.9 x 1.05 (r_maint + l_maint) >= 5%, where
+         1.05 is a short's requirement after the jump. Maintenance is at most 2/3 of initial, so 0.37 (r_init + l_init) >= 5%
+         does, and it is least where both are at their floors. And half of the charge on gross, 0.9 of which is the least
+         discount, must cover what leaving a hedged pair costs a liquidator.
     """
-    is_covered: bool = 2 * (floor_init_bps + floor_l_bps) >= 5 * LARGEST_JUMP_BPS
+    is_covered: bool = 37 * (floor_init_bps + floor_l_bps) >= 100 * LARGEST_JUMP_BPS
     assert is_covered and floor_l_bps >= MIN_FLOOR_L_BPS, "oracle: jump not covered"

@@ -4,7 +4,7 @@
 @title   Rooms
 @license MIT
 @author  Ballast contributors
-@notice  The contracts that the liquidator works with, and the accounts that are its own.
+@notice  The contracts that the liquidator works with, and the two accounts that stand behind it.
 """
 
 from contracts.modules import packing
@@ -17,7 +17,7 @@ VAULT: immutable(address)
 UNIT_WAD: immutable(uint256)
 # The other side of every perpetual.
 HOUSE: immutable(uint256)
-# What the liquidator keeps for deficits.
+# What pays for deficits first.
 INSURANCE: immutable(uint256)
 
 
@@ -28,6 +28,7 @@ def __init__(
     mandates: address,
     vault: address,
     unit_wad: uint256,
+    insurance: address,
     house_owner: address,
 ):
     CLEARINGHOUSE = clearinghouse
@@ -36,4 +37,4 @@ def __init__(
     VAULT = vault
     UNIT_WAD = unit_wad
     HOUSE = packing._account(house_owner, 0)
-    INSURANCE = packing._account(self, 0)
+    INSURANCE = packing._account(insurance, 0)

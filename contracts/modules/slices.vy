@@ -56,7 +56,7 @@ def _taken(
     part: Slice = empty(Slice)
     part.fraction_wad = fraction
     part.value_wad = picture.equity_maint - picture.cash
-    part.required_wad = picture.required_maint
+    required: uint256 = 0
     left: uint256 = unpayable_wad
     for i: uint256 in range(len(picture.legs), bound=16):
         leg: IMandates.Leg = picture.legs[i]
@@ -76,14 +76,19 @@ def _taken(
         leg.cost -= holding.cost_wad
         terms: margin.Terms = pictures._terms(leg)
         part.value_wad -= terms.equity_maint
-        part.required_wad -= terms.required_maint
+        required += terms.required_maint
+    # Where the hedge of a unit cannot be split, what rests may require more than all did.
+    part.required_wad = picture.required_maint - min(picture.required_maint, required)
     return part
 
 
 @internal
 @pure
 def _part(leg: IMandates.Leg, unit_wad: uint256, fraction: uint256, kept_wad: uint256) -> IClearinghouse.Holding:
-    """@dev Collateral in whole token units down, size in whole steps toward zero, cost in proportion to the size."""
+    """
+    @dev Collateral in whole token units down, size in whole steps toward zero. Results are divided and not costs: however
+         few steps a position has, its gain or loss is divided like any other.
+    """
     collateral: uint256 = packing._collateral_wad(leg.position)
     size: int256 = packing._size_wad(leg.position)
     cost: int256 = leg.cost
@@ -96,12 +101,10 @@ def _part(leg: IMandates.Leg, unit_wad: uint256, fraction: uint256, kept_wad: ui
         part: int256 = convert(steps * markets.SIZE_STEP, int256)
         if size < 0:
             part = -part
-        if size != 0:
-            cost = fixed_point._div_zero_signed(cost * part, size)
-        else:
-            cost = fixed_point._div_zero_signed(cost * convert(fraction, int256), 10**18)
+        result: int256 = fixed_point._div_zero_signed(self._result_wad(leg) * convert(fraction, int256), 10**18)
+        result -= convert(kept_wad * fraction // fixed_point.WAD, int256)
         size = part
-        cost += convert(kept_wad * fraction // fixed_point.WAD, int256)
+        cost = self._value_wad(leg, size) - result
     return IClearinghouse.Holding(
         asset=leg.asset,
         collateral_wad=collateral,
@@ -122,5 +125,12 @@ def _gain_wad(leg: IMandates.Leg) -> uint256:
 @pure
 def _result_wad(leg: IMandates.Leg) -> int256:
     """@dev u at the newest price; without a perpetual nothing."""
+    return self._value_wad(leg, packing._size_wad(leg.position)) - leg.cost
+
+
+@internal
+@pure
+def _value_wad(leg: IMandates.Leg, size: int256) -> int256:
+    """@dev floor(q (p - f))"""
     move: int256 = convert(packing._newest_wad(leg.price_word), int256) - leg.funding
-    return fixed_point._mul_wad_floor_signed(packing._size_wad(leg.position), move) - leg.cost
+    return fixed_point._mul_wad_floor_signed(size, move)

@@ -80,6 +80,17 @@ def _move_debt(debtor: uint256, heir: uint256, most_wad: uint256) -> uint256:
 
 
 @internal
+def _pay_fee(taker: uint256, fee: uint256) -> uint256:
+    """@dev Insurance comes first, out of cash or a loan; where the vault has nothing to lend it goes without."""
+    paid: uint256 = fee
+    cash: uint256 = self._cash_wad(taker)
+    if fee > cash:
+        paid = min(fee, cash + staticcall ILendingVault(rooms.VAULT).max_loan() * rooms.UNIT_WAD)
+    self._pay(taker, rooms.INSURANCE, paid)
+    return paid
+
+
+@internal
 def _settle_flow(account: uint256, taker: uint256, flow: int256, is_whole: bool):
     """
     @dev What the slice costs (> 0) or brings the taker. He pays with his cash, then by taking over the account's debt, which

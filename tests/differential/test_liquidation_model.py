@@ -57,7 +57,7 @@ from ballast.model.perps import (
     Refused,
 )
 
-HOUSE, OWNER, TAKER, OTHER, INSURANCE = (owner << 8 for owner in range(1, 6))
+HOUSE, OWNER, TAKER, OTHER, INSURANCE, SELLER = (owner << 8 for owner in range(1, 7))
 SIBLING = OWNER | 7
 SPARE = 9  # an asset of which only the taker has collateral
 START = 1_700_000_000
@@ -93,8 +93,17 @@ class Scene:
         )
 
     def liquidate_for_tokens(self) -> tuple[Book, Outcome, DayPayments]:
+        most = 10**18 * WAD // self.book.loans.unit_wad
         return liquidate_for_tokens(
-            self.book, OWNER, INSURANCE, self.policy, self.paid, self.since, self.units
+            self.book,
+            OWNER,
+            SELLER,
+            most,
+            INSURANCE,
+            self.policy,
+            self.paid,
+            self.since,
+            self.units,
         )
 
     @property
@@ -131,8 +140,9 @@ class Scene:
 
     @property
     def gift_wad(self) -> int:
-        """What the owner may gain by rounding: his loan shrinks in whole units and shares."""
-        return self.book.loans.unit_wad + self.share_wad
+        """What the owner may gain by rounding: his loan shrinks in whole units and shares, and the
+        taker pays a unit more than he owes."""
+        return 2 * self.book.loans.unit_wad + self.share_wad
 
 
 @st.composite
@@ -393,6 +403,9 @@ def test_liquidate__house_sibling_perpetual_and_full_list__are_refused() -> None
     book = one_leg(Position(WAD), 100 * WAD).book
     poor = book.with_account(TAKER, Account())
     assert refusal(OWNER, TAKER, poor) == MARGIN_SHORT
+    # Without a debt to take over and without cash he needs a loan.
+    book = one_leg(Position(WAD, SIZE_STEP_WAD, 1_850 * WAD, 0), 60 * WAD).book
+    poor = book.with_account(TAKER, Account())
     dry = replace(poor, lender=replace(poor.lender, idle=0))
     assert refusal(OWNER, TAKER, dry) == LOAN_TOO_LARGE
 
@@ -505,9 +518,9 @@ def test_slice__collateral_with_a_loan__is_what_the_formula_says() -> None:
     assert part.flow_wad == 1_358_755_398 * 10**12
     assert outcome.fee_wad == part.bonus_wad // 5
     now = after.assess(OWNER)
-    assert (now.equity_maint, now.required_maint) == (57_770_298 * 10**12, 46_216_341 * 10**12)
-    # The taker has the loan no more: he had cash.
-    assert scene.book.lender.debt_shares - after.lender.debt_shares == 1_358_755_398
+    # A unit more than owed.
+    assert (now.equity_maint, now.required_maint) == (57_770_299 * 10**12, 46_216_341 * 10**12)
+    assert scene.book.lender.debt_shares - after.lender.debt_shares == 1_358_755_399
 
 
 def two_legs(first: Position, second: Position, equity_wad: int) -> Scene:
@@ -534,7 +547,8 @@ def test_slice__gain_on_a_position_of_one_step__pays_for_the_loss_of_another() -
     part = outcome.part
     assert not part.is_whole and [one.size_wad for one in part.taken][0] == 0
     assert part.flow_wad > 400 * WAD
-    assert after.assess(OWNER).equity_maint == scene.terms.equity_maint - part.bonus_wad
+    gift = scene.book.loans.unit_wad
+    assert after.assess(OWNER).equity_maint == scene.terms.equity_maint - part.bonus_wad + gift
     assert after.result_wad(TAKER, 2) > 1_200 * WAD
 
 
@@ -555,11 +569,11 @@ def test_slice__hedge_of_a_token_unit__is_divided_though_its_own_requirement_gro
 
 
 def loan_slack(scene: Scene) -> int:
-    """What rounding may take of the taker: the owner's loan moves in whole units, and moving,
-    repaying and borrowing cost him a loan share each."""
+    """What rounding may take of the taker: he pays a unit more than he owes, the owner's loan moves
+    in whole units, and moving, repaying and borrowing cost him a loan share each."""
     loans = scene.book.loans
     shares = 3 * scene.share_wad if loans.index_wad != WAD else 0
-    return shares + loans.unit_wad
+    return shares + 2 * loans.unit_wad
 
 
 def test_taker__any_slice__earns_the_bonus_less_the_fee(record_property: Tell) -> None:
@@ -971,9 +985,7 @@ def test_own_liquidation__rates_at_and_below_the_bound__show_that_it_is_needed(
 def test_liquidate_for_tokens__any_collateral__leaves_the_owner_what_a_slice_in_place_does(
     record_property: Tell,
 ) -> None:
-    """Tokens repay shares rounded down where an inherited loan takes them rounded up, so the
-    owner may end a share lower, two token units as long as the index is below 2, or, without a
-    loan, up to a token unit higher."""
+    """The seller's account takes like any other, and what it took it hands on."""
     seen: Counter[str] = Counter()
 
     @given(scenes(("collateral",)))
@@ -993,12 +1005,8 @@ def test_liquidate_for_tokens__any_collateral__leaves_the_owner_what_a_slice_in_
         assert other_paid == paid
         assert after.faults() == []
         unit = scene.book.loans.unit_wad
-        assert tokens_wad(after) - tokens_wad(book) == sum(other.paid_units) * unit
-        assert 0 <= other.paid_units[1] * unit - outcome.fee_wad < unit
-        difference = after.assess(OWNER).equity_maint - in_place.assess(OWNER).equity_maint
-        assert -scene.share_wad <= difference < unit
-        seen["owner gets less"] += difference < 0
-        seen["owner gets more"] += difference > 0
+        assert tokens_wad(after) - tokens_wad(book) == other.paid_units * unit
+        assert after.account(OWNER) == in_place.account(OWNER)
         assert after.account(OWNER).positions == in_place.account(OWNER).positions
         is_whole = outcome.part.is_whole
         assert not is_whole or after.account(OWNER).debt_shares == 0

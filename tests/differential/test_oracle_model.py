@@ -16,6 +16,7 @@ from ballast.model.oracle import (
     NOTICE_S,
     FeedModel,
     Parameters,
+    div_up,
     exp_minus_wad,
     ln_e10,
 )
@@ -38,7 +39,7 @@ def parameters(draw: Callable[..., Any]) -> Parameters:
     widen = st.integers(0, 500)
     z_init = z * 3 // 2 + 1 + draw(widen)
     # Such that the jump is covered with whatever charge on gross stands during a ramp.
-    covering = 5 * LARGEST_JUMP_BPS // 2 - MIN_FLOOR_L_BPS
+    covering = div_up(100 * LARGEST_JUMP_BPS, 37) - MIN_FLOOR_L_BPS
     floor_init = max(floor * 3 // 2 + 1, covering) + draw(widen)
     cap_init = max(cap * 3 // 2 + 1, floor_init)
     floor_l = min(floor_l, 10_000 - cap_init)

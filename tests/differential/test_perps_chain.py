@@ -132,7 +132,7 @@ EVENTS = (
     *("liquidation price", "no liquidation price", "largest trade", "no largest trade"),
     *(f"{kind}: done" for kind in ("deposit", "withdraw", "repay", "set terms", "set mode")),
     *("withdraw borrows", "deposit repays", "loan ends with the equity"),
-    *("collect: done", "fees are collected", "the house keeps fees"),
+    *("collect: done", "fees are collected", "fees wait"),
     *("refresh: done", "accrue: done"),
 )
 

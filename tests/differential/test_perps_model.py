@@ -633,9 +633,16 @@ def test_headroom__growth_and_reduction__used_up_and_given_back() -> None:
     assert closed.markets[ETH].headroom == replace(room, insured_gwei=sum(insured))
     again = closed.refresh().markets[ETH]
     assert again.headroom.insured_gwei == sum(insured) > 0
-    collected, owed = again.without_insured()
-    assert collected == replace(again, headroom=replace(again.headroom, insured_gwei=0))
-    assert owed == sum(insured) * GWEI
+    for most, left in ((sum(insured), 0), (sum(insured) - 1, 1), (0, sum(insured))):
+        collected, taken = again.without_insured(most * GWEI + GWEI - 1)
+        assert collected == replace(again, headroom=replace(again.headroom, insured_gwei=left))
+        assert taken == (sum(insured) - left) * GWEI
+    other, _ = closed.trade(Order(OTHER, BTC, WAD))
+    owed = {asset: market.headroom.insured_gwei for asset, market in other.markets.items()}
+    most = owed[ETH] + owed[BTC] // 3
+    left_over, taken = perps.insurance_fees_taken(other.markets, most * GWEI)
+    assert (left_over[ETH].headroom.insured_gwei, taken) == (0, most * GWEI)
+    assert left_over[BTC].headroom.insured_gwei == owed[BTC] - owed[BTC] // 3 > 0
     full = Headroom(perps.MAX_HEADROOM_GWEI, 5, START)
     assert full.used(-7, 5) == Headroom(perps.MAX_HEADROOM_GWEI, 0, START)
     assert full.insured(7).insured(2**72) == replace(full, insured_gwei=perps.MAX_INSURED_GWEI)

@@ -236,6 +236,82 @@ def test_events__one_that_was_not_told__is_missed() -> None:
         traded.episode.invariants.events_tell_all()
 
 
+class Liquidated:
+    """An account at its limit, a fall of a third, and somebody with cash who takes a slice."""
+
+    def __init__(self) -> None:
+        self.episode = episode = Episode()
+        cast = episode.cast
+        self.account, self.taker = cast.accounts[0], cast.accounts[-1]
+        owner, buyer = cast.owner_role(self.account), cast.owner_role(self.taker)
+        address = cast.roles[owner]
+        fall = (Call("feed ETH", "set_answer", (1_330 * 10**8,), "governor"),)
+        ledger = "Clearinghouse"
+        for step in (
+            Step("deposit", (Call(ledger, "deposit", (self.account, 1, 10 * WAD), owner),)),
+            Step(
+                "borrow", (Call(ledger, "withdraw", (self.account, 0, 12 * 10**9, address), owner),)
+            ),
+            Step("deposit", (Call(ledger, "deposit", (self.taker, 0, 10**11), buyer),)),
+            Step("price", fall, 12),
+        ):
+            assert episode.perform(step)[0].is_accepted
+        self.before = cast.read()
+        args = (self.account, self.taker, bytes(32))
+        self.step = Step("liquidate", (Call("Liquidator", "liquidate", args, buyer),))
+        self.outcome, self.after = episode.perform(self.step)
+        assert self.outcome.is_accepted
+
+    def check(self, before: State, after: State) -> None:
+        self.episode.invariants.of_liquidations(self.outcome, before, after)
+
+
+def test_checks__liquidation_that_was_not_due_or_took_too_much__is_seen() -> None:
+    """What must hold of a liquidation is able to fail: when it is due, what it costs, who gains."""
+    done = Liquidated()
+    before, after, account = done.before, done.after, done.account
+    done.check(before, after)
+    old, new = before.terms[account], after.terms[account]
+    sound = replace(old, required_maint=old.equity_maint)
+    with pytest.raises(Broken, match="I13"):
+        done.check(replace(before, terms={**before.terms, account: sound}), after)
+    for change in (-WAD, WAD):
+        terms = {**after.terms, account: replace(new, equity_maint=new.equity_maint + change)}
+        with pytest.raises(Broken, match="I13"):
+            done.check(before, replace(after, terms=terms))
+    short = replace(new, required_maint=new.equity_maint + 1)
+    with pytest.raises(Broken, match="I13"):
+        done.check(before, replace(after, terms={**after.terms, account: short}))
+    richer = after.terms[done.taker]
+    richer = replace(richer, equity_maint=richer.equity_maint + WAD)
+    with pytest.raises(Broken, match="I13"):
+        done.check(before, replace(after, terms={**after.terms, done.taker: richer}))
+    fund = done.episode.cast.insurance
+    for change in (-1, 1):
+        words = {**after.account_words, fund: after.account_words[fund] + change}
+        with pytest.raises(Broken, match="I34"):
+            done.check(before, replace(after, account_words=words))
+    with pytest.raises(Broken, match="I13"):
+        done.check(before, replace(after, flags={**after.flags, account: before.time}))
+
+
+def test_events__holding_or_payment_that_was_not_told__is_missed() -> None:
+    """I46 is able to fail: a slice that changed hands, and what was paid for it."""
+    done = Liquidated()
+    done.episode.invariants.events_tell_all()
+    chain = done.episode.cast.world.chain
+    told, liquidator = chain.logs, done.episode.cast.world.system.liquidator
+    for name in ("HoldingsTaken", "CashPaid"):
+        topic = liquidator.topic(name)
+
+        def silent(*args: Any, hidden: bytes = topic, **options: Any) -> list[Any]:
+            return [log for log in told(*args, **options) if log.topics[0] != hidden]
+
+        chain.logs = silent
+        with pytest.raises(Broken, match="I46"):
+            done.episode.invariants.events_tell_all()
+
+
 def test_shrink__one_bad_step_among_many__leaves_it_alone() -> None:
     """A failure comes out as the steps it needs."""
     episode = Episode()

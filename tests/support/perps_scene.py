@@ -245,17 +245,16 @@ class Scene:
             units = min(state.reserves, state.idle)
             lender = replace(book.lender, idle=book.lender.idle - units)
             book = replace(book, lender=lender).credited(system.insurance, units)
-            told = {asset: market.without_insured() for asset, market in book.markets.items()}
-            book = replace(book, markets={asset: market for asset, (market, _) in told.items()})
-            owed = sum(fees for _, fees in told.values())
-            fees = min(owed, max(0, book.assess(self.house).excess_init))
+            free = max(0, book.assess(self.house).excess_init)
+            markets, fees = perps.insurance_fees_taken(book.markets, free)
             self.saw("fees are collected", fees > 0)
-            self.saw("the house keeps fees", fees < owed)
+            self.saw("fees wait", any(m.headroom.insured_gwei for m in markets.values()))
+            book = replace(book, markets=markets)
             after = book.with_payment(self.house, system.insurance, fees)
             return after, units * book.loans.unit_wad + fees
 
         return self.attempt(
-            "collect", foretell, lambda: system.liquidator.collect(sender=self.world.keeper)
+            "collect", foretell, lambda: system.insurance_fund.collect(sender=self.world.keeper)
         )
 
     # ---- cash and collateral

@@ -46,7 +46,7 @@ OPEN_TO_ALL = frozenset({("Mandates", "rebalance"), ("Mandates", "apply_guard")}
 FORETOLD = frozenset({("Perps", "settle"), ("Deleverager", "adl")})
 ROOMS = (
     *("Clearinghouse", "Mandates", "Rebalancer", "Perps", "Deleverager"),
-    *("Liquidator", "TokenLiquidator"),
+    *("Liquidator", "TokenLiquidator", "Insurance"),
 )
 SETTLE_STEP = 5
 IDS = tuple(
@@ -58,7 +58,12 @@ IDS = tuple(
 )
 PREMISES = (*IDS, *EXACT, *PARTS, *LIQUIDATION_PARTS)
 # A few thousand actions may do without.
-RARE = frozenset({"I10 pairs", "I10 entry", "I11 house", "I14 traded", "I28 pool"})
+RARE = frozenset(
+    {
+        *("I10 pairs", "I10 entry", "I11 house", "I14 traded", "I28 pool"),
+        *("I13 for tokens", "I13 rescued", "I13 offset", "exact flagged"),
+    }
+)
 
 
 @dataclass
@@ -100,10 +105,10 @@ class Invariants(LiquidationChecks):
                 self.looks = (self.looks[1], receipt.time)
             if call.function == "set_script":
                 self.script = call.args[0]
-            for event in world.system.liquidator.events(receipt, "InsuranceCollected"):
-                there = self.donated.pop((QUOTE, "Liquidator"), 0)
-                fine = there == event.args.reserves
-                self.must("I01", fine, f"{there} lay in the liquidator, {event.args} was booked")
+            for event in world.system.insurance_fund.events(receipt, "Collected"):
+                there = self.donated.pop((QUOTE, "Insurance"), 0)
+                fine = there == event.args.units
+                self.must("I01", fine, f"{there} lay in the fund, {event.args} was booked")
             for event in world.mandates.events(receipt):
                 if event.name == "BudgetArmed":
                     self.lifetimes[event.args.owner] = event.args.lifetime // MICRO_WAD
@@ -361,6 +366,8 @@ class Invariants(LiquidationChecks):
                     named = event.args.account in found
                     self.must("I24", named, f"{event.name} {event.args.account} was not named")
                     found.add(self.cast.house)
+            if call.contract == "Insurance":
+                found.add(self.cast.insurance)
             # What others bear of a deficit, and what insurance gets.
             for event in system.liquidator.events(receipt):
                 if event.name == "CashPaid":
@@ -368,8 +375,6 @@ class Invariants(LiquidationChecks):
                     named = pair <= found | {self.cast.insurance, self.cast.house}
                     self.must("I24", named, f"{event} names others")
                     found |= pair
-                elif event.name == "InsuranceCollected":
-                    found.add(self.cast.insurance)
                 elif event.name == "HoldingsTaken" and event.args.taker == self.cast.house:
                     found.add(self.cast.house)
         return found

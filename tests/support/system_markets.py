@@ -163,12 +163,14 @@ class MarketChecks(Checks):
         """What the house pays without leaving: insurance's part of the fees, and its part of
         deficits."""
         owed = 0
+        fees = (self.cast.house, self.cast.insurance)
         for _, receipt in outcome.receipts:
             for event in self.cast.world.system.liquidator.events(receipt):
-                if event.name == "InsuranceCollected":
-                    owed += event.args.fees_wad
+                args = event.args
+                if event.name == "CashPaid" and (args.payer, args.payee) == fees:
+                    owed += args.amount_wad
                 elif event.name == "DeficitBooked":
-                    owed += event.args.house_wad + event.args.claims_wad
+                    owed += args.house_wad + args.claims_wad
         return owed
 
     def of_fills(self, outcome: Outcome, before: State, after: State) -> None:
@@ -302,6 +304,8 @@ class MarketChecks(Checks):
         def act() -> Book:
             if account == before.house:
                 raise Refused(NOT_FOR_THE_HOUSE)
+            if asset not in book.markets:
+                raise Refused(perps.UNKNOWN_MARKET)
             place = next((i for i, (who, _) in enumerate(losers) if who == before.house), None)
             if place is None:
                 return book.settle(account, asset, losers)[0]
@@ -425,9 +429,9 @@ class Walk:
         elif name == "Offset":
             units = -(args.size_wad // SIZE_STEP_WAD)
             self.markets[args.asset] = self.markets[args.asset].grown(units, units)
-        elif name == "InsuranceCollected":
-            for asset, market in self.markets.items():
-                self.markets[asset] = market.without_insured()[0]
+        elif name == "CashPaid":
+            if (args.payer, args.payee) == (self.house, self.checks.cast.insurance):
+                self.markets, _ = perps.insurance_fees_taken(self.markets, args.amount_wad)
         elif name == "Traded":
             self._traded(event)
         elif name == "Settled":

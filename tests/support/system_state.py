@@ -131,6 +131,8 @@ class Seen:
 
     def __init__(self, system: System) -> None:
         self._tellers = (system.perps, system.liquidator)
+        self._fees = (system.house, system.insurance)
+        self._assets: list[int] = list(system.perps.market_ids())
         self.exposures: dict[int, int] = {}
         self.breakers: dict[int, int] = {}
         self.close_only: dict[int, bool] = {}
@@ -154,8 +156,12 @@ class Seen:
             self.exposures[args.asset] = known.grown(units, units).word
         elif name == "HeadroomRefreshed":
             self.insured[args.asset] = Headroom.from_word(args.headroom_word).insured_gwei
-        elif name == "InsuranceCollected":
-            self.insured.clear()
+        elif name == "CashPaid" and (args.payer, args.payee) == self._fees:
+            left = args.amount_wad // GWEI
+            for asset in self._assets:
+                taken = min(left, self.insured.get(asset, 0))
+                self.insured[asset] = self.insured.get(asset, 0) - taken
+                left -= taken
         elif name == "BreakerMoved":
             self.breakers[args.asset] = args.breaker_word
         elif name == "ModeChanged":

@@ -43,7 +43,7 @@ RATE = (100, 400, 6_000, 8_000)
 NO_PICTURE = (0, 0, 0, 0, 0, [])
 TERMS = (10**15, 10**13, 10**12, 10**12, 10**7, 500, 10_000, 1_200, 10**6, 1_000)
 SIDE = (0, 0, 0)
-LIQUIDATION = (11_500, 900, 3_000, 30, 200, 10**19, 10**19, 10**22, 10**23)
+LIQUIDATION = (11_500, 900, 2_000, 30, 200, 10**19, 10**19, 10**22, 10**23)
 ANY_STATE = bytes(32)
 ALL_PERMISSIONS = 63
 
@@ -285,12 +285,17 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         "rescue": Entry(NOBODY, "liquidator: only itself", _account()),
         "learn_unit": Entry(ANYONE, "", _fixed(1)),
         # Into the fund, whoever asks.
-        "collect": Entry(ANYONE, "", _fixed()),
+        "collect_fees": Entry(ANYONE, "", _fixed()),
         "set_terms": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(LIQUIDATION)),
+    },
+    "Insurance": {
+        **_OWNED,
+        # Into the fund, whoever asks.
+        "collect": Entry(ANYONE, "", _fixed()),
         "announce_withdrawal": Entry(
             _only(GOVERNOR), NOT_GOVERNOR, lambda scene, caller: (1, scene.world.governor)
         ),
-        "withdraw_insurance": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed()),
+        "withdraw": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed()),
     },
     "TokenLiquidator": {
         # The caller's tokens for the account's collateral.
@@ -388,7 +393,7 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
             _only(DELEVERAGER), "perps: only the deleverager", _account(1, -(10**16))
         ),
         "offset": Entry(_only(LIQUIDATOR), NOT_LIQUIDATOR, _fixed(1, 10**9)),
-        "take_insurance_fees": Entry(_only(LIQUIDATOR), NOT_LIQUIDATOR, _fixed()),
+        "take_insurance_fees": Entry(_only(LIQUIDATOR), NOT_LIQUIDATOR, _fixed(1)),
         "fill": Entry(
             _only(CLEARINGHOUSE),
             "perps: not the clearinghouse",

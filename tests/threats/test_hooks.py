@@ -186,7 +186,8 @@ def test_rebalance__hook_acts_as_owner_of_other_accounts__ledger_is_busy(world: 
         may(world.system.perps, "settle_in_mandate", account, 1),
         may(world.system.liquidator, "liquidate", account, own, bytes(32)),
         may(world.system.liquidator, "flag", account),
-        may(world.system.liquidator, "collect"),
+        may(world.system.liquidator, "collect_fees"),
+        may(world.system.insurance_fund, "collect"),
         may(world.system.token_liquidator, "liquidate", account, 1, hook.address, bytes(32)),
     ]
     play(world, hook, account, *attempts)

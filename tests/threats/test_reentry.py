@@ -185,7 +185,8 @@ def _strong(trap: Trap) -> dict[str, tuple[Contract, bytes]]:
             system.token_liquidator, "liquidate", victim, 10**9, token, ANY_STATE
         ),
         "flag": to(system.liquidator, "flag", victim),
-        "collect": to(system.liquidator, "collect"),
+        "collect": to(system.insurance_fund, "collect"),
+        "collect fees": to(system.liquidator, "collect_fees"),
         "check initial": to(house, "check_initial", own),
         "flag the house": to(system.deleverager, "flag_house"),
         "adl": to(system.deleverager, "adl", winner, 1, ETH),
@@ -250,6 +251,7 @@ STRONG = [
     "liquidate for tokens",
     "flag",
     "collect",
+    "collect fees",
     "check initial",
     "flag the house",
     "request deposit",
@@ -354,6 +356,7 @@ def test_call__every_entry_during_a_withdrawal__ends_as_without(trap: Trap) -> N
     closed = (
         *(system.clearinghouse, system.perps, system.exchange),
         *(system.liquidator, system.token_liquidator, system.deleverager),
+        system.insurance_fund,
     )
     for contract in world.system.contracts.values():
         for name, data in entries(contract, is_view=False):

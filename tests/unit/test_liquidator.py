@@ -67,7 +67,7 @@ def victim(floor: Floor) -> int:
 def test_liquidate__at_maintenance_to_the_wei__is_refused_and_a_unit_below_is_not(
     floor: Floor, victim: int
 ) -> None:
-    """At a price of whole dollars figures are whole token units."""
+    """I13: at a price of whole dollars figures are whole token units."""
     world, taker = floor.world, floor.taker()
     floor.drop(world.price_wad("ETH") // (2 * WAD) * 2)
     with world.chain.one_block():
@@ -253,8 +253,7 @@ def test_every_entry__while_the_clearing_house_is_busy__is_refused(
     for data in (
         liquidator.liquidate.encode(victim, own, ANY_STATE),
         liquidator.flag.encode(victim),
-        liquidator.collect.encode(),
-        liquidator.withdraw_insurance.encode(),
+        liquidator.collect_fees.encode(),
     ):
         hook.set_script([(liquidator.address, data)], sender=world.governor)
         with floor.refused(BUSY):
@@ -280,7 +279,7 @@ MIXES: Mapping[str, tuple[str, Mapping[str, str], str]] = {
 def test_liquidate__below_maintenance__is_cured_to_the_target_for_the_bonus(
     floor: Floor, mix: str
 ) -> None:
-    """And nobody gains or loses anything else."""
+    """I13 I34: insurance has its part, and nobody gains or loses anything else."""
     world, taker = floor.world, floor.taker()
     leverage, weights, name = MIXES[mix]
     victim = world.open_account(leverage, weights, equity=100_000)
@@ -351,9 +350,9 @@ def test_liquidate__events__tell_everything_that_moved(floor: Floor, victim: int
     holding = (ETH, part.taken[0].collateral_wad, 0, 0, 0, 0)
     assert tuple(told[0]) == (victim, taker, [holding])
     word, own = ledger.account_word(taker), ledger.account_word(victim)
-    flow = (taker, victim, part.flow_wad + UNIT, word + fee, own)
-    assert tuple(told[1]) == flow
-    assert tuple(told[2]) == (taker, floor.insurance, fee, word, fee)
+    flow = part.flow_wad + UNIT
+    assert tuple(told[1]) == (taker, floor.insurance, fee, word + flow, fee)
+    assert tuple(told[2]) == (taker, victim, flow, word, own)
     assert told[3].bonus_wad == part.bonus_wad and told[3].fee_wad == fee
     assert (told[3].account, told[3].taker) == (victim, taker)
 
@@ -371,7 +370,7 @@ def test_liquidate__preview__is_what_happens(floor: Floor, victim: int) -> None:
     assert preview.fraction_wad == told.fraction_wad == receipt.return_value
     assert (preview.bonus_wad, preview.fee_wad) == (told.bonus_wad, told.fee_wad)
     paid = [event.args for event in floor.liquidator.events(receipt, "CashPaid")]
-    assert [args.amount_wad for args in paid] == [preview.flow_wad + UNIT, preview.fee_wad]
+    assert [args.amount_wad for args in paid] == [preview.fee_wad, preview.flow_wad + UNIT]
     assert preview.deficit_wad == 0 and not preview.is_rescue_due
 
 
@@ -450,9 +449,8 @@ def leaving_wad(floor: Floor, account: int) -> int:
 def test_discount__with_time_since_the_flag__rises_to_its_most(
     floor: Floor, victim: int, elapsed_s: int
 ) -> None:
-    world = floor.world
     since = floor.flag(victim).time
-    world.chain.set_time(since + elapsed_s)
+    floor.watch(victim, since + elapsed_s)
     preview = floor.liquidator.preview(victim)
     depth = 2 * (preview.required_wad - preview.equity_wad) * WAD // preview.required_wad
     assert depth < WAD // 10, "time counts from two minutes on"
@@ -485,7 +483,8 @@ def test_discount__time_and_depth__the_further_counts(
     """Of 200 s and 1,000 s one is less and one more than the depth."""
     since = floor.flag(victim).time
     floor.drop(1_330)
-    floor.world.chain.set_time(since + elapsed_s)
+    floor.flag(victim)
+    floor.watch(victim, since + elapsed_s)
     preview = floor.liquidator.preview(victim)
     depth = 2 * (preview.required_wad - preview.equity_wad) * 1_200 // preview.required_wad
     assert 300 < depth < 900
@@ -509,7 +508,7 @@ def test_discount__small_charge_on_gross__goes_from_a_twentieth_to_a_fifth(
         victim = steady.open_account("1.4")
         floor.drop(968)
         since = floor.flag(victim).time
-        steady.chain.set_time(since + elapsed_s)
+        floor.watch(victim, since + elapsed_s)
         preview = floor.liquidator.preview(victim)
         assert 0 < preview.required_wad - preview.equity_wad < preview.required_wad // 100
         depth = 2 * (preview.required_wad - preview.equity_wad) * BPS // preview.required_wad
@@ -523,13 +522,13 @@ def test_discount__of_a_hedge__is_what_leaving_costs_and_ninety_percent_at_most(
 ) -> None:
     """Where much of the requirement, or all of it, is the charge on gross."""
     victim = hedger(floor, short)
+    since = floor.flag(victim).time
     for wait_s in (0, 1_200):
-        floor.world.chain.advance(wait_s)
+        floor.watch(victim, since + wait_s)
         preview, leaving = floor.liquidator.preview(victim), leaving_wad(floor, victim)
         required = preview.required_wad
         figures = (preview.equity_wad, required, leaving)
         assert preview.discount_wad == discount_of(*figures, wait_s)
-        floor.flag(victim)
     if short == 10:
         assert leaving == required and preview.discount_wad == required * 9 // 10
     else:
@@ -547,7 +546,7 @@ def test_flag__below_maintenance__keeps_the_first_time_until_a_cure(
     since = receipt.time
     assert receipt.return_value == since
     assert tuple(floor.told(receipt, "Flagged")) == (victim, since, since)
-    world.wait(700)
+    world.wait(500)
     again = floor.flag(victim)
     assert again.return_value == since and floor.names_of(again) == []
     assert tuple(liquidator.flagged_since(victim)) == (since, since)
@@ -559,6 +558,24 @@ def test_flag__below_maintenance__keeps_the_first_time_until_a_cure(
     floor.sink(victim)
     receipt = floor.flag(victim)
     assert receipt.return_value == receipt.time > since
+
+
+@pytest.mark.parametrize("silence_s", [600, 601, 5_000])
+def test_flag__nobody_looked_for_ten_minutes__begins_anew(
+    floor: Floor, victim: int, silence_s: int
+) -> None:
+    """It may have been well in between; a flag that was forgotten is worth nothing."""
+    world, liquidator = floor.world, floor.liquidator
+    since = floor.flag(victim).time
+    world.chain.advance(300)
+    seen = floor.flag(victim).time
+    world.chain.set_time(seen + silence_s)
+    counts = silence_s <= 600
+    assert tuple(liquidator.flagged_since(victim)) == ((since, since) if counts else (0, 0))
+    preview = liquidator.preview(victim)
+    figures = (preview.equity_wad, preview.required_wad, leaving_wad(floor, victim))
+    elapsed_s = world.chain.time - since if counts else 0
+    assert preview.discount_wad == discount_of(*figures, elapsed_s)
 
 
 def test_flag__sound_account__says_nothing(floor: Floor) -> None:
@@ -591,7 +608,7 @@ def test_flag__default_hook_is_triggered__is_marked_though_above_maintenance(
     since = receipt.time
     assert receipt.return_value == 0
     assert tuple(floor.told(receipt, "Flagged")) == (account, 0, since)
-    floor.sink(account)
+    floor.sink(account, step_bps=500)
     below = floor.flag(account).time
     assert tuple(liquidator.flagged_since(account)) == (below, since)
     world.deposit(account, QUOTE, 2 * 10**10)
@@ -682,27 +699,31 @@ def test_liquidate__taker_with_cash__pays_the_owners_debt_with_it(
 def test_liquidate__taker_without_enough_cash__takes_the_debt_over(
     floor: Floor, victim: int, cash: int
 ) -> None:
-    """No token moves for it; only the fee is a loan."""
+    """No token moves for it; the fee comes first, out of cash or a loan."""
     world, taker = floor.world, floor.taker(cash=cash, ether=20)
     vault, ledger = world.system.vault, world.system.clearinghouse
     with floor.a_block_later():
         _, part = floor.now(victim)
         shares, state = floor.debt_shares(victim), vault.state()
     receipt = floor.liquidate(victim, taker)
-    fee, left = part.bonus_wad // 5, part.flow_wad + UNIT - cash * WAD
+    fee = part.bonus_wad // 5
+    borrowed = 0 if cash else div_up(fee, UNIT)
+    in_hand = cash * WAD + borrowed * UNIT - fee
+    left = part.flow_wad + UNIT - in_hand
     repaid = vault.events(receipt, "Repaid")
-    assert [event.args.assets for event in repaid] == ([cash * 10**6] if cash else [])
+    assert [event.args.assets for event in repaid] == ([in_hand // UNIT] if cash else [])
     burnt = sum(event.args.shares for event in repaid)
     moved = floor.told(receipt, "DebtMoved")
     units = div_up(left, UNIT)
     assert tuple(moved) == (victim, taker, div_up(units * WAD, state.index_wad))
-    lent = vault.events(receipt, "Lent")[0].args
-    assert lent.assets == div_up(fee, UNIT)
+    lent = [event.args for event in vault.events(receipt, "Lent")]
+    assert [args.assets for args in lent] == ([borrowed] if borrowed else [])
     assert floor.debt_shares(victim) == shares - burnt - moved.shares
-    assert floor.debt_shares(taker) == moved.shares + lent.shares
-    assert ledger.account_word(taker) % 2**128 == lent.assets * UNIT - fee
-    assert floor.cash(victim) == 0
-    assert vault.state().idle == state.idle + cash * 10**6 - lent.assets
+    assert floor.debt_shares(taker) == moved.shares + sum(args.shares for args in lent)
+    # What is less than a unit of cash stays with whoever has it.
+    assert ledger.account_word(taker) % 2**128 == 0
+    assert floor.cash(victim) == in_hand % UNIT
+    assert vault.state().idle == state.idle + in_hand // UNIT * bool(cash) - borrowed
 
 
 def test_liquidate__owner_has_cash_and_a_loss__taker_is_paid_out_of_it(floor: Floor) -> None:
@@ -718,8 +739,8 @@ def test_liquidate__owner_has_cash_and_a_loss__taker_is_paid_out_of_it(floor: Fl
     assert floor.cash(taker) == cash - part.flow_wad - fee
     paid = [event.args for event in floor.liquidator.events(receipt, "CashPaid")]
     assert [(args.payer, args.payee) for args in paid] == [
-        (victim, taker),
         (taker, floor.insurance),
+        (victim, taker),
     ]
 
 
@@ -742,7 +763,7 @@ def use(floor: Floor, part_bps: int) -> None:
 def test_liquidate__vault_is_lent_out__needs_no_loan(
     floor: Floor, victim: int, used: str, cash: int
 ) -> None:
-    """A14: with cash for all of it, for a part, or for nothing at all."""
+    """A14 I48: with cash for all of it, for a part, or for nothing at all."""
     taker = floor.taker(cash=cash, ether=30)
     use(floor, USES[used])
     floor.sink(victim)

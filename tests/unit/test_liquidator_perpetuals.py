@@ -155,6 +155,29 @@ def test_liquidate__taker_holds_the_same_side__entries_add_up(floor: Floor, side
     floor.check()
 
 
+def test_liquidate__gain_on_a_position_of_a_single_step__is_divided_like_any(floor: Floor) -> None:
+    """What a reduced position has won is no less divisible than the rest of the account: a taker
+    who got the losses alone would have to be paid more cash than the owner has."""
+    world, taker = floor.world, floor.taker(cash=10**6)
+    victim = floor.trader(cash=12_000)
+    floor.trade(victim, WAD // 2, "BTC")
+    floor.trade(victim, -10 * WAD)
+    for price in range(40_000, 150_001, 10_000):
+        world.set_price("BTC", price)
+    floor.trade(victim, STEP - WAD // 2, "BTC")
+    assert floor.held(victim, "BTC").size_wad == STEP
+    assert floor.result(victim, "BTC") > 50_000 * WAD
+    floor.sink(victim, step_bps=-100)
+    with floor.a_block_later():
+        own, gain = floor.worth(victim), floor.worth(taker)
+    told = floor.told(floor.liquidate(victim, taker), "Liquidated")
+    assert told.fraction_wad < WAD // 2
+    assert 0 <= floor.worth(victim) - own + told.bonus_wad < ROUNDING_WAD
+    bonus = told.bonus_wad - told.fee_wad
+    assert -ROUNDING_WAD < floor.worth(taker) - gain - bonus <= 0
+    floor.check()
+
+
 def claimant(floor: Floor) -> int:
     """In debt on ether that has fallen, with a gain in bitcoin of a house that has no cash."""
     world = floor.world

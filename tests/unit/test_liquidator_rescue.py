@@ -247,7 +247,8 @@ def test_liquidate__hook_that_calls_back__is_refused_everything(floor: Floor, vi
     calls = [
         may(liquidator, "liquidate", victim, own, ANY_STATE),
         may(liquidator, "flag", victim),
-        may(liquidator, "collect"),
+        may(liquidator, "collect_fees"),
+        may(floor.fund, "collect"),
         may(liquidator, "rescue", victim),
         may(liquidator, "preview", victim),
         may(liquidator, "state_of", victim),

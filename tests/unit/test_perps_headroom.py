@@ -321,8 +321,8 @@ def test_insured__collected__is_paid_by_the_house_and_counts_from_nothing(world:
     markets = [desk.market(name) for name in NAMES]
     cash, fund = desk.cash(desk.house), world.system.insurance
     before = desk.cash(fund)
-    receipt = liquidator.collect(sender=world.keeper)
-    fees = args_of(liquidator, receipt, "InsuranceCollected").fees_wad
+    receipt = liquidator.collect_fees(sender=world.keeper)
+    fees = receipt.return_value
     assert fees == sum(owed) * GWEI and min(owed) > 0
     assert [desk.insured(name) for name in NAMES] == [0, 0]
     assert [desk.market(name) for name in NAMES] == markets
@@ -330,11 +330,36 @@ def test_insured__collected__is_paid_by_the_house_and_counts_from_nothing(world:
     paid = args_of(liquidator, receipt, "CashPaid")
     words = ledger.account_word(desk.house), ledger.account_word(fund)
     assert tuple(paid) == (desk.house, fund, fees, *words)
-    assert desk.cash(fund) >= before + fees
-    receipt = liquidator.collect(sender=world.keeper)
-    assert args_of(liquidator, receipt, "InsuranceCollected").fees_wad == 0
+    assert desk.cash(fund) == before + fees
+    assert liquidator.collect_fees(sender=world.keeper).return_value == 0
     desk.trade(world.account(), WAD)
     assert desk.insured() > 0 == desk.insured("BTC")
+
+
+def test_insured__house_that_can_pay_a_part__keeps_owing_the_rest(world: World) -> None:
+    """What exceeds its initial margin goes to insurance to 1e-9, market by market; the rest
+    waits."""
+    desk = open_desk(world, house_cash=100_000)
+    trader = desk.trader()
+    desk.trade(trader, 40 * WAD)
+    desk.trade(trader, WAD, "BTC")
+    liquidator, house = world.system.liquidator, desk.house
+    owed = sum(desk.insured(name) for name in NAMES)
+    # The price rises until the house is below its initial margin, and somebody helps a little.
+    world.set_price("ETH", 3_000)
+    assert desk.assess(house).excess_init < 0
+    assert liquidator.collect_fees(sender=world.keeper).return_value == 0
+    assert sum(desk.insured(name) for name in NAMES) == owed
+    missing = -desk.assess(house).excess_init
+    desk.fund_house(missing // WAD + desk.insured() // GWEI + 2)
+    free = desk.assess(house).excess_init
+    assert desk.insured() * GWEI < free < owed * GWEI
+    with world.chain.one_block():
+        free = desk.assess(house).excess_init
+        fees = liquidator.collect_fees(sender=world.keeper).return_value
+    assert fees == free // GWEI * GWEI
+    assert (desk.insured(), desk.insured("BTC")) == (0, owed - fees // GWEI)
+    assert 0 <= desk.assess(house).excess_init < GWEI
 
 
 # ---- figures for the liquidity vault

@@ -422,7 +422,7 @@ def test_entries_of_each_other__anyone_else__is_refused(world: World) -> None:
         with desk.refused("perps: only the liquidator"):
             desk.perps.offset(ETH, 0, sender=who)
         with desk.refused("perps: only the liquidator"):
-            desk.perps.take_insurance_fees(sender=who)
+            desk.perps.take_insurance_fees(0, sender=who)
 
 
 # ---- batches

@@ -224,7 +224,7 @@ def test_set_parameters__inequality_broken__reverts(bench: OracleBench, case: st
 
 
 UNCOVERED_JUMPS = {
-    "initial floors too low together": {"floor_maint_bps": 600, "floor_init_bps": 1_049},
+    "initial floors too low together": {"floor_maint_bps": 600, "floor_init_bps": 1_151},
     "gross floor too low for an exit": {"floor_l_bps": 99},
 }
 
@@ -242,11 +242,11 @@ def test_set_parameters__jump_not_covered__reverts(bench: OracleBench, case: str
 
 def test_set_parameters__jump_not_covered_on_the_way__reverts(bench: OracleBench) -> None:
     """A fall counts at once, a rise only at the end of the notice: both ends alone would do."""
-    new = replace(START, floor_maint_bps=600, floor_init_bps=900, floor_l_bps=400)
+    new = replace(START, floor_maint_bps=600, floor_init_bps=1_000, floor_l_bps=400)
     assert START.is_valid() and new.is_valid()
     with reverts("oracle: jump not covered"):
         bench.oracle.set_parameters(1, new.values, sender=bench.owner)
-    half = replace(START, floor_maint_bps=600, floor_init_bps=1_050, floor_l_bps=400)
+    half = replace(START, floor_maint_bps=600, floor_init_bps=1_152, floor_l_bps=400)
     bench.oracle.set_parameters(1, half.values, sender=bench.owner)
 
 
@@ -365,7 +365,7 @@ def test_set_feed__initial_volatility_high__stays_high(bench: OracleBench) -> No
 # ---- parameters
 
 HARDER = Parameters(6_000, 3_000, 9_000, 3_000, 1_600, 6_000, 500, 400, 800, 10**14)
-EASIER = Parameters(2_000, 1_150, 5_000, 1_000, 500, 3_000, 100, 100, 300, 10**16)
+EASIER = Parameters(2_000, 1_252, 5_000, 1_000, 500, 3_000, 100, 100, 300, 10**16)
 
 
 def test_set_parameters__harder__starts_where_it_was(bench: OracleBench) -> None:

@@ -1042,15 +1042,16 @@ def test_r89__what_is_taken__is_down_to_units_and_steps() -> None:
             assert told.size_wad == (steps if size > 0 else -steps)
 
 
-def test_r90__cost_that_goes_with_it__is_toward_zero() -> None:
-    part = WAD // 3
-    for cost in (10**18 + 1, -(10**18) - 1):
+def test_r90__result_that_goes_with_it__is_toward_zero() -> None:
+    part, price = WAD // 3, 7 * WAD + 3_000_000_001
+    for cost in (10**18 + 1, 10**20 + 7, -(10**18) - 1):
         for size in (10**18 + 10**9, 0):
-            told = shell("LiquidationShell").part(
-                market_leg(0, size, cost, 1, 1, 1, 1, 1), 1, part, 7
-            )
-            share = Fraction(told.size_wad, size) if size else Fraction(part, WAD)
-            assert told.cost_wad == int(cost * share) + 7 * part // WAD
+            leg = market_leg(0, size, cost, price, 1, 1, 1, 1)
+            told = shell("LiquidationShell").part(leg, 1, part, 7)
+            result = Fraction((size * price // WAD - cost) * part, WAD)
+            assert result.denominator != 1
+            worth = told.size_wad * price // WAD - told.cost_wad
+            assert worth == int(result) - 7 * part // WAD
     whole = shell("LiquidationShell").part(market_leg(3, 10**9, 5, 1, 1, 1, 1, 1), 1, WAD, 7)
     assert (whole.collateral_wad, whole.size_wad, whole.cost_wad) == (3, 10**9, 12)
 
