@@ -50,8 +50,8 @@ class Reference:
 
 # Peers: Yearn V3 (vault), Morpho (deposit, n = 1), Compound III (n = 2 to 8, health, repay),
 # Morpho's pre-liquidation (rebalance), LLAMMA (internal rebalance), Morpho's lens (batch, isolated
-# accounts), Morpho (liquidation, n = 1), Compound III's absorb (n = 2 to 8), Derive (trades, which it
-# measures for two accounts, liquidations and health with perpetuals). n is
+# accounts), Morpho (liquidation, n = 1), Compound III's absorb (n = 2 to 8), Derive (trades, which
+# it measures for two accounts, liquidations and health with perpetuals). n is
 # the number of collaterals, m that of perpetuals. Sales through Uniswap were given their targets
 # with a perpetual beside each collateral; the accounts here have none, so those targets are
 # generous by up to 14,000 for each.
@@ -570,7 +570,17 @@ def _measure_liquidations(bench: Bench) -> None:
             bench.system.perps.trade(taker, asset, WAD, UNLIMITED, FAR, False, sender=stranger)
     guard = bench.system.mandates.set_guard
     guard(rescued, bench.system.rebalancer, GUARD, sender=trader)
-    policy = (TRIGGER_BPS, 600, 0, False, [], [(1, 35)], bench.adapter.address, 0, 0)
+    policy: tuple[Any, ...] = (
+        TRIGGER_BPS,
+        600,
+        0,
+        False,
+        [],
+        [(1, 35)],
+        bench.adapter.address,
+        0,
+        0,
+    )
     bench.system.rebalancer.set_policy(rescued, policy, sender=trader)
     accounts = [*victims.values(), rescued]
     for account in accounts:

@@ -289,7 +289,7 @@ def _slice(account: uint256, picture: IMandates.Snapshot) -> slices.Slice:
         part.bonus_wad = discount * part.required_wad // picture.required_maint
     if rest < 0:
         part.deficit_wad = convert(-rest, uint256)
-    else:
+    elif rest > 0:
         part.fee_wad = part.bonus_wad * cover._insurance_bps(actions) // fixed_point.BPS
     part.flow_wad = part.value_wad - convert(part.bonus_wad, int256)
     return part

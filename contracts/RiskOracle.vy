@@ -217,6 +217,7 @@ def set_parameters(asset: uint256, parameters: IRiskOracle.Parameters):
     # What falls does so at once and what rises does not: the inequality must hold all the way.
     margin_rates._require_jump(
         min(margin_rates._field(now_word, 1), parameters.floor_init_bps),
+        parameters.floor_maint_bps,
         min(margin_rates._field(now_word, 7), parameters.floor_l_bps),
     )
     self._store_parameters(asset, from_word, to_word)

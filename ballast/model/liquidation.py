@@ -3,7 +3,8 @@
     exit      = sum p l_maint (b + |q|)                    the gross charge: what leaving may cost
     least     = 5% R, or exit if more    most = 20% R, or 2 exit if more    neither beyond 90% R
     discount  = least + (most - least) max(time, depth)    d R, with depth = 2 (R - E) / R
-    fraction  = (t R - E) / (t R - discount)               after which E is t R; 1 where E <= d R
+    fraction  = (t R - E) / (t R - discount)               after which E is t R
+    where E <= d R all is taken for max(E, 70% of exit), and insurance is not fed
     bonus     = discount (R - R after) / R                 what the owner loses
 
 E and R are equity and requirement at maintenance margin and the newest prices, as `assess` has
@@ -38,6 +39,7 @@ from ballast.model.perps import SIZE_STEP_WAD, growths, require, toward_zero
 LEAST_BPS = 500
 MOST_BPS = 2_000
 CEILING_BPS = 9_000
+PAID_EXIT_BPS = 7_000  # of the gross charge
 DAY_S = 86_400
 
 HEALTHY = "liquidator: account is healthy"
@@ -85,7 +87,16 @@ def gross_wad(held: Position) -> int:
 def discount_wad(
     terms: Terms, legs: Sequence[Leg], elapsed_s: int, policy: LiquidationTerms
 ) -> int:
-    """d R, what taking everything would cost its owner, `elapsed_s` after the account's flag."""
+    """What taking everything costs its owner: d R, but no more than he has, and at least 70% of the
+    gross charge, whoever has to pay for it."""
+    paid = max(terms.equity_maint, exit_wad(legs) * PAID_EXIT_BPS // BPS)
+    return min(full_discount_wad(terms, legs, elapsed_s, policy), paid)
+
+
+def full_discount_wad(
+    terms: Terms, legs: Sequence[Leg], elapsed_s: int, policy: LiquidationTerms
+) -> int:
+    """d R, `elapsed_s` after the account's flag."""
     equity, required, leaving = terms.equity_maint, terms.required_maint, exit_wad(legs)
 
     def bounded(part_bps: int, charge: int) -> int:
@@ -432,7 +443,9 @@ def _begun(
     house_cash = book.account(book.house).cash_wad
     part = slice_of(terms, book.legs(account), elapsed_s, policy, house_cash, units)
     if part.deficit_wad == 0:
-        return book, Outcome(part, Deficit(), part.bonus_wad * policy.insurance_bps // BPS), paid
+        has_more = terms.equity_maint > part.discount_wad
+        fee = part.bonus_wad * policy.insurance_bps // BPS if has_more else 0
+        return book, Outcome(part, Deficit(), fee), paid
     book, part, deficit, paid = _made_good(book, account, insurance, part, policy, paid)
     return book, Outcome(part, deficit, 0), paid
 

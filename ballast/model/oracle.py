@@ -433,21 +433,23 @@ class Parameters:
             and 2 * p.cap_init_bps >= 3 * p.cap_maint_bps
             and p.cap_init_bps + p.cap_l_bps <= BPS
             and min(p.floor_maint_bps, p.floor_l_bps, p.quota_gwei) > 0
-            and covers_jump(p.floor_init_bps, p.floor_l_bps)
+            and covers_jump(p.floor_init_bps, p.floor_maint_bps, p.floor_l_bps)
             and max(p.z_init_bps, p.z_maint_bps, p.z_l_bps) < 2**16
             and p.quota_gwei < 2**72
         )
 
 
-def covers_jump(floor_init_bps: int, floor_l_bps: int) -> bool:
+def covers_jump(floor_init_bps: int, floor_maint_bps: int, floor_l_bps: int) -> bool:
     """Whether what a liquidation costs is there after the largest jump between two rounds (T31).
 
     r_init + l_init - 0.9 x 1.05 (r_maint + l_maint) >= 5%, a short's requirement having grown with
     the price, follows from 0.37 (r_init + l_init) >= 5%, for maintenance is at most 2/3 of initial.
-    Half of the charge on gross pays for leaving a hedge.
+    At the edge of maintenance r_maint covers the jump and leaves the charge on gross, most of which
+    pays for leaving.
     """
     is_covered = 37 * (floor_init_bps + floor_l_bps) >= 100 * LARGEST_JUMP_BPS
-    return is_covered and floor_l_bps >= MIN_FLOOR_L_BPS
+    is_paid = floor_maint_bps >= LARGEST_JUMP_BPS and floor_l_bps >= MIN_FLOOR_L_BPS
+    return is_covered and is_paid
 
 
 def effective(old: Parameters, new: Parameters, start: int, end: int, now: int) -> Parameters:

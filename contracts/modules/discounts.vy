@@ -11,7 +11,9 @@
              E - f d R = t (1 - f) R    ->    f = (t R - E) / (R (t - d))
 
          so f = 1 exactly where E = d R, and health rises as long as E > d R. The discount is an amount, not a rate: it is
-         exact where R is small, and nothing where R is.
+         exact where R is small, and nothing where R is. What an account has not it does not give: where E < d R all of it
+         is the discount, and others pay only where that does not cover what leaving costs. Rates are such that one jump
+         does not lead there, neither from initial margin nor from the edge of maintenance (`margin_rates`).
 """
 
 from contracts.interfaces import IMandates
@@ -22,6 +24,8 @@ from contracts.modules import packing
 LEAST_BPS: constant(uint256) = 500
 MOST_BPS: constant(uint256) = 2_000
 CEILING_BPS: constant(uint256) = 9_000
+# Part of the gross charge that a liquidator gets whatever the account has: 0.35% of gross at the least rates.
+PAID_EXIT_BPS: constant(uint256) = 7_000
 
 
 @internal
@@ -31,7 +35,8 @@ def _discount_wad(
 ) -> uint256:
     """
     @dev d R down: from max(5% R, exit) to max(20% R, 2 exit), at most 90% R, with the time since the account was flagged
-         or with how far its equity is below the requirement, whichever is further. It is all at half of maintenance.
+         or with how far its equity is below the requirement, whichever is further. It is all at half of maintenance. No
+         more than the equity, but at least 70% of exit.
          `exit_wad` is the gross charge: what leaving the positions is taken to cost.
     """
     ceiling: uint256 = required * CEILING_BPS // fixed_point.BPS
@@ -43,7 +48,9 @@ def _discount_wad(
     else:
         missing: uint256 = required - convert(equity, uint256)
         progress = max(progress, min(fixed_point.WAD, 2 * missing * fixed_point.WAD // required))
-    return least + (most - least) * progress // fixed_point.WAD
+    discount: uint256 = least + (most - least) * progress // fixed_point.WAD
+    paid: uint256 = max(convert(max(equity, 0), uint256), exit_wad * PAID_EXIT_BPS // fixed_point.BPS)
+    return min(discount, paid)
 
 
 @internal

@@ -249,18 +249,20 @@ def _require_parameters(p: IRiskOracle.Parameters):
     bounded: bool = p.cap_init_bps + p.cap_l_bps <= fixed_point.BPS
     is_positive: bool = p.floor_maint_bps != 0 and p.floor_l_bps != 0 and p.quota_gwei != 0
     assert ordered and wider and bounded and is_positive, "oracle: bad parameters"
-    self._require_jump(p.floor_init_bps, p.floor_l_bps)
+    self._require_jump(p.floor_init_bps, p.floor_maint_bps, p.floor_l_bps)
 
 
 @internal
 @pure
-def _require_jump(floor_init_bps: uint256, floor_l_bps: uint256):
+def _require_jump(floor_init_bps: uint256, floor_maint_bps: uint256, floor_l_bps: uint256):
     """
-    @dev An account at initial margin must have what its liquidation costs after the largest jump between two rounds
-         (T31), or its owner could have the protocol pay for it: r_init + l_init - 0.9 x 1.05 (r_maint + l_maint) >= 5%, where
-         1.05 is a short's requirement after the jump. Maintenance is at most 2/3 of initial, so 0.37 (r_init + l_init) >= 5%
-         does, and it is least where both are at their floors. And half of the charge on gross, 0.9 of which is the least
-         discount, must cover what leaving a hedged pair costs a liquidator.
+    @dev T31: nobody may have the protocol pay for a liquidation of his own. After the largest jump between two rounds an
+         account that was at initial margin has the whole discount left: r_init + l_init - 0.9 x 1.05 (r_maint + l_maint) >= 5%,
+         where 1.05 is a short's requirement after the jump. Maintenance is at most 2/3 of initial, so
+         0.37 (r_init + l_init) >= 5% does, and it is least where both are at their floors. One at the very edge of
+         maintenance has the charge on gross left, of which a liquidator is guaranteed a part: r_maint >= 5%. And that part,
+         of half of the floor, must cover what leaving a hedged pair costs him.
     """
     is_covered: bool = 37 * (floor_init_bps + floor_l_bps) >= 100 * LARGEST_JUMP_BPS
-    assert is_covered and floor_l_bps >= MIN_FLOOR_L_BPS, "oracle: jump not covered"
+    is_paid: bool = floor_maint_bps >= LARGEST_JUMP_BPS and floor_l_bps >= MIN_FLOOR_L_BPS
+    assert is_covered and is_paid, "oracle: jump not covered"

@@ -31,7 +31,7 @@ bps = st.integers(1, 4_000)
 def parameters(draw: Callable[..., Any]) -> Parameters:
     """Any set that the setter accepts."""
     triples = []
-    for least in (1, MIN_FLOOR_L_BPS):
+    for least in (LARGEST_JUMP_BPS, MIN_FLOOR_L_BPS):
         floor = draw(st.integers(least, 3_000))
         triples.append((draw(st.integers(0, 20_000)), floor, draw(st.integers(floor, 4_000))))
     (z, floor, cap), (z_l, floor_l, cap_l) = triples

@@ -177,7 +177,11 @@ def cascade() -> Cascade:
     for who in (world.attacker, other):
         world.fund(who, QUOTE, 10**14)
     world.clearinghouse.deposit(world.system.house, 0, 400_000 * 10**6, sender=other)
-    world.clearinghouse.deposit(world.system.insurance, 0, 300 * 10**6, sender=other)
+    world.clearinghouse.deposit(world.system.insurance, 0, 100 * 10**6, sender=other)
+    # Little insurance and a house that bears little: lenders must bear the rest.
+    liquidator = world.system.liquidator
+    terms = liquidator.terms()._replace(house_day_bps=20)
+    liquidator.set_terms(tuple(terms), sender=governor)
     owners = (world.owner, world.attacker)
     accounts = [world.account(i // 2, owners[i % 2]) for i in range(ACCOUNTS)]
     for number, account in enumerate(accounts):

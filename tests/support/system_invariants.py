@@ -61,7 +61,7 @@ PREMISES = (*IDS, *EXACT, *PARTS, *LIQUIDATION_PARTS)
 RARE = frozenset(
     {
         *("I10 pairs", "I10 entry", "I11 house", "I14 traded", "I28 pool"),
-        *("I13 for tokens", "I13 rescued", "I13 offset", "exact flagged"),
+        *("I13 for tokens", "I13 offset", "exact flagged"),
     }
 )
 

@@ -26,7 +26,7 @@ ANY_STATE = bytes(32)
 LIQUIDATING = frozenset({("Liquidator", "liquidate"), ("TokenLiquidator", "liquidate")})
 LIQUIDATION_PARTS = (
     *("I06 loss", "I13", "I13 whole", "I13 in part", "I13 deficit", "I13 for tokens", "I34"),
-    *("exact collect", "exact flagged", "I13 rescued", "I13 with perpetuals", "I13 offset"),
+    *("exact collect", "exact flagged", "I13 with perpetuals", "I13 offset"),
 )
 # Equity over requirement at which an account is worth waiting for.
 NEAR = 4

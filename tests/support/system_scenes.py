@@ -97,7 +97,11 @@ class Scenes(TradeDraws):
             for account in rng.sample(self.cast.accounts, 4)
         ]
         run = self._run(name, side, 14, until_short=True)
-        return [*self._prelude(state), *orders, *self._prelude(state), *orders, run]
+
+        def looked(state: State) -> Scene:
+            return [Step("flag_house", self._flag_house(state))] if rng.random() < 0.5 else []
+
+        return [*self._prelude(state), *orders, *self._prelude(state), *orders, run, looked]
 
     def _ruin(self, state: State) -> Scene:
         """Accounts take long positions and all the cash they can get, the price falls until little

@@ -470,10 +470,11 @@ def test_discount__with_depth__is_at_its_most_at_half_of_maintenance(
 ) -> None:
     floor.drop(price)
     preview = floor.liquidator.preview(victim)
-    figures = (preview.equity_wad, preview.required_wad, leaving_wad(floor, victim))
-    assert preview.discount_wad == discount_of(*figures, 0)
-    is_most = preview.discount_wad == preview.required_wad // 5
-    assert is_most == (2 * preview.equity_wad <= preview.required_wad)
+    leaving = leaving_wad(floor, victim)
+    full = discount_of(preview.equity_wad, preview.required_wad, leaving, 0)
+    assert (full == preview.required_wad // 5) == (2 * preview.equity_wad <= preview.required_wad)
+    # No more than the account has, and at least seven tenths of what leaving costs.
+    assert preview.discount_wad == min(full, max(preview.equity_wad, leaving * 7 // 10))
 
 
 @pytest.mark.parametrize("elapsed_s", [200, 1_000])

@@ -107,7 +107,7 @@ def test_liquidate__lenders_bear__every_share_falls_alike(world: World) -> None:
     assert vault.totalSupply() == supply
     for who, old in zip(holders, before, strict=True):
         now = vault.convertToAssets(vault.balanceOf(who))
-        assert abs(now - old * (assets - realised.assets) // assets) <= 1
+        assert abs(now - old * (assets - realised.assets) // assets) <= 2
     assert floor.told(loss.receipt, "DebtMoved").heir == 0
 
 
@@ -352,7 +352,7 @@ def test_liquidate__discount_beyond_all_losses__is_a_claim_on_the_house(world: W
     victim, taker = world.account(), floor.taker()
     world.deposit(victim, "ETH", WAD)
     floor.trade(victim, WAD // 5, "BTC")
-    floor.drop(50)
+    floor.drop(20)
     world.set_price("BTC", 26_000)
     with floor.a_block_later():
         lost = -floor.result(victim, "BTC")

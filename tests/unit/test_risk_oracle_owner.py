@@ -225,6 +225,7 @@ def test_set_parameters__inequality_broken__reverts(bench: OracleBench, case: st
 
 UNCOVERED_JUMPS = {
     "initial floors too low together": {"floor_maint_bps": 600, "floor_init_bps": 1_151},
+    "maintenance floor below the jump": {"floor_maint_bps": 499},
     "gross floor too low for an exit": {"floor_l_bps": 99},
 }
 
