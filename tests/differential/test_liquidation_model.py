@@ -4,6 +4,8 @@ Random accounts below maintenance, with up to four assets in which there is coll
 a hedge or the unpaid rest of a closed position; takers with and without the opposite position; a
 house, an insurance and a vault from empty to ample; quote tokens of 6, 8 and 18 decimals. Each
 property tells how often its premise held.
+
+I13 and I34 are about all of it; I19 about what changes hands.
 """
 
 from __future__ import annotations

@@ -1308,9 +1308,11 @@ class Crowd:
 
 def crowd_of(markets: int) -> Crowd:
     """With so many perpetuals; the others are collateral alone."""
-    terms = load_parameters()["assets"]["ETH"]["perpetual"] | {"weight_bps": BPS // markets}
+    terms = load_parameters()["assets"]["ETH"]["perpetual"]
+    terms = terms | {"weight_bps": BPS // max(2, markets)}
+    # Markets of ether and bitcoin come with their parameters; nobody trades them unless he is told.
     specs = {
-        name: AssetSpec(spec.decimals, spec.price, {"perpetual": terms} if n < markets else {})
+        name: AssetSpec(spec.decimals, spec.price, {"perpetual": terms} if n < max(2, markets) else {})
         for n, (name, spec) in enumerate(many_assets(16).items())
     }
     floor = open_floor(build_world(specs), 10**8)
@@ -1368,6 +1370,22 @@ def test_liquidate__largest_account__fits_a_transaction(
     assert max(plain, whole) <= PLAIN_GAS, figures
     # A hedge can have a deficit at more than half of maintenance, so both at once are possible.
     assert with_rescue + max(0, whole - plain) <= RESCUE_GAS, figures
+
+
+def test_buy__largest_account__fits_a_transaction(
+    record_property: Callable[[str, object], None],
+) -> None:
+    """T48: sixteen tokens are handed on."""
+    crowd = crowd_of(0)
+    floor, world = crowd.floor, crowd.floor.world
+    crowd.sink()
+    world.fund(world.attacker, QUOTE, 10**12)
+    world.quote.approve(world.system.token_liquidator, 10**12, sender=world.attacker)
+    world.chain.cool()
+    receipt = floor.buy(crowd.victim, most=10**12)
+    record_property("told", f"gas of a purchase: {receipt.gas_used:,}")
+    assert 0 < receipt.return_value < WAD and receipt.gas_used <= PLAIN_GAS
+    assert all(world.tokens[name].balanceOf(world.attacker) > 0 for name in world.names)
 
 
 def test_rescue__largest_account__has_gas_enough(
