@@ -1,6 +1,6 @@
 """What the attacks on liquidation share: who attacks, what he is worth, accounts at the edge.
 
-gang = gang_of(floor)                   # two names of one person, worth what they are worth now
+gang = gang_of(floor)                   # two names of one person; profit counts from here
 geared(floor, account, "half exposed")  # all the debt that initial margin allows
 to_the_edge(gang, account)              # the price moves until maintenance is a dollar away
 jump(gang, account, 500)                # and by 5% at once
@@ -29,20 +29,9 @@ from tests.liquidation_kit import (
     short_victim,
     spot_victim,
 )
-from tests.support.hooks import (
-    Call,
-)
-from tests.support.world import (
-    QUOTE,
-    UNLIMITED,
-    AssetSpec,
-    World,
-    build_world,
-)
-from tests.threats.kit import (
-    equity,
-    wealth,
-)
+from tests.support.hooks import Call
+from tests.support.world import QUOTE, UNLIMITED, AssetSpec, World, build_world
+from tests.threats.kit import equity, wealth
 
 HEALTHY = "liquidator: account is healthy"
 OWN_ACCOUNT = "liquidator: own account"
@@ -58,6 +47,10 @@ HOUR_S, DAY_S = 3_600, 86_400
 RAMP_S = 1_200
 # A repayment burns loan shares down and a debt counts up: each move of a loan may cost a unit.
 ROUNDING_WAD = 4 * UNIT
+
+
+# ---- quiet worlds
+
 # Terms of ether by which margins are thinnest: as bundled, and the least that the oracle accepts.
 RATES: Mapping[str, Mapping[str, Any]] = {
     "bundled": {},
@@ -102,10 +95,12 @@ def quiet(rates: str) -> Iterator[Floor]:
         yield floor
 
 
+# ---- who attacks
+
+
 @dataclass
 class Gang:
-    """People who act as one, each with four accounts; `profit` is what they have made since
-    `start`.
+    """People who act as one, each with four accounts; `profit` counts from `start`.
 
     A move of the price is no profit: what the gang is exposed to is taken to be sold elsewhere.
     """
@@ -163,6 +158,8 @@ def paid_by_others(floor: Floor, receipt: Receipt) -> int:
     return sum(sum(tuple(event.args)[1:]) for event in booked)
 
 
+# ---- accounts geared to the last dollar
+
 # Collateral and perpetual of ether, in hundredths of the gross.
 SHAPES: Mapping[str, tuple[int, int]] = {
     "spot": (100, 0),
@@ -202,6 +199,7 @@ def geared(floor: Floor, account: int, shape: str, gross: int = GROSS) -> None:
 
 
 def exposure_of(floor: Floor, account: int) -> int:
+    """Units of ether, net."""
     held = floor.held(account)
     return held.collateral_wad + held.size_wad
 
@@ -237,6 +235,8 @@ def keep_flagged(floor: Floor, account: int) -> int:
         assert floor.flag(account).return_value == since
     return since
 
+
+# ---- hooks, victims, odd tokens
 
 WALLET_GUARD = (11_000, 10_000, 1_000, 0, 10**6 * WAD, DAY_S)
 
@@ -306,8 +306,7 @@ def odd_world(token: str) -> World:
 
 @contextmanager
 def as_sender(world: World, contract: Contract) -> Iterator[str]:
-    """A contract sends transactions, for which it must have no code. Voids all marks of the
-    chain."""
+    """A contract sends transactions, without its code meanwhile. Voids all marks of the chain."""
     code = world.chain.code(contract.address)
     world.chain.set_code(contract.address, b"")
     yield contract.address

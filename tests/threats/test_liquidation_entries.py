@@ -14,7 +14,7 @@ import pytest
 
 from ballast.chain import BLOCK_INTERVAL_S, Contract, Reverted
 from ballast.deploy import account_id
-from ballast.model.margin import WAD
+from ballast.model.margin import BPS, WAD
 from tests.clearing_kit import UNIT, action, excess_init
 from tests.conftest import reverts
 from tests.liquidation_kit import (
@@ -137,25 +137,44 @@ def test_liquidate__owner_changes_the_account_before_it__who_minds_is_refused(
 
 def test_insurance__deficits_made_on_purpose__cost_it_its_caps(calm: Floor) -> None:
     """T31, T51: eight accounts ruined by thirty percent, one after the other; what a fund of a
-    million pays in a day is bounded by its caps alone, and so is the house."""
+    million pays in a day is bounded by its caps alone, and so is what the house pays."""
     world = calm.world
     taker = calm.taker(cash=10**7)
-    calm.put_terms(account_cap_wad=500 * WAD, day_cap_wad=1_200 * WAD)
+    calm.put_terms(account_cap_wad=500 * WAD, day_cap_wad=1_200 * WAD, house_day_bps=2)
     victims = [world.account(sub, world.attacker) for sub in range(8)]
     world.tokens["ETH"].mint(world.attacker, 800 * WAD, sender=world.governor)
     for victim in victims:
         geared(calm, victim, "spot", 50 * WAD)
     calm.drop(1_400)
-    before, house = calm.cash(calm.insurance), calm.cash(calm.house)
-    worth = calm.assess(calm.house).equity_init
-    paid = []
-    for victim in victims:
-        own = calm.cash(calm.insurance)
-        calm.liquidate(victim, taker)
-        paid.append((own - calm.cash(calm.insurance)) // WAD)
-    assert paid == [500, 500, 200, 0, 0, 0, 0, 0]
+    before, worth = calm.cash(calm.insurance), calm.assess(calm.house).equity_init
+    booked = [calm.told(calm.liquidate(victim, taker), "DeficitBooked") for victim in victims]
+    assert [told.insurance_wad // WAD for told in booked] == [500, 500, 200, 0, 0, 0, 0, 0]
     assert before - calm.cash(calm.insurance) == 1_200 * WAD
-    assert 0 < house - calm.cash(calm.house) <= worth // 100
+    house = [told.house_wad for told in booked]
+    assert house[0] > house[1] > 0 and house[2:] == [0] * 6
+    assert sum(house) <= worth * 2 // BPS
+
+
+def test_house__deficit_while_it_has_little_to_spare__stays_at_initial_margin(world: World) -> None:
+    """A20: what backs the traders does not pay for one of them, whatever the day's cap allows."""
+    floor = open_floor(world, 200_000)
+    floor.put_terms(house_day_bps=1_000)
+    rich, victim, taker = floor.trader(1), floor.trader(cash=6_000), floor.taker(cash=10**6)
+    floor.trade(rich, 60 * WAD)
+    floor.trade(victim, -10 * WAD)
+    world.borrow(victim, excess_init(world, victim) // UNIT - 10**6)
+    price = 2_000
+    while floor.assess(floor.house).excess_init > 4_000 * WAD:
+        price += 20
+        floor.drop(price)
+    with floor.a_block_later():
+        spare = floor.assess(floor.house).excess_init
+        assert 0 < spare < floor.assess(floor.house).equity_init // 10
+        assert floor.liquidator.preview(victim).deficit_wad > 2 * spare
+    booked = floor.told(floor.liquidate(victim, taker), "DeficitBooked")
+    assert 0 < booked.house_wad <= spare
+    # What it can only have claimed from the account it has lost all the same.
+    assert floor.assess(floor.house).excess_init >= -booked.claims_wad
 
 
 def test_insurance__donations__stay_where_they_are(floor: Floor) -> None:
@@ -241,8 +260,8 @@ def test_rights_of_the_liquidator__anybody_else__has_none() -> None:
 
 @dataclass(frozen=True)
 class Caller:
-    """The quote token calls somebody whenever it moves, and owns an account that could
-    liquidate."""
+    """The quote token calls somebody whenever it moves, and could liquidate for an account of its
+    own."""
 
     floor: Floor
     victim: int
@@ -270,7 +289,8 @@ class Caller:
 
 @pytest.fixture
 def caller() -> Iterator[Caller]:
-    """Two victims, one of a deficit; a rich taker, and tokens and approvals for all that calls."""
+    """A victim and a second account like it, a taker with cash, and a token that could act at any
+    other moment: it has an account with cash, shares of nothing, and has approved everybody."""
     world = odd_world("CallbackToken")
     with world.isolated():
         floor = Floor(world)
