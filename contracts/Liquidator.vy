@@ -123,8 +123,8 @@ def flag(account: uint256) -> uint256:
     picture: IMandates.Snapshot = self._snapshot(account)
     is_below: bool = self._is_below(picture)
     self._mark(account, is_below, is_below or self._is_triggered(account))
-    if picture.equity_maint < 0 and breaches._is_hold_due(account):
-        self._hold(account, picture.equity_maint)
+    if is_below and breaches._is_hold_due(account):
+        self._hold(account, picture.equity_maint - convert(self._discount_wad(account, picture), int256))
     return breaches._below_since(account)
 
 
@@ -257,13 +257,7 @@ def _funded(account: uint256, picture: IMandates.Snapshot) -> slices.Slice:
 def _slice(account: uint256, picture: IMandates.Snapshot) -> slices.Slice:
     """@dev The bonus is all of the discount where everything is taken, else its part, down."""
     actions: uint256 = cover._actions
-    elapsed: uint256 = 0
-    since: uint256 = breaches._below_since(account)
-    if since != 0:
-        elapsed = block.timestamp - since
-    discount: uint256 = discounts._discount_wad(
-        picture.equity_maint, picture.required_maint, discounts._exit_wad(picture.legs), elapsed, cover._ramp_s(actions)
-    )
+    discount: uint256 = self._discount_wad(account, picture)
     fraction: uint256 = discounts._fraction_wad(
         picture.equity_maint,
         picture.required_maint,
@@ -293,6 +287,22 @@ def _slice(account: uint256, picture: IMandates.Snapshot) -> slices.Slice:
         part.fee_wad = part.bonus_wad * cover._insurance_bps(actions) // fixed_point.BPS
     part.flow_wad = part.value_wad - convert(part.bonus_wad, int256)
     return part
+
+
+@internal
+@view
+def _discount_wad(account: uint256, picture: IMandates.Snapshot) -> uint256:
+    elapsed: uint256 = 0
+    since: uint256 = breaches._below_since(account)
+    if since != 0:
+        elapsed = block.timestamp - since
+    return discounts._discount_wad(
+        picture.equity_maint,
+        picture.required_maint,
+        discounts._exit_wad(picture.legs),
+        elapsed,
+        cover._ramp_s(cover._actions),
+    )
 
 
 @internal
@@ -388,10 +398,10 @@ def _is_triggered(account: uint256) -> bool:
 
 
 @internal
-def _hold(account: uint256, equity: int256):
-    """@dev Lenders wait for a loss of more than a basis point of what is theirs."""
+def _hold(account: uint256, rest: int256):
+    """@dev Lenders wait where more than a basis point of what is theirs is missing once the discount is paid."""
     assets: uint256 = staticcall IERC4626(rooms.VAULT).totalAssets() * rooms.UNIT_WAD
-    if -equity * 10_000 <= convert(assets, int256) * HOLD_BPS:
+    if -rest * 10_000 <= convert(assets, int256) * HOLD_BPS:
         return
     until: uint256 = block.timestamp + breaches.HOLD_S
     breaches._hold(account)

@@ -395,16 +395,24 @@ def test_plan__any_perpetuals_and_prices__equals_the_model() -> None:
     """As above with longs, shorts, hedges and pairs, gains that the house cannot or may not pay,
     refused trades, and budgets that run out; and it did meet all of them."""
     met: Counter[str] = Counter()
-    equals_the_model_with_perpetuals(met)
-    for kind in Kind:
-        assert met[f"took {kind.name}"] >= 5
-    for kind in (Kind.TRIM, Kind.HEDGE, Kind.UNWIND):
-        assert met[f"refused {kind.name}"] >= 2
-    assert met["house short of cash"] >= 5, met
-    assert met["tested at the end"] >= 20
+    wanted = {
+        **{f"took {kind.name}": 5 for kind in Kind},
+        **{f"refused {kind.name}": 2 for kind in (Kind.TRIM, Kind.HEDGE, Kind.UNWIND)},
+        "house short of cash": 5,
+        "tested at the end": 20,
+    }
+    # Hypothesis draws numbers that it finds in imported modules too, so that what it meets in one
+    # run depends on what else is tested.
+    for number in range(ROUNDS):
+        equals_the_model_with_perpetuals(met, number)
+        missing = {what: met[what] for what, least in wanted.items() if met[what] < least}
+        if not missing:
+            break
+    assert missing == {}
 
 
-def equals_the_model_with_perpetuals(met: Counter[str]) -> None:
+def equals_the_model_with_perpetuals(met: Counter[str], number: int) -> None:
+    @seed(number)
     @given(
         quote_decimals=st.sampled_from((6, 8, 18)),
         trader=traders(),

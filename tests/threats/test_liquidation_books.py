@@ -389,11 +389,11 @@ def test_flag__hook_that_needs_much_gas_to_answer__is_heard_or_the_call_reverts(
     assert served > 10
 
 
-def test_bad_debt__account_recovered_before_it_was_liquidated__is_counted_no_more(
+def test_bad_debt__account_recovered_before_it_was_liquidated__anyone_has_it_forgotten(
     world: World,
 ) -> None:
-    """A16: a debt that the liquidity vault has counted, of an account that is worth something again
-    when it is liquidated, must not lower what providers are paid for ever after."""
+    """A16: a debt that the liquidity vault has counted, of an account that is worth something
+    again: the vault learns of it when anyone flags the account once more, liquidated or not."""
     floor, vault = open_floor(world, 10**6), world.system.liquidity_vault
     victim, taker = floor.trader(cash=6_000), floor.taker()
     floor.trade(victim, 10 * WAD)
@@ -408,7 +408,11 @@ def test_bad_debt__account_recovered_before_it_was_liquidated__is_counted_no_mor
         price += 10
         floor.drop(price)
     assert floor.assess(victim).excess_maint < 0
+    with world.isolated():
+        vault.flag_bad_debt(victim, sender=world.stranger)
+        assert vault.bad_debt_wad() == 0
     floor.liquidate(victim, taker)
+    vault.flag_bad_debt(victim, sender=world.stranger)
     assert vault.bad_debt_of(victim) == vault.bad_debt_wad() == 0
 
 
