@@ -356,10 +356,13 @@ def build_world(
     assets: Mapping[str, AssetSpec] | None = None,
     *,
     quote_decimals: int = 6,
+    quote_token: str | None = None,
     lent: Amount = 50_000_000,
     is_cold: bool = False,
 ) -> World:
     """Deploys a world with `lent` whole quote tokens in the vault and plenty of all at the venue.
+
+    `quote_token` names a mock whose constructor takes nothing, for a token with bad habits.
 
     An asset without a section in the bundled parameters gets ETH's terms without its perpetual, the
     next free id and a price band from 2**10 to 2**93.
@@ -368,7 +371,8 @@ def build_world(
     chain = RevmChain(block_interval_s=BLOCK_INTERVAL_S, is_cold=is_cold)
     governor, owner, lender, _, attacker, other_owner = chain.accounts[:6]
     parameters = load_parameters()
-    tokens = {QUOTE: chain.deploy("MockToken", "Dollar", QUOTE, quote_decimals, sender=governor)}
+    mock = (quote_token,) if quote_token else ("MockToken", "Dollar", QUOTE, quote_decimals)
+    tokens = {QUOTE: chain.deploy(*mock, sender=governor)}
     feeds = {QUOTE: chain.deploy("MockFeed", FEED_DECIMALS, "USD / USD", sender=governor)}
     feeds[QUOTE].set_answer(10**FEED_DECIMALS, sender=governor)
     markets: dict[str, Market] = {}

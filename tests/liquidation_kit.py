@@ -34,8 +34,10 @@ NOT_PERMITTED = "operators: not permitted"
 NEVER = 2**40 - 1
 DAY_S = 86_400
 WATCH_S = 600
-# A taker pays a unit more, for what a repayment may lose to rounding; debts round up to units.
-ROUNDING_WAD = 3 * UNIT
+# A taker pays a loan share more, in whole units up: the index is between one and two here.
+SHARE_WAD = 2 * UNIT
+# A repayment burns loan shares down and a debt counts up: each move of a loan may cost a unit.
+ROUNDING_WAD = 4 * UNIT
 CENT_WAD = 10**16
 
 

@@ -484,14 +484,15 @@ def _fee_paid(book: Book, taker: int, insurance: int, fee_wad: int) -> tuple[Boo
 def _flow_paid(book: Book, account: int, taker: int, part: Slice) -> Book:
     """What the taker pays: with his cash, then by taking over the owner's loan, then with a loan.
 
-    A unit more makes up for what the repayment of a loan may lose to rounding. An owner who keeps
-    nothing keeps no debt either: what is left of it goes with a whole slice.
+    The worth of a loan share more makes up for what the one repayment, from his cash, may lose to
+    rounding. An owner who keeps nothing keeps no debt either: what is left of it goes with a whole
+    slice.
     """
-    flow, unit = part.flow_wad, book.loans.unit_wad
+    flow = part.flow_wad
     if flow < 0:
         book = book.with_payment(account, taker, min(-flow, book.account(account).cash_wad))
     elif flow > 0:
-        left = flow + unit
+        left = flow + book.loans.repayment_loss_wad
         from_cash = min(left, book.account(taker).cash_wad)
         book, left = book.with_payment(taker, account, from_cash), left - from_cash
         book, moved = _debt_taken(book, account, taker, left)

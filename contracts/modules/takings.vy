@@ -94,13 +94,14 @@ def _pay_fee(taker: uint256, fee: uint256) -> uint256:
 def _settle_flow(account: uint256, taker: uint256, flow: int256, is_whole: bool):
     """
     @dev What the slice costs (> 0) or brings the taker. He pays with his cash, then by taking over the account's debt, which
-         needs no token and no lender, and only then with a loan. A unit more makes up for what the repayment of a debt may
-         lose to rounding; what is left of a debt whose account keeps nothing goes with the slice.
+         needs no token and no lender, and only then with a loan. His cash may be one repayment, which leaves up to a loan
+         share too much: he pays its worth as well. What is left of a debt whose account keeps nothing goes with the slice.
     """
     if flow < 0:
         self._pay(account, taker, min(convert(-flow, uint256), self._cash_wad(account)))
     elif flow > 0:
-        left: uint256 = convert(flow, uint256) + rooms.UNIT_WAD
+        index_ray: uint256 = extcall ILendingVault(rooms.VAULT).accrue()
+        left: uint256 = convert(flow, uint256) + fixed_point._div_up(index_ray, RAY) * rooms.UNIT_WAD
         from_cash: uint256 = min(left, self._cash_wad(taker))
         self._pay(taker, account, from_cash)
         left -= from_cash

@@ -17,7 +17,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, seed
 from hypothesis import strategies as st
 
 from ballast.model.ledger import LIST_FULL, LOAN_TOO_LARGE, Account, Book, Lender, Loans
@@ -61,6 +61,7 @@ from ballast.model.perps import (
 
 HOUSE, OWNER, TAKER, OTHER, INSURANCE, SELLER = (owner << 8 for owner in range(1, 7))
 SIBLING = OWNER | 7
+ROUNDS = 5
 SPARE = 9  # an asset of which only the taker has collateral
 START = 1_700_000_000
 UNITS_WAD = {6: 10**12, 8: 10**10, 18: 1}
@@ -143,8 +144,8 @@ class Scene:
     @property
     def gift_wad(self) -> int:
         """What the owner may gain by rounding: his loan shrinks in whole units and shares, and the
-        taker pays a unit more than he owes."""
-        return 2 * self.book.loans.unit_wad + self.share_wad
+        taker pays a share more than he owes."""
+        return self.book.loans.unit_wad + 2 * self.share_wad
 
 
 @st.composite
@@ -337,10 +338,18 @@ def attempt(act: Callable[[], Any], seen: Counter[str]) -> Any:
         return None
 
 
-def check_seen(tell: Tell, seen: Counter[str], **least: int) -> None:
-    """No property may hold only because its premise never did. Counts are of 500 examples."""
+def check_rounds(holds: Any, tell: Tell, seen: Counter[str], **least: int) -> None:
+    """No property may hold only because its premise never did: examples are drawn until that has
+    been seen often enough, but for no more than five rounds."""
+    short: dict[str, int] = {}
+    for number in range(ROUNDS):
+        if number:  # or it would meet the same again
+            seed(number)(holds)
+        holds()
+        short = {name: seen[name] for name, count in least.items() if seen[name] < count}
+        if not short:
+            break
     tell("told", ", ".join(f"{name}: {count}" for name, count in sorted(seen.items())))
-    short = {name: seen[name] for name, count in least.items() if seen[name] < count}
     assert not short, (short, seen)
 
 
@@ -377,8 +386,9 @@ def test_liquidate__any_equity__only_below_maintenance(record_property: Tell) ->
                 act()
             seen["healthy"] += 1
 
-    holds()
-    check_seen(record_property, seen, **{"below": 200, "healthy": 200, "at the margin": 100})
+    check_rounds(
+        holds, record_property, seen, **{"below": 200, "healthy": 200, "at the margin": 100}
+    )
     assert seen["a wei below"] == seen["at the margin"]
 
 
@@ -468,8 +478,8 @@ def test_slice__equity_beyond_the_discount__leads_to_the_target_and_never_to_les
         seen["part"] += 1
         seen["part with unpayable gains"] += part.unpaid_wad > 0
 
-    holds()
-    check_seen(
+    check_rounds(
+        holds,
         record_property,
         seen,
         **{"part": 60, "whole": 150, "whole, dust": 3, "part with unpayable gains": 10},
@@ -483,12 +493,8 @@ def claims_of(account: Account) -> dict[int, int]:
     }
 
 
-def test_owner__any_slice__loses_at_most_the_bonus_and_two_loan_shares(
-    record_property: Tell,
-) -> None:
-    """At most the discount on the requirement that left, and what the repayment of a loan rounds
-    away: a loan share is worth more than the unit that the taker pays for it, and he may pay both
-    from cash and from a loan of his own."""
+def test_owner__any_slice__loses_the_bonus_and_no_wei_more(record_property: Tell) -> None:
+    """At most the discount on the requirement that left."""
     seen: Counter[str] = Counter()
 
     @given(scenes())
@@ -504,13 +510,14 @@ def test_owner__any_slice__loses_at_most_the_bonus_and_two_loan_shares(
             seen["deficit"] += 1
             return
         gift = scene.gift_wad + scene.unpaid_flow_wad(outcome)
-        assert part.bonus_wad - gift < equity - now < part.bonus_wad + 2 * scene.share_wad
+        assert part.bonus_wad - gift < equity - now <= part.bonus_wad
         assert part.bonus_wad * scene.terms.required_maint <= part.discount_wad * part.freed_wad
         assert part.bonus_wad <= part.discount_wad <= scene.terms.required_maint * 9 // 10
         seen["with a loan" if scene.book.account(OWNER).debt_shares else "without a loan"] += 1
 
-    holds()
-    check_seen(record_property, seen, **{"deficit": 100, "with a loan": 40, "without a loan": 20})
+    check_rounds(
+        holds, record_property, seen, **{"deficit": 100, "with a loan": 40, "without a loan": 20}
+    )
 
 
 def test_slice__collateral_with_a_loan__is_what_the_formula_says() -> None:
@@ -575,11 +582,11 @@ def test_slice__hedge_of_a_token_unit__is_divided_though_its_own_requirement_gro
 
 
 def loan_slack(scene: Scene) -> int:
-    """What rounding may take of the taker: he pays a unit more than he owes, the owner's loan moves
-    in whole units, and moving, repaying and borrowing cost him a loan share each."""
+    """What rounding may take of the taker: he pays a loan share more than he owes, the owner's loan
+    moves in whole units, and moving, repaying and borrowing cost him a loan share each."""
     loans = scene.book.loans
     shares = 3 * scene.share_wad if loans.index_wad != WAD else 0
-    return shares + 2 * loans.unit_wad
+    return shares + scene.share_wad + loans.unit_wad
 
 
 def test_taker__any_slice__earns_the_bonus_less_the_fee(record_property: Tell) -> None:
@@ -602,11 +609,12 @@ def test_taker__any_slice__earns_the_bonus_less_the_fee(record_property: Tell) -
         seen["is paid by the owner"] += outcome.part.flow_wad < 0
         seen["nets"] += is_netted(scene)
 
-    holds()
-    check_seen(
-        record_property, seen, **{"owes more": 100, "pays cash": 80, "is paid by the owner": 15}
+    check_rounds(
+        holds,
+        record_property,
+        seen,
+        **{"owes more": 100, "pays cash": 80, "is paid by the owner": 15, "nets": 60},
     )
-    assert seen["nets"] >= 60
 
 
 def is_netted(scene: Scene) -> bool:
@@ -648,9 +656,8 @@ def test_taker__gross_charge_of_half_a_percent_or_more__is_left_35_basis_points_
         seen["part"] += not outcome.part.is_whole
         seen["flag is fresh"] += scene.since in (0, START) and gross > 0
 
-    holds()
-    check_seen(
-        record_property, seen, **{"hedged": 15, "open": 150, "part": 60, "flag is fresh": 40}
+    check_rounds(
+        holds, record_property, seen, **{"hedged": 15, "open": 150, "part": 60, "flag is fresh": 40}
     )
 
 
@@ -690,15 +697,15 @@ def test_liquidate__any_account__conserves_sizes_costs_and_cash(record_property:
         seen["no deficit"] += outcome.part.deficit_wad == 0
         seen["two or more pay"] += sum(amount > 0 for amount in vars(outcome.deficit).values()) > 1
 
-    holds()
-    check_seen(
+    check_rounds(
+        holds,
         record_property,
         seen,
-        insurance_wad=40,
-        house_wad=10,
-        lenders_wad=25,
-        claims_wad=2,
-        **{"no deficit": 30, "two or more pay": 10},
+        insurance_wad=80,
+        house_wad=30,
+        lenders_wad=50,
+        claims_wad=8,
+        **{"no deficit": 60, "two or more pay": 30},
     )
 
 
@@ -854,8 +861,7 @@ def test_entries__taker_with_any_position__are_those_of_a_trade_at_the_price(
                 assert 0 <= new.entry_wad - Fraction(new.size_wad * price, WAD) < 1
                 seen["flips"] += 1
 
-    holds()
-    check_seen(record_property, seen, grows=150, shrinks=15, flips=15)
+    check_rounds(holds, record_property, seen, grows=150, shrinks=15, flips=15)
 
 
 # ---- liquidating oneself around a round
@@ -953,8 +959,7 @@ def test_own_liquidation__jump_of_five_percent_from_initial_margin__pays_nobody(
         assert now <= worth - outcome.fee_wad + slack + unit
         assert now <= sum(before.book.assess(who).equity_maint for who in (OWNER, TAKER)) + slack
 
-    holds()
-    check_seen(record_property, seen, below=150, **{"near the bound": 10})
+    check_rounds(holds, record_property, seen, below=150, **{"near the bound": 10})
 
 
 @st.composite
@@ -1006,8 +1011,7 @@ def test_own_liquidation__jump_of_five_percent_from_the_edge_of_maintenance__pay
         )
         assert now <= worth - outcome.fee_wad + slack + after.book.loans.unit_wad
 
-    holds()
-    check_seen(record_property, seen, below=100, **{"less than the full discount": 20})
+    check_rounds(holds, record_property, seen, below=100, **{"less than the full discount": 20})
 
 
 @pytest.mark.parametrize(
@@ -1073,5 +1077,4 @@ def test_liquidate_for_tokens__any_collateral__leaves_the_owner_what_a_slice_in_
         seen["whole" if is_whole else "part"] += 1
         seen["deficit"] += outcome.part.deficit_wad > 0
 
-    holds()
-    check_seen(record_property, seen, whole=100, part=50, deficit=100)
+    check_rounds(holds, record_property, seen, whole=100, part=50, deficit=100)

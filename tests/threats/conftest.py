@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
-from tests.support.fixtures import wide_world, world
+from collections.abc import Iterator
 
-__all__ = ["wide_world", "world"]
+import pytest
+
+from tests.liquidation_kit import Floor
+from tests.support.fixtures import floor, victim, wide_world, world
+from tests.threats.gang import quiet
+
+__all__ = ["floor", "victim", "wide_world", "world"]
+
+
+@pytest.fixture
+def calm() -> Iterator[Floor]:
+    """At the rates as bundled, after quiet days."""
+    with quiet("bundled") as floor:
+        yield floor

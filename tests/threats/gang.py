@@ -16,8 +16,8 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from ballast.chain import BLOCK_INTERVAL_S, Contract, Receipt, RevmChain
-from ballast.deploy import Market, deploy, load_parameters
+from ballast.chain import Contract, Receipt
+from ballast.deploy import load_parameters
 from ballast.model.margin import BPS, WAD
 from tests.clearing_kit import UNIT, excess_init
 from tests.liquidation_kit import (
@@ -30,7 +30,7 @@ from tests.liquidation_kit import (
     spot_victim,
 )
 from tests.support.hooks import Call
-from tests.support.world import QUOTE, UNLIMITED, AssetSpec, World, build_world
+from tests.support.world import QUOTE, AssetSpec, World, build_world
 from tests.threats.kit import equity, wealth
 
 HEALTHY = "liquidator: account is healthy"
@@ -45,8 +45,6 @@ MAY_LIQUIDATE, MAY_DO_ALL = 32, 63
 NEVER = 2**40 - 1
 HOUR_S, DAY_S = 3_600, 86_400
 RAMP_S = 1_200
-# A repayment burns loan shares down and a debt counts up: each move of a loan may cost a unit.
-ROUNDING_WAD = 4 * UNIT
 
 
 # ---- quiet worlds
@@ -264,44 +262,6 @@ VICTIMS: Mapping[str, Callable[[Floor], int]] = {
     "long": long_victim,
     "short": short_victim,
 }
-
-
-@cache
-def odd_world(token: str) -> World:
-    """ETH against a quote token with bad habits."""
-    chain = RevmChain(block_interval_s=BLOCK_INTERVAL_S)
-    governor, owner, lender, _, attacker, other_owner = chain.accounts[:6]
-    tokens = {
-        QUOTE: chain.deploy(token, sender=governor),
-        "ETH": chain.deploy("MockToken", "ETH", "ETH", 18, sender=governor),
-    }
-    feeds = {}
-    for name, price in ((QUOTE, 1), ("ETH", 2_000)):
-        feeds[name] = chain.deploy("MockFeed", 8, name, sender=governor)
-        feeds[name].set_answer(price * 10**8, sender=governor)
-    chain.mine()
-    system = deploy(
-        chain,
-        load_parameters(),
-        governor=governor,
-        quote=tokens[QUOTE],
-        quote_feed=feeds[QUOTE],
-        markets={"ETH": Market(tokens["ETH"], feeds["ETH"], 2_000 * WAD)},
-    )
-    venue = chain.deploy("MockVenue", sender=governor)
-    system.allow_adapter(venue)
-    world = World(chain, system, tokens, feeds, venue)
-    for each in tokens.values():
-        each.mint(venue, 10**30, sender=governor)
-        for who in (owner, attacker, other_owner):
-            each.approve(system.clearinghouse, UNLIMITED, sender=who)
-    world.set_venue_price("ETH")
-    tokens[QUOTE].approve(system.vault, UNLIMITED, sender=lender)
-    lent = world.units(QUOTE, 10**7)
-    world.fund(lender, QUOTE, lent)
-    system.vault.deposit(lent, lender, sender=lender)
-    world.refresh()
-    return world
 
 
 @contextmanager

@@ -21,11 +21,13 @@ from tests.clearing_kit import UNIT, action, excess_init
 from tests.conftest import reverts
 from tests.liquidation_kit import (
     ANY_STATE,
+    ROUNDING_WAD,
+    SHARE_WAD,
     Floor,
     open_floor,
     spot_victim,
 )
-from tests.support.fixtures import shared_world
+from tests.support.fixtures import odd_world, shared_world
 from tests.support.hooks import (
     ANSWERS_BOMB,
     BURNS,
@@ -61,7 +63,6 @@ from tests.threats.gang import (
     OWN_ACCOUNT,
     RAMP_S,
     RATES,
-    ROUNDING_WAD,
     SHAPES,
     VICTIMS,
     WALLET_GUARD,
@@ -71,7 +72,6 @@ from tests.threats.gang import (
     geared,
     jump,
     keep_flagged,
-    odd_world,
     paid_by_others,
     plays,
     quiet,
@@ -89,27 +89,6 @@ from tests.threats.kit import (
     wait_until,
     wealth,
 )
-
-
-@pytest.fixture
-def floor(world: World) -> Floor:
-    """Two markets whose house has ten million."""
-    return open_floor(world)
-
-
-@pytest.fixture
-def victim(floor: Floor) -> int:
-    """12.5 ETH against a loan of 15,000, just below maintenance."""
-    account = floor.world.open_account("2.5")
-    floor.sink(account)
-    return account
-
-
-@pytest.fixture
-def calm() -> Iterator[Floor]:
-    """At the rates as bundled."""
-    with quiet("bundled") as floor:
-        yield floor
 
 
 @pytest.fixture(params=RATES)
@@ -244,7 +223,7 @@ def test_self_liquidation__jump_of_thirty_percent__insurance_and_house_pay_their
         before = calm.cash(calm.insurance)
         paid += paid_by_others(calm, calm.liquidate(account, taker))
         assert before - calm.cash(calm.insurance) <= CAPS[0] * WAD
-        assert calm.cash(account) + calm.debt_shares(account) < 2 * UNIT
+        assert calm.cash(account) + calm.debt_shares(account) <= SHARE_WAD
     insurance, house = (
         old - calm.worth(account)
         for old, account in zip(funds, (calm.insurance, calm.house), strict=True)

@@ -14,6 +14,7 @@ from ballast.chain import Reverted
 from ballast.model.margin import BPS, WAD
 from tests.clearing_kit import UNIT, debt_units, excess_init
 from tests.liquidation_kit import (
+    ROUNDING_WAD,
     Floor,
     open_floor,
     spot_victim,
@@ -33,25 +34,9 @@ from tests.threats.gang import (
     DAY_S,
     ETH,
     HOUR_S,
-    ROUNDING_WAD,
     VICTIMS,
     everything,
 )
-
-
-@pytest.fixture
-def floor(world: World) -> Floor:
-    """Two markets whose house has ten million."""
-    return open_floor(world)
-
-
-@pytest.fixture
-def victim(floor: Floor) -> int:
-    """12.5 ETH against a loan of 15,000, just below maintenance."""
-    account = floor.world.open_account("2.5")
-    floor.sink(account)
-    return account
-
 
 # ---- what is lost in between
 

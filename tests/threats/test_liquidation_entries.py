@@ -24,6 +24,7 @@ from tests.liquidation_kit import (
     open_floor,
     spot_victim,
 )
+from tests.support.fixtures import odd_world
 from tests.support.hooks import (
     deploy_hook,
     hand_over,
@@ -49,9 +50,7 @@ from tests.threats.gang import (
     exposure_of,
     geared,
     jump,
-    odd_world,
     paid_by_others,
-    quiet,
     stake,
     to_the_edge,
     words,
@@ -61,28 +60,6 @@ from tests.threats.kit import (
     list_token,
     wealth,
 )
-
-
-@pytest.fixture
-def floor(world: World) -> Floor:
-    """Two markets whose house has ten million."""
-    return open_floor(world)
-
-
-@pytest.fixture
-def victim(floor: Floor) -> int:
-    """12.5 ETH against a loan of 15,000, just below maintenance."""
-    account = floor.world.open_account("2.5")
-    floor.sink(account)
-    return account
-
-
-@pytest.fixture
-def calm() -> Iterator[Floor]:
-    """At the rates as bundled, after quiet days."""
-    with quiet("bundled") as floor:
-        yield floor
-
 
 # ---- front-running
 

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
-from functools import cache
 
 import pytest
 
-from ballast.chain import BLOCK_INTERVAL_S, Contract, Reverted, RevmChain
-from ballast.deploy import WAD, Market, deploy, load_parameters
+from ballast.chain import Contract, Reverted
+from ballast.deploy import WAD
 from ballast.sandbox import SAMPLING_S
 from ballast.venue import deploy_venue, deploy_weth
 from tests.conftest import reverts
-from tests.support.fixtures import shared_world
-from tests.support.world import QUOTE, UNLIMITED, World
+from tests.support.fixtures import odd_world, shared_world
+from tests.support.world import QUOTE, World
 
 GUARD = (13_000, 300, 100, 0, 0, 0)
 LOOSE_GUARD = (13_000, 300, 1_000, 0, 0, 0)
@@ -35,47 +34,12 @@ def crowded_world() -> Iterator[World]:
 @pytest.fixture
 def blocklist_world() -> Iterator[World]:
     """ETH against a quote token whose issuer can block holders."""
-    world = _build_blocklist_world()
+    world = odd_world("BlocklistToken")
     with world.isolated():
+        # What follows fits between two points of the oracle's grid.
+        world.chain.advance(-world.chain.time % SAMPLING_S)
+        world.refresh()
         yield world
-
-
-@cache
-def _build_blocklist_world() -> World:
-    chain = RevmChain(block_interval_s=BLOCK_INTERVAL_S)
-    governor, owner, lender, _, _, other_owner = chain.accounts[:6]
-    tokens = {
-        QUOTE: chain.deploy("BlocklistToken", sender=governor),
-        "ETH": chain.deploy("MockToken", "ETH", "ETH", 18, sender=governor),
-    }
-    feeds = {}
-    for name, price in ((QUOTE, 1), ("ETH", 2_000)):
-        feeds[name] = chain.deploy("MockFeed", 8, name, sender=governor)
-        feeds[name].set_answer(price * 10**8, sender=governor)
-    chain.mine()
-    system = deploy(
-        chain,
-        load_parameters(),
-        governor=governor,
-        quote=tokens[QUOTE],
-        quote_feed=feeds[QUOTE],
-        markets={"ETH": Market(tokens["ETH"], feeds["ETH"], 2_000 * WAD)},
-    )
-    venue = chain.deploy("MockVenue", sender=governor)
-    system.allow_adapter(venue)
-    world = World(chain, system, tokens, feeds, venue)
-    for token in tokens.values():
-        token.mint(venue, 10**30, sender=governor)
-        for who in (owner, other_owner):
-            token.approve(system.clearinghouse, UNLIMITED, sender=who)
-    world.set_venue_price("ETH")
-    tokens[QUOTE].approve(system.vault, UNLIMITED, sender=lender)
-    world.fund(lender, QUOTE, 10**13)
-    system.vault.deposit(10**13, lender, sender=lender)
-    # What follows fits between two points of the oracle's grid, wherever deployment ended.
-    chain.advance(-chain.time % SAMPLING_S)
-    world.refresh()
-    return world
 
 
 def _deposit_value(world: World, account: int, name: str, value: int) -> None:

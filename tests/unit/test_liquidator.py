@@ -23,11 +23,11 @@ from tests.liquidation_kit import (
     NOT_FOR_HOUSE,
     NOT_PERMITTED,
     ROUNDING_WAD,
+    SHARE_WAD,
     Floor,
     hedger,
     long_victim,
     open_floor,
-    spot_victim,
 )
 from tests.perps_kit import ETH
 from tests.support.fixtures import shared_world
@@ -47,18 +47,6 @@ OWN_ACCOUNT = "liquidator: own account"
 JUST_INCREASED = "liquidator: risk just increased"
 BUSY = "liquidator: clearinghouse busy"
 MAY_LIQUIDATE = 32
-
-
-@pytest.fixture
-def floor(world: World) -> Floor:
-    """Two markets whose house has ten million."""
-    return open_floor(world)
-
-
-@pytest.fixture
-def victim(floor: Floor) -> int:
-    """12.5 ETH against a loan of 15,000, just below maintenance."""
-    return spot_victim(floor)
 
 
 # ---- who may be liquidated
@@ -350,7 +338,7 @@ def test_liquidate__events__tell_everything_that_moved(floor: Floor, victim: int
     holding = (ETH, part.taken[0].collateral_wad, 0, 0, 0, 0)
     assert tuple(told[0]) == (victim, taker, [holding])
     word, own = ledger.account_word(taker), ledger.account_word(victim)
-    flow = part.flow_wad + UNIT
+    flow = part.flow_wad + SHARE_WAD
     assert tuple(told[1]) == (taker, floor.insurance, fee, word + flow, fee)
     assert tuple(told[2]) == (taker, victim, flow, word, own)
     assert told[3].bonus_wad == part.bonus_wad and told[3].fee_wad == fee
@@ -370,7 +358,7 @@ def test_liquidate__preview__is_what_happens(floor: Floor, victim: int) -> None:
     assert preview.fraction_wad == told.fraction_wad == receipt.return_value
     assert (preview.bonus_wad, preview.fee_wad) == (told.bonus_wad, told.fee_wad)
     paid = [event.args for event in floor.liquidator.events(receipt, "CashPaid")]
-    assert [args.amount_wad for args in paid] == [preview.fee_wad, preview.flow_wad + UNIT]
+    assert [args.amount_wad for args in paid] == [preview.fee_wad, preview.flow_wad + SHARE_WAD]
     assert preview.deficit_wad == 0 and not preview.is_rescue_due
 
 
@@ -687,7 +675,7 @@ def test_liquidate__taker_with_cash__pays_the_owners_debt_with_it(
         _, part = floor.now(victim)
         owed, idle = debt_units(world, victim), vault.state().idle
     receipt = floor.liquidate(victim, taker)
-    fee, flow = part.bonus_wad // 5, part.flow_wad + UNIT
+    fee, flow = part.bonus_wad // 5, part.flow_wad + SHARE_WAD
     assert "DebtMoved" not in floor.names_of(receipt)
     assert floor.cash(taker) == 50_000 * WAD - flow - fee
     paid = flow // UNIT
@@ -710,7 +698,7 @@ def test_liquidate__taker_without_enough_cash__takes_the_debt_over(
     fee = part.bonus_wad // 5
     borrowed = 0 if cash else div_up(fee, UNIT)
     in_hand = cash * WAD + borrowed * UNIT - fee
-    left = part.flow_wad + UNIT - in_hand
+    left = part.flow_wad + SHARE_WAD - in_hand
     repaid = vault.events(receipt, "Repaid")
     assert [event.args.assets for event in repaid] == ([in_hand // UNIT] if cash else [])
     burnt = sum(event.args.shares for event in repaid)

@@ -25,13 +25,6 @@ from tests.liquidation_kit import (
 from tests.perps_kit import BTC, ETH
 from tests.support.world import QUOTE, World
 
-
-@pytest.fixture
-def floor(world: World) -> Floor:
-    """Two markets whose house has ten million."""
-    return open_floor(world)
-
-
 # ---- who bears a deficit
 
 

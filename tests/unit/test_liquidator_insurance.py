@@ -29,12 +29,6 @@ from tests.support.hooks import (
 from tests.support.world import QUOTE, UNLIMITED, ZERO_ADDRESS, World
 
 
-@pytest.fixture
-def floor(world: World) -> Floor:
-    """Two markets whose house has ten million."""
-    return open_floor(world)
-
-
 def test_collect__reserves_donations_and_gifts__come_in(floor: Floor) -> None:
     world, vault = floor.world, floor.world.system.vault
     world.open_account(2, equity=10**6)

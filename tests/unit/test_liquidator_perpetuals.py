@@ -12,6 +12,7 @@ from tests.clearing_kit import UNIT, excess_init
 from tests.liquidation_kit import (
     DAY_S,
     ROUNDING_WAD,
+    SHARE_WAD,
     Floor,
     debtor,
     hedger,
@@ -21,12 +22,6 @@ from tests.liquidation_kit import (
 )
 from tests.perps_kit import BTC, ETH, STEP
 from tests.support.world import World
-
-
-@pytest.fixture
-def floor(world: World) -> Floor:
-    """Two markets whose house has ten million."""
-    return open_floor(world)
 
 
 def twofold_victim(floor: Floor) -> int:
@@ -86,7 +81,7 @@ def test_liquidate__perpetuals__change_hands_in_place(floor: Floor, kind: str) -
         assert floor.held(taker, name) == new
     after = floor.assess(victim)
     assert after.required_maint == terms.required_maint - part.freed_wad
-    assert -ROUNDING_WAD <= after.equity_maint - own + part.bonus_wad <= UNIT
+    assert -ROUNDING_WAD <= after.equity_maint - own + part.bonus_wad <= SHARE_WAD
     bonus = part.bonus_wad - part.bonus_wad // 5
     assert -ROUNDING_WAD <= floor.worth(taker) - gain - bonus <= 0
     if part.fraction_wad < WAD:
@@ -216,7 +211,7 @@ def test_liquidate__gain_that_the_house_cannot_pay__stays_with_the_owner(
         assert floor.held(victim, "BTC") == Position(cost_wad=-part.unpaid_wad)
         assert floor.slot(victim, "BTC") == (True, True)
         assert floor.slot(victim) == (False, False)
-    assert -ROUNDING_WAD <= floor.worth(victim) - own + part.bonus_wad <= UNIT
+    assert -ROUNDING_WAD <= floor.worth(victim) - own + part.bonus_wad <= SHARE_WAD
     bonus = part.bonus_wad - part.bonus_wad // 5
     assert -ROUNDING_WAD <= floor.worth(taker) - gain - bonus <= 0
     floor.check()

@@ -15,7 +15,6 @@ from tests.liquidation_kit import (
     HEALTHY,
     ROUNDING_WAD,
     Floor,
-    open_floor,
     spot_victim,
 )
 from tests.support.hooks import (
@@ -31,19 +30,7 @@ from tests.support.hooks import (
     must,
     outcomes,
 )
-from tests.support.world import QUOTE, World
-
-
-@pytest.fixture
-def floor(world: World) -> Floor:
-    """Two markets whose house has ten million."""
-    return open_floor(world)
-
-
-@pytest.fixture
-def victim(floor: Floor) -> int:
-    """12.5 ETH against a loan of 15,000, just below maintenance."""
-    return spot_victim(floor)
+from tests.support.world import QUOTE
 
 
 @pytest.fixture

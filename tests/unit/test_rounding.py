@@ -1094,7 +1094,9 @@ def test_r93__debt_taken_over__is_up(world: World) -> None:
     (moved,) = (e.args for e in floor_.liquidator.events(receipt, "DebtMoved"))
     (taken,) = (e.args.holdings for e in floor_.liquidator.events(receipt, "HoldingsTaken"))
     value = taken[0].collateral_wad * world.price_wad("BTC") // WAD
-    units = ceil(Fraction(value - told.bonus_wad, UNIT))
+    # He pays a loan share more, and first with what is left of the loan that paid the fee.
+    left = value - told.bonus_wad + ceil(index(world)) * UNIT - -told.fee_wad % UNIT
+    units = ceil(Fraction(left, UNIT))
     assert moved.shares == ceil(units / index(world))
     assert debt_units(world, victim) <= owed - units
 
@@ -1174,3 +1176,12 @@ def test_no_rounding__is_a_way_to_gain(world: World, kind: int) -> None:
     world.clearinghouse.batch([action(kind, account, amount=1)] * 16, sender=world.owner)
     after = world.clearinghouse.account_word(account) >> 128
     assert (shares - after) * index(world) <= 16
+
+
+def test_r99__loan_share_that_a_taker_pays__is_up(world: World) -> None:
+    floor_, victim, taker = sunk(world)
+    preview = floor_.liquidator.preview(victim)
+    receipt = floor_.liquidate(victim, taker)
+    paid = [e.args.amount_wad for e in floor_.liquidator.events(receipt, "CashPaid")]
+    assert index(world).denominator != 1
+    assert paid == [preview.fee_wad, preview.flow_wad + ceil(index(world)) * UNIT]

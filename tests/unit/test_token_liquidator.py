@@ -17,33 +17,21 @@ from tests.liquidation_kit import (
     HEALTHY,
     NOT_FOR_HOUSE,
     ROUNDING_WAD,
+    SHARE_WAD,
     Floor,
     Means,
     assert_nothing_left,
     debtor,
     long_victim,
-    open_floor,
     spot_victim,
     with_means,
 )
 from tests.support.world import QUOTE, World
 
 
-@pytest.fixture
-def floor(world: World) -> Floor:
-    """Two markets whose house has ten million."""
-    return open_floor(world)
-
-
-@pytest.fixture
-def victim(floor: Floor) -> int:
-    """12.5 ETH against a loan of 15,000, just below maintenance."""
-    return spot_victim(floor)
-
-
 def price_units(part: Slice) -> int:
-    """What a slice costs with its fee, and a unit for the rounding of a repayment; token units."""
-    return div_up(part.flow_wad + UNIT + part.bonus_wad * 2_000 // BPS, UNIT)
+    """A slice with its fee, and a loan share for the rounding of a repayment; token units."""
+    return div_up(part.flow_wad + SHARE_WAD + part.bonus_wad * 2_000 // BPS, UNIT)
 
 
 def now_for_sale(floor: Floor, victim: int) -> Slice:
