@@ -75,6 +75,7 @@ _announced_guards: HashMap[uint256, uint256]
 
 # The mandate under way.
 _account: transient(uint256)
+_payee: transient(uint256)
 _hook: transient(address)
 _guard: transient(uint256)
 _shortfall: transient(uint256)
@@ -164,7 +165,15 @@ def set_operator(account: uint256, operator: address, permissions: uint256, expi
 @reentrant
 def rebalance(account: uint256):
     """@notice One mandate: snapshot, hook, judgement."""
-    self._give_mandate(account, HOOK_GAS)
+    self._give_mandate(account, packing._account(msg.sender, 0), HOOK_GAS)
+
+
+# As above.
+@external
+@reentrant
+def rebalance_for(account: uint256, payee: uint256):
+    """@notice The same for a contract that sends the calls of others: the hook's pay goes to an account they name."""
+    self._give_mandate(account, payee, HOOK_GAS)
 
 
 # As above.
@@ -173,7 +182,7 @@ def rebalance(account: uint256):
 def rescue(account: uint256):
     """@notice A mandate before a liquidation, with less gas."""
     self._check_liquidator()
-    self._give_mandate(account, RESCUE_GAS)
+    self._give_mandate(account, 0, RESCUE_GAS)
 
 
 ################################################################
@@ -249,6 +258,21 @@ def pull(amount: uint256):
     self._cash_steps += 1
     budgets._count_pull(account, self._guard, amount * UNIT_WAD)
     extcall IClearinghouse(CLEARINGHOUSE).mandate_pull(account, amount)
+
+
+@external
+def pay(payer: uint256, amount: uint256):
+    """@notice Pays whoever had the account rebalanced, out of its own cash or a donating sibling's."""
+    self._check_hook()
+    account: uint256 = self._account
+    payee: uint256 = self._payee
+    self._require_payee(payee)
+    if payer != account:
+        self._require_donor(payer, account)
+        self._remember(payer)
+    self._cash_steps += 1
+    extcall IClearinghouse(CLEARINGHOUSE).mandate_transfer(payer, payee, QUOTE_ASSET, amount)
+    log IMandates.KeeperPaid(account=account, payer=payer, payee=payee, amount=amount)
 
 
 ################################################################
@@ -358,7 +382,7 @@ def _judge_donor(donor: Donor) -> int256:
 
 
 @internal
-def _give_mandate(account: uint256, hook_gas: uint256):
+def _give_mandate(account: uint256, payee: uint256, hook_gas: uint256):
     """@dev Snapshot, hook, both tests."""
     self._check_no_mandate()
     hook: address = self._hooks[account]
@@ -367,6 +391,7 @@ def _give_mandate(account: uint256, hook_gas: uint256):
     extcall IClearinghouse(CLEARINGHOUSE).open_mandate(account)
     before: IMandates.Snapshot = self._snapshot(account)
     self._account = account
+    self._payee = payee
     self._hook = hook
     self._guard = guard_word
     self._shortfall = self._shortfall_up(before, guard_word)
@@ -456,6 +481,7 @@ def _remember(account: uint256):
 def _reset():
     """@dev Transient words outlive the call; the next mandate of this transaction must find none of them."""
     self._account = 0
+    self._payee = 0
     self._guard = 0
     self._shortfall = 0
     self._has_traded = False
@@ -548,6 +574,14 @@ def _require_donor(donor: uint256, account: uint256):
     is_sibling: bool = donor >> 8 == account >> 8 and donor != account
     if not is_sibling or guards._floor_bps(self._guards[donor]) == 0:
         reasons._fail("mandates: not a donor")
+
+
+@internal
+@pure
+def _require_payee(payee: uint256):
+    """@dev In a rescue nobody: the liquidator pays there."""
+    if payee == 0:
+        reasons._fail("mandates: nobody to pay")
 
 
 @internal

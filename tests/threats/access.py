@@ -370,6 +370,7 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         # The caller's own budget.
         "arm_budget": Entry(ANYONE, "", _fixed(BUDGET)),
         "rebalance": Entry(ANYONE, "", _account()),
+        "rebalance_for": Entry(ANYONE, "", _account(7 << 8)),
         "rescue": Entry(_only(LIQUIDATOR), "mandates: only the liquidator", _account()),
         "move": Entry(NOBODY, NOT_AT_WORK, _account(1, 1)),
         "swap": Entry(
@@ -378,6 +379,7 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         "trade": Entry(NOBODY, NOT_AT_WORK, _fixed(1, 10**18)),
         "settle": Entry(NOBODY, NOT_AT_WORK, _fixed(1)),
         "pull": Entry(NOBODY, NOT_AT_WORK, _fixed(1)),
+        "pay": Entry(NOBODY, NOT_AT_WORK, _account(1)),
     },
     "Perps": {
         **_OWNED,
