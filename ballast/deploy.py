@@ -78,6 +78,7 @@ class System:
     token_liquidator: Contract
     deleverager: Contract
     planner: Contract
+    allocator: Contract
     rebalancer: Contract
     lens: Contract
     assets: Mapping[str, int]  # name -> asset id
@@ -99,6 +100,7 @@ class System:
             "TokenLiquidator": self.token_liquidator,
             "Deleverager": self.deleverager,
             "Planner": self.planner,
+            "Allocator": self.allocator,
             "Rebalancer": self.rebalancer,
             "Lens": self.lens,
         }
@@ -204,7 +206,15 @@ def deploy(
         vault_terms["deposit_cap"] * 10**decimals,
     )
     unit_wad = 10 ** (18 - decimals)
-    mandates = put("Mandates", ledger, later["Perps"], later["Liquidator"], unit_wad, house_owner)
+    mandates = put(
+        "Mandates",
+        ledger,
+        later["Perps"],
+        later["Liquidator"],
+        oracle,
+        unit_wad,
+        house_owner,
+    )
     listings = put("Listings", ledger, oracle, later["Exchange"])
     clearinghouse = put(
         "Clearinghouse",
@@ -253,7 +263,12 @@ def deploy(
     insurance_fund = put("Insurance", clearinghouse, vault, liquidator)
     token_liquidator = put("TokenLiquidator", clearinghouse, liquidator)
     planner = put("Planner", clearinghouse, mandates, perps, house_owner)
-    rebalancer = put("Rebalancer", clearinghouse, mandates, planner)
+    allocator = put("Allocator", clearinghouse, mandates, perps, house_owner)
+    # Gas is paid in ether: the asset of that name, where it is listed, says what it is worth.
+    native = parameters["assets"].get("ETH", {"id": 0})["id"] if "ETH" in markets else 0
+    rebalancer = put(
+        "Rebalancer", clearinghouse, mandates, planner, allocator, liquidator, oracle, native
+    )
     lens = put("Lens", clearinghouse, mandates, rebalancer, oracle, vault, perps, liquidity_vault)
     system = System(
         chain=chain,
@@ -272,6 +287,7 @@ def deploy(
         token_liquidator=token_liquidator,
         deleverager=deleverager,
         planner=planner,
+        allocator=allocator,
         rebalancer=rebalancer,
         lens=lens,
         assets={name: parameters["assets"][name]["id"] for name in markets},

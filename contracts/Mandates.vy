@@ -20,7 +20,9 @@
 from contracts.interfaces import IClearinghouse
 from contracts.interfaces import IMandates
 from contracts.interfaces import IPerps
+from contracts.modules import allocations
 from contracts.modules import budgets
+from contracts.modules import coming_rates
 from contracts.modules import fixed_point
 from contracts.modules import guards
 from contracts.modules import margin
@@ -43,6 +45,7 @@ HOOK_GAS: constant(uint256) = 6_000_000
 # A rescue is paid for by whoever liquidates: a sale or a move, and no more.
 RESCUE_GAS: constant(uint256) = 1_800_000
 MAX_DONORS: constant(uint256) = 8
+MASK_160: constant(uint256) = 2**160 - 1
 # A repayment rounds a debt up by a token unit and burns loan shares rounded down. So few units of each are no loss, and
 # leave no account weaker.
 ROUNDING_UNITS: constant(int256) = 2
@@ -60,6 +63,7 @@ struct Donor:
 CLEARINGHOUSE: public(immutable(address))
 PERPS: public(immutable(address))
 LIQUIDATOR: public(immutable(address))
+ORACLE: immutable(address)
 # The quote token's unit in WAD.
 UNIT_WAD: immutable(uint256)
 # The account on the other side of every perpetual.
@@ -72,6 +76,11 @@ _guards: HashMap[uint256, uint256]
 # account -> announced hook u160 | ready_at u40, and the announced guard
 _announced_hooks: HashMap[uint256, uint256]
 _announced_guards: HashMap[uint256, uint256]
+# account -> limits and weights in force; announced limits | ready_at << 160, and announced weights
+_limits: HashMap[uint256, uint256]
+_weights: HashMap[uint256, uint256]
+_announced_limits: HashMap[uint256, uint256]
+_announced_weights: HashMap[uint256, uint256]
 
 # The mandate under way.
 _account: transient(uint256)
@@ -90,18 +99,25 @@ _inflow_assets: transient(DynArray[uint256, 16])
 
 @deploy
 def __init__(
-    clearinghouse: address, perps: address, liquidator: address, quote_unit_wad: uint256, house_owner: address
+    clearinghouse: address,
+    perps: address,
+    liquidator: address,
+    oracle: address,
+    quote_unit_wad: uint256,
+    house_owner: address,
 ):
     """
     @param clearinghouse   May be an address that is yet to be deployed to.
     @param perps           Prices what is settled; may be deployed later.
     @param liquidator      The only contract that may ask for a rescue; may be deployed later.
+    @param oracle          Knows which requirements are going to rise.
     @param quote_unit_wad  WAD value of one unit of the quote token.
     @param house_owner     Owner of the house account; may be deployed later.
     """
     CLEARINGHOUSE = clearinghouse
     PERPS = perps
     LIQUIDATOR = liquidator
+    ORACLE = oracle
     UNIT_WAD = quote_unit_wad
     HOUSE = packing._account(house_owner, 0)
 
@@ -134,6 +150,32 @@ def apply_guard(account: uint256):
     announced: uint256 = self._announced_hooks[account]
     self._require_ready(announced)
     self._put_guard(account, packing._token(announced), self._announced_guards[account])
+
+
+@external
+def set_allocation(account: uint256, allocation: IMandates.Allocation):
+    """@notice Says how an account is to be made up: nothing at once, anything after an hour."""
+    self._check_owner(account)
+    limits: uint256 = 0
+    weights: uint256 = 0
+    limits, weights = allocations._packed(allocation)
+    if self._guards[account] == 0 or (limits == 0 and weights == 0):
+        self._put_allocation(account, limits, weights)
+        return
+    ready_at: uint256 = block.timestamp + DELAY_S
+    self._announced_limits[account] = limits | (ready_at << 160)
+    self._announced_weights[account] = weights
+    log IMandates.AllocationAnnounced(
+        account=account, limits_word=limits, weights_word=weights, ready_at=ready_at
+    )
+
+
+@external
+def apply_allocation(account: uint256):
+    """@notice Puts an announced allocation in force."""
+    announced: uint256 = self._announced_limits[account]
+    self._require_ready(announced)
+    self._put_allocation(account, announced & MASK_160, self._announced_weights[account])
 
 
 @external
@@ -283,8 +325,11 @@ def pay(payer: uint256, amount: uint256):
 @external
 @view
 def snapshot(account: uint256) -> IMandates.Snapshot:
-    """@notice The four integers of an account with their legs."""
-    return self._snapshot(account)
+    """@notice An account as its guard sees it."""
+    picture: IMandates.Snapshot = self._snapshot(account)
+    if guards._anticipates(self._guards[account]):
+        picture = coming_rates._raised(picture, ORACLE)
+    return picture
 
 
 @external
@@ -316,6 +361,28 @@ def guard_word(account: uint256) -> uint256:
     if word == guards.REVOKED:
         return 0
     return word
+
+
+@external
+@view
+def allocation_of(account: uint256) -> IMandates.Allocation:
+    """@notice The allocation in force."""
+    return allocations._unpacked(self._limits[account], self._weights[account])
+
+
+@external
+@view
+def allocation_words(account: uint256) -> (uint256, uint256):
+    """@notice The allocation in force, packed."""
+    return self._limits[account], self._weights[account]
+
+
+@external
+@view
+def announced_allocation(account: uint256) -> (uint256, uint256, uint256):
+    """@notice What was announced and from when it can be applied."""
+    announced: uint256 = self._announced_limits[account]
+    return announced & MASK_160, self._announced_weights[account], announced >> 160
 
 
 @external
@@ -355,14 +422,85 @@ def wallet_left(account: uint256) -> uint256:
 @internal
 @view
 def _judge_account(before: IMandates.Snapshot, after: IMandates.Snapshot, guard_word: uint256):
-    """@dev Test 2 for the mandated account: shortfall, exposures, overshoot."""
+    """
+    @dev Test 2 for the mandated account: shortfall, exposures, overshoot. An exposure grows, and an account above its
+         target trades, only where the allocation asks for it.
+    """
     self._require_shortfall(self._shortfall_up(after, guard_word), self._shortfall)
+    limits: uint256 = 0
+    weights: uint256 = 0
+    measure: allocations.Measure = empty(allocations.Measure)
+    if guards._allocates(guard_word):
+        limits = self._limits[self._account]
+        weights = self._weights[self._account]
+        measure = allocations._measure(after)
     for leg: IMandates.Leg in after.legs:
-        self._require_no_growth(before, leg)
+        if self._has_grown(before, leg):
+            is_held: bool = self._is_same_side(before, leg)
+            self._require_no_growth(
+                self._has_traded and allocations._may_grow(limits, weights, leg, measure, before.required_init, is_held)
+            )
     if self._has_traded:
         most_bps: uint256 = guards._target_bps(guard_word) + guards._band_bps(guard_word)
         most: uint256 = fixed_point._mul_div_up(after.required_init, most_bps, fixed_point.BPS)
-        self._require_no_overshoot(after.equity_init, most)
+        if after.equity_init > convert(most, int256):
+            self._require_no_overshoot(self._keeps_to(limits, weights, measure, before, after))
+
+
+@internal
+@view
+def _has_grown(before: IMandates.Snapshot, leg: IMandates.Leg) -> bool:
+    """
+    @dev Not where |D'| <= |D| + inflow with the same sign or zero, and R' <= R + inflow p (r + l) plus a wei of rounding.
+         What was not there before had no exposure; what did not move did not grow, for marks stay.
+    """
+    position_before: uint256 = self._position_in(before, leg.asset)
+    if position_before == leg.position:
+        return False
+    price: uint256 = packing._newest_wad(leg.price_word)
+    terms: margin.Terms = margin._terms(leg.position, 0, 0, price, leg.risk_word)
+    terms_before: margin.Terms = margin._terms(position_before, 0, 0, price, leg.risk_word)
+    delta: int256 = self._delta(leg.position)
+    delta_before: int256 = self._delta(position_before)
+    required: uint256 = terms_before.required_init + 1
+    inflow: uint256 = self._inflow[leg.asset]
+    if inflow != 0:
+        rate_e6: uint256 = packing._rate_init_e6(leg.risk_word)
+        required += fixed_point._mul_div_up(
+            inflow * price, rate_e6, fixed_point.WAD * fixed_point.RATE
+        )
+    delta_before += convert(inflow, int256)
+    is_flipped: bool = (delta > 0 and delta_before < 0) or (delta < 0 and delta_before > 0)
+    is_grown: bool = fixed_point._abs(delta) > fixed_point._abs(delta_before)
+    return is_flipped or is_grown or terms.required_init > required
+
+
+@internal
+@view
+def _is_same_side(before: IMandates.Snapshot, leg: IMandates.Leg) -> bool:
+    """@dev Whether there was exposure to the asset already, on the side on which it is now."""
+    delta: int256 = self._delta(leg.position)
+    delta_before: int256 = self._delta(self._position_in(before, leg.asset))
+    return delta_before != 0 and delta != 0 and (delta > 0) == (delta_before > 0)
+
+
+@internal
+@view
+def _keeps_to(
+    limits: uint256,
+    weights: uint256,
+    measure: allocations.Measure,
+    before: IMandates.Snapshot,
+    after: IMandates.Snapshot,
+) -> bool:
+    """@dev Whether everything that shrank is still no smaller than the allocation wants it."""
+    for old: IMandates.Leg in before.legs:
+        leg: IMandates.Leg = old
+        leg.position = self._position_in(after, old.asset)
+        is_less: bool = fixed_point._abs(self._delta(leg.position)) < fixed_point._abs(self._delta(old.position))
+        if is_less and not allocations._is_above_a_limit(limits, weights, leg, measure):
+            return False
+    return limits != 0 or weights != 0
 
 
 @internal
@@ -370,7 +508,10 @@ def _judge_donor(donor: Donor) -> int256:
     """@dev Both tests for a donor; returns the equity it gave."""
     after: IMandates.Snapshot = self._snapshot(donor.account)
     self._require_no_weaker(donor.excess_init, donor.excess_maint, after)
-    floor_bps: uint256 = guards._floor_bps(self._guards[donor.account])
+    guard_word: uint256 = self._guards[donor.account]
+    if guards._anticipates(guard_word):
+        after = coming_rates._raised(after, ORACLE)
+    floor_bps: uint256 = guards._floor_bps(guard_word)
     least: uint256 = fixed_point._mul_div_up(after.required_init, floor_bps, fixed_point.BPS)
     self._require_floor(after.equity_init, least)
     return donor.equity_maint - after.equity_maint
@@ -390,6 +531,10 @@ def _give_mandate(account: uint256, payee: uint256, hook_gas: uint256):
     guard_word: uint256 = self._guards[account]
     extcall IClearinghouse(CLEARINGHOUSE).open_mandate(account)
     before: IMandates.Snapshot = self._snapshot(account)
+    excess_init: int256 = self._excess_init(before)
+    excess_maint: int256 = self._excess_maint(before)
+    if guards._anticipates(guard_word):
+        before = coming_rates._raised(before, ORACLE)
     self._account = account
     self._payee = payee
     self._hook = hook
@@ -401,11 +546,9 @@ def _give_mandate(account: uint256, payee: uint256, hook_gas: uint256):
 
     after: IMandates.Snapshot = self._snapshot(account)
     rounding: int256 = ROUNDING_UNITS * convert(self._cash_steps * UNIT_WAD, int256)
-    self._require_no_weaker(
-        before.equity_init - convert(before.required_init, int256) - rounding,
-        before.equity_maint - convert(before.required_maint, int256) - rounding,
-        after,
-    )
+    self._require_no_weaker(excess_init - rounding, excess_maint - rounding, after)
+    if guards._anticipates(guard_word):
+        after = coming_rates._raised(after, ORACLE)
     self._judge_account(before, after, guard_word)
     lost: int256 = before.equity_maint + convert(self._wallet_inflow, int256) - after.equity_maint
     for donor: Donor in self._donors:
@@ -470,8 +613,8 @@ def _remember(account: uint256):
     self._donors.append(
         Donor(
             account=account,
-            excess_init=before.equity_init - convert(before.required_init, int256),
-            excess_maint=before.equity_maint - convert(before.required_maint, int256),
+            excess_init=self._excess_init(before),
+            excess_maint=self._excess_maint(before),
             equity_maint=before.equity_maint,
         )
     )
@@ -495,12 +638,28 @@ def _reset():
 
 @internal
 def _put_guard(account: uint256, hook: address, guard_word: uint256):
-    """@dev An announcement still waiting is withdrawn."""
+    """@dev An announcement still waiting is withdrawn; the word says which allocation it stands beside."""
+    word: uint256 = guard_word
+    if word != guards.REVOKED:
+        word = guards._with_allocation(word, self._limits[account], self._weights[account])
     self._hooks[account] = hook
-    self._guards[account] = guard_word
+    self._guards[account] = word
     self._announced_hooks[account] = 0
     self._announced_guards[account] = 0
-    log IMandates.GuardChanged(account=account, hook=hook, guard_word=guard_word)
+    log IMandates.GuardChanged(account=account, hook=hook, guard_word=word)
+
+
+@internal
+def _put_allocation(account: uint256, limits: uint256, weights: uint256):
+    """@dev As for a guard."""
+    self._limits[account] = limits
+    self._weights[account] = weights
+    self._announced_limits[account] = 0
+    self._announced_weights[account] = 0
+    word: uint256 = self._guards[account]
+    if word != 0 and word != guards.REVOKED:
+        self._guards[account] = guards._with_allocation(word, limits, weights)
+    log IMandates.AllocationChanged(account=account, limits_word=limits, weights_word=weights)
 
 
 @internal
@@ -511,6 +670,27 @@ def _shortfall_up(picture: IMandates.Snapshot, guard_word: uint256) -> uint256:
         picture.required_init, guards._target_bps(guard_word), fixed_point.BPS
     )
     return convert(max(convert(wanted, int256) - picture.equity_init, 0), uint256)
+
+
+@internal
+@pure
+def _excess_init(picture: IMandates.Snapshot) -> int256:
+    return picture.equity_init - convert(picture.required_init, int256)
+
+
+@internal
+@pure
+def _excess_maint(picture: IMandates.Snapshot) -> int256:
+    return picture.equity_maint - convert(picture.required_maint, int256)
+
+
+@internal
+@pure
+def _position_in(picture: IMandates.Snapshot, asset: uint256) -> uint256:
+    for leg: IMandates.Leg in picture.legs:
+        if leg.asset == asset:
+            return leg.position
+    return 0
 
 
 @internal
@@ -607,8 +787,8 @@ def _require_shortfall(after: uint256, before: uint256):
 
 @internal
 @pure
-def _require_no_overshoot(equity: int256, most: uint256):
-    if equity > convert(most, int256):
+def _require_no_overshoot(keeps_to_allocation: bool):
+    if not keeps_to_allocation:
         reasons._fail("mandates: above target and band")
 
 
@@ -638,40 +818,13 @@ def _require_reason(length: uint256):
 @pure
 def _require_no_weaker(excess_init: int256, excess_maint: int256, after: IMandates.Snapshot):
     """@dev Test 1: at initial margin afterwards, or neither excess fell (by more than what rounding may take)."""
-    after_init: int256 = after.equity_init - convert(after.required_init, int256)
-    after_maint: int256 = after.equity_maint - convert(after.required_maint, int256)
-    if after_init < 0 and (after_init < excess_init or after_maint < excess_maint):
+    after_init: int256 = self._excess_init(after)
+    if after_init < 0 and (after_init < excess_init or self._excess_maint(after) < excess_maint):
         reasons._fail("mandates: account left weaker")
 
 
 @internal
-@view
-def _require_no_growth(before: IMandates.Snapshot, leg: IMandates.Leg):
-    """
-    @dev |D'| <= |D| + inflow with the same sign or zero, and R' <= R + inflow p (r + l) plus a wei of rounding.
-         What was not there before had no exposure; what did not move did not grow, for marks stay.
-    """
-    position_before: uint256 = 0
-    for old: IMandates.Leg in before.legs:
-        if old.asset == leg.asset:
-            position_before = old.position
-            break
-    if position_before == leg.position:
-        return
-    price: uint256 = packing._newest_wad(leg.price_word)
-    terms: margin.Terms = margin._terms(leg.position, 0, 0, price, leg.risk_word)
-    terms_before: margin.Terms = margin._terms(position_before, 0, 0, price, leg.risk_word)
-    delta: int256 = self._delta(leg.position)
-    delta_before: int256 = self._delta(position_before)
-    required: uint256 = terms_before.required_init + 1
-    inflow: uint256 = self._inflow[leg.asset]
-    if inflow != 0:
-        rate_e6: uint256 = packing._rate_init_e6(leg.risk_word)
-        required += fixed_point._mul_div_up(
-            inflow * price, rate_e6, fixed_point.WAD * fixed_point.RATE
-        )
-    delta_before += convert(inflow, int256)
-    is_flipped: bool = (delta > 0 and delta_before < 0) or (delta < 0 and delta_before > 0)
-    is_grown: bool = fixed_point._abs(delta) > fixed_point._abs(delta_before)
-    if is_flipped or is_grown or terms.required_init > required:
+@pure
+def _require_no_growth(is_allocated: bool):
+    if not is_allocated:
         reasons._fail("mandates: exposure grew")

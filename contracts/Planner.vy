@@ -19,9 +19,9 @@ from contracts.interfaces import IRebalancer
 from contracts.modules import costed_means
 from contracts.modules import free_means
 from contracts.modules import guards
-from contracts.modules import policies
 from contracts.modules import readiness
 from contracts.modules import sources
+from contracts.modules import bounds
 
 implements: IPlanner
 
@@ -49,18 +49,19 @@ def plan(request: IPlanner.Request, picture: IMandates.Snapshot) -> IRebalancer.
     @dev    What is free, then what costs something. A plan that is full leaves the rest to the next rebalance.
     """
     plan: IRebalancer.Plan = empty(IRebalancer.Plan)
-    word: uint256 = request.policy_word
-    if policies._trigger_bps(word) == 0 or request.guard_word == 0:
-        plan.code = readiness.NO_POLICY
-        return plan
     target_bps: uint256 = guards._target_bps(request.guard_word)
     plan.shortfall = readiness._shortfall_up(picture, target_bps)
     plan.uncured = plan.shortfall
-    plan.code = readiness._code(word, picture, plan.shortfall, sources.UNIT_WAD)
-    if plan.code == readiness.ABOVE_TRIGGER:
+    plan.code = readiness._code(request, picture, plan.shortfall, sources.UNIT_WAD)
+    if not readiness._is_planned(plan.code):
         return plan
     plan = free_means._with_free_means(plan, request, target_bps, picture)
-    plan = costed_means._with_costed_means(plan, request, target_bps, picture)
-    if len(plan.steps) == 0:
+    if readiness._may_cost(request, picture):
+        plan = costed_means._with_costed_means(plan, request, target_bps, picture)
+    elif plan.uncured != 0:
+        plan.called = plan.uncured
+    if len(plan.steps) == 0 and plan.called == 0:
         plan.code = readiness.NO_MEANS
+    elif len(plan.steps) == 0 and plan.code == readiness.READY and bounds._is_called(request.state_word):
+        plan.code = readiness.CALLED
     return plan

@@ -8,19 +8,24 @@
 @author  Ballast contributors
 @notice  The default hook. When an account's equity falls below its trigger, it brings it back to the target by
          the cheapest means its policy allows: gains, cash and collateral of siblings, the owner's wallet, sales, and
-         trades of perpetuals.
+         trades of perpetuals. Where margin is in order it keeps to the owner's allocation.
 @dev     Policy, no custody. It acts only inside a mandate and what it does is judged there. Every size is a closed
          form of the shortfall (`modules/sizing.vy`), so whoever calls has no influence on what happens. What to do
-         is the answer of `Planner`, a view; this contract keeps the policies and acts.
+         is the answer of two views, `Planner` and `Allocator`; this contract keeps the policies and acts.
 @custom:invariant I14 I17
 @custom:kill  An owner clears the policy or revokes the guard.
 """
 
+from contracts.interfaces import IAllocator
 from contracts.interfaces import IClearinghouse
+from contracts.interfaces import ILiquidator
 from contracts.interfaces import IMandateHook
 from contracts.interfaces import IMandates
 from contracts.interfaces import IPlanner
 from contracts.interfaces import IRebalancer
+from contracts.interfaces import IRiskOracle
+from contracts.modules import bounds
+from contracts.modules import fixed_point
 from contracts.modules import guards
 from contracts.modules import markets
 from contracts.modules import packing
@@ -50,27 +55,79 @@ TRADE: constant(Bytes[4]) = method_id("trade(uint256,int256)")
 SETTLE: constant(Bytes[4]) = method_id("settle(uint256)")
 UNWIND: constant(Bytes[4]) = method_id("unwind(address,uint256,uint256,uint256)")
 
+PAY: constant(Bytes[4]) = method_id("pay(uint256,uint256)")
+PAY_GAS: constant(uint256) = 500_000
+
+# What looser policies and bounds wait for.
+DELAY_S: constant(uint256) = 3_600
+# A target is so far above its trigger that what lies between is worth more than selling and buying back: no asset
+# requires less than this part of its value (see `margin_rates._require_jump`).
+LEAST_RATE_E4: constant(uint256) = 1_351
+
+# A call for a rebalance costs so much gas before and after the hook, and its sender a tip.
+OVERHEAD_GAS: constant(uint256) = 130_000
+TIP_WEI: constant(uint256) = 10**9
+GAS_MARGIN_BPS: constant(uint256) = 11_500
+# From the flag on the part of the gap that is paid grows for so long.
+PAY_RAMP_S: constant(uint256) = 120
+
 CLEARINGHOUSE: public(immutable(address))
 MANDATES: public(immutable(address))
 PLANNER: public(immutable(address))
+ALLOCATOR: public(immutable(address))
+LIQUIDATOR: public(immutable(address))
+ORACLE: immutable(address)
+# The asset with the price of what gas is paid in; 0 if none is listed, and then gas is not paid for.
+NATIVE_ASSET: public(immutable(uint256))
 UNIT_WAD: immutable(uint256)
 
-# Policy, sales and adapter of each account: layouts in `modules/policies.vy`.
+# Policy, sales and adapter of each account, and the bounds: layouts in `modules/policies.vy` and `modules/bounds.vy`.
 _policies: HashMap[uint256, uint256]
 _sales: HashMap[uint256, uint256]
 _adapters: HashMap[uint256, address]
+_bounds: HashMap[uint256, uint256]
+# What is remembered between two rebalances of an account with bounds or an allocation.
+_states: HashMap[uint256, uint256]
+# Looser ones that were announced, and when they may be applied.
+_announced: HashMap[uint256, Announced]
+# How often a policy or its bounds have changed.
+_versions: HashMap[uint256, uint256]
+
+
+struct Announced:
+    policy_word: uint256
+    sales_word: uint256
+    bounds_word: uint256
+    adapter: address
+    ready_at: uint256
 
 
 @deploy
-def __init__(clearinghouse: address, mandates: address, planner: address):
+def __init__(
+    clearinghouse: address,
+    mandates: address,
+    planner: address,
+    allocator: address,
+    liquidator: address,
+    oracle: address,
+    native_asset: uint256,
+):
     """
     @param clearinghouse  Deployed already: the quote token's unit is read from it.
     @param mandates       The only caller of `on_mandate`.
-    @param planner        Says what to do; belongs to the same system.
+    @param planner        Says what to do for margin; belongs to the same system.
+    @param allocator      Says what to do for an allocation.
+    @param liquidator     Knows since when an account is flagged as triggered.
+    @param oracle         Prices what gas is paid in.
+    @param native_asset   Asset with that price, 0 if there is none.
     """
     CLEARINGHOUSE = clearinghouse
     MANDATES = mandates
     PLANNER = planner
+    ALLOCATOR = allocator
+    LIQUIDATOR = liquidator
+    ORACLE = oracle
+    NATIVE_ASSET = native_asset
     UNIT_WAD = packing._unit_wad(staticcall IClearinghouse(clearinghouse).asset_word(steps.QUOTE_ASSET))
 
 
@@ -84,17 +141,36 @@ def set_policy(account: uint256, policy: IRebalancer.Policy):
     """@notice Sets the policy of an account; the time of its last rebalance is kept."""
     self._check_owner(account)
     guard_word: uint256 = staticcall IMandates(MANDATES).guard_word(account)
-    self._require_trigger(policy.trigger_bps, guards._target_bps(guard_word))
-    word: uint256 = policies._with_last_at(policies._packed(policy), policies._last_at(self._policies[account]))
-    self._put_policy(account, word, policies._packed_sales(policy), policy.adapter)
+    self._require_band(policy, guards._target_bps(guard_word))
+    self._propose(
+        account, policies._packed(policy), policies._packed_sales(policy), policy.adapter, self._bounds[account]
+    )
+
+
+@external
+def set_bounds(account: uint256, bounds_: IRebalancer.Bounds):
+    """@notice Sets the bounds within which the policy is carried out."""
+    self._check_owner(account)
+    self._propose(
+        account, self._policies[account], self._sales[account], self._adapters[account], bounds._packed(bounds_)
+    )
+
+
+@external
+def apply_policy(account: uint256):
+    """@notice Puts what was announced in force."""
+    announced: Announced = self._announced[account]
+    self._require_due(announced.ready_at)
+    self._put(
+        account, announced.policy_word, announced.sales_word, announced.adapter, announced.bounds_word
+    )
 
 
 @external
 def clear_policy(account: uint256):
-    """@notice Takes the policy away; the time of its last rebalance is kept."""
+    """@notice Takes policy and bounds away; the time of its last rebalance is kept."""
     self._check_owner(account)
-    word: uint256 = policies._with_last_at(0, policies._last_at(self._policies[account]))
-    self._put_policy(account, word, 0, empty(address))
+    self._put(account, policies.WAS_SET, 0, empty(address), 0)
 
 
 ################################################################
@@ -106,37 +182,47 @@ def clear_policy(account: uint256):
 def on_mandate(account: uint256, guard_word: uint256, picture: IMandates.Snapshot):
     """@notice Plans and executes; each reason not to act is its own revert."""
     self._check_mandates()
+    gas_before: uint256 = msg.gas
+    request: IPlanner.Request = self._request(account, guard_word)
     taken: uint256 = 0
-    refused: uint256[steps.KINDS] = empty(uint256[steps.KINDS])
     refusals: uint256 = 0
+    gap: uint256 = 0
+    is_for_margin: bool = True
     now: IMandates.Snapshot = picture
+    plan: IRebalancer.Plan = empty(IRebalancer.Plan)
     for attempt: uint256 in range(MAX_PLANS):
         if attempt != 0 and msg.gas < PLAN_GAS:
             break
         if attempt != 0:
             now = staticcall IMandates(MANDATES).snapshot(account)
-        plan: IRebalancer.Plan = self._plan(account, guard_word, now, refused)
+        is_for_margin, plan = self._plan(request, now, is_for_margin)
         if attempt == 0:
             self._require_ready(plan.code)
+            gap = plan.shortfall
         if plan.code != readiness.READY:
             break
         count: uint256 = 0
         failed: uint256 = 0
-        refused, count, failed = self._execute(account, plan, refused)
+        request.refused, count, failed = self._execute(account, plan, request.refused)
         taken += count
         refusals += failed
         if failed == 0:
             break
-    self._require_progress(taken)
-    word: uint256 = self._policies[account]
+    is_called: bool = self._call_owner(request, plan)
+    self._require_progress(taken != 0 or is_called)
+    left: uint256 = plan.uncured
     is_settled: bool = refusals == 0
     if not is_settled:
         now = staticcall IMandates(MANDATES).snapshot(account)
-        shortfall: uint256 = readiness._shortfall_up(now, guards._target_bps(guard_word))
-        is_settled = readiness._code(word, now, shortfall, UNIT_WAD) == readiness.ABOVE_TRIGGER
+        left = readiness._shortfall_up(now, guards._target_bps(guard_word))
+        is_settled = is_for_margin and readiness._code(request, now, left, UNIT_WAD) == readiness.ABOVE_TRIGGER
     # The cooldown starts once what was wanted was done, so that nobody can start it with a crumb.
-    if is_settled:
-        self._policies[account] = policies._with_last_at(word, block.timestamp)
+    if is_settled and taken != 0:
+        self._policies[account] = policies._with_last_at(request.policy_word, block.timestamp)
+    if not is_called and (request.bounds_word != 0 or not is_for_margin):
+        self._remember(request, is_for_margin, left)
+    if is_for_margin and gap > left:
+        self._pay(request, gas_before, gap - left)
 
 
 ################################################################
@@ -148,20 +234,24 @@ def on_mandate(account: uint256, guard_word: uint256, picture: IMandates.Snapsho
 @view
 def plan(account: uint256) -> IRebalancer.Plan:
     """@notice The plan under the guard in force."""
-    guard_word: uint256 = staticcall IMandates(MANDATES).guard_word(account)
     picture: IMandates.Snapshot = staticcall IMandates(MANDATES).snapshot(account)
-    return self._plan(account, guard_word, picture, empty(uint256[steps.KINDS]))
+    is_for_margin: bool = False
+    plan: IRebalancer.Plan = empty(IRebalancer.Plan)
+    is_for_margin, plan = self._plan(
+        self._request(account, staticcall IMandates(MANDATES).guard_word(account)), picture, True
+    )
+    return plan
 
 
 @external
 @view
 def is_triggered(account: uint256) -> bool:
-    """@notice Whether its policy would have a rebalance now."""
-    target_bps: uint256 = guards._target_bps(staticcall IMandates(MANDATES).guard_word(account))
+    """@notice Whether its policy would have a rebalance for its margin now, or soon."""
+    request: IPlanner.Request = self._request(account, staticcall IMandates(MANDATES).guard_word(account))
     picture: IMandates.Snapshot = staticcall IMandates(MANDATES).snapshot(account)
-    shortfall: uint256 = readiness._shortfall_up(picture, target_bps)
-    code: uint256 = readiness._code(self._policies[account], picture, shortfall, UNIT_WAD)
-    return code == readiness.READY or code == readiness.COOLING_DOWN
+    shortfall: uint256 = readiness._shortfall_up(picture, guards._target_bps(request.guard_word))
+    code: uint256 = readiness._code(request, picture, shortfall, UNIT_WAD)
+    return readiness._is_planned(code) and code != readiness.BELOW_MINIMUM
 
 
 @external
@@ -169,6 +259,40 @@ def is_triggered(account: uint256) -> bool:
 def policy_of(account: uint256) -> IRebalancer.Policy:
     """@notice The policy in force."""
     return policies._unpacked(self._policies[account], self._sales[account], self._adapters[account])
+
+
+@external
+@view
+def bounds_of(account: uint256) -> IRebalancer.Bounds:
+    """@notice The bounds in force."""
+    return bounds._unpacked(self._bounds[account])
+
+
+@external
+@view
+def version_of(account: uint256) -> uint256:
+    """@notice How often policy and bounds have changed."""
+    return self._versions[account]
+
+
+@external
+@view
+def announced_policy(account: uint256) -> (IRebalancer.Policy, IRebalancer.Bounds, uint256):
+    """@notice What was announced and from when it can be applied."""
+    announced: Announced = self._announced[account]
+    return (
+        policies._unpacked(announced.policy_word, announced.sales_word, announced.adapter),
+        bounds._unpacked(announced.bounds_word),
+        announced.ready_at,
+    )
+
+
+@external
+@view
+def state_of(account: uint256) -> (uint256, uint256, uint256):
+    """@notice Deadline of its margin call, when a maximum step left work to do, and of the last change of its mix."""
+    state: uint256 = self._states[account]
+    return bounds._deadline(state), bounds._unfinished_at(state), bounds._allocated_at(state)
 
 
 @external
@@ -258,9 +382,15 @@ def _take(account: uint256, adapter: address, step: IRebalancer.Step, amount: ui
         room = self
         gas_needed += TRADE_GAS
         data = abi_encode(adapter, step.asset, amount, amount // self._unit_wad(step.asset), method_id=UNWIND)
-    elif step.kind == steps.TRIM or step.kind == steps.HEDGE:
+    elif step.kind == steps.SWAP or step.kind == steps.BUY:
+        data = abi_encode(adapter, step.asset, step.bought, amount, empty(uint256), method_id=SWAP)
+    elif self._is_trade(step.kind):
         change: int256 = convert(amount, int256)
-        if step.kind == steps.HEDGE or self._is_long(account, step.asset):
+        is_long: bool = self._is_long(account, step.asset)
+        is_bought: bool = step.kind == steps.UNHEDGE or (step.kind == steps.TRIM and not is_long) or (
+            step.kind == steps.LEVER and is_long
+        )
+        if not is_bought:
             change = -change
         data = abi_encode(step.asset, change, method_id=TRADE)
     else:
@@ -272,11 +402,17 @@ def _take(account: uint256, adapter: address, step: IRebalancer.Step, amount: ui
 
 
 @internal
+@pure
+def _is_trade(kind: uint256) -> bool:
+    return kind == steps.TRIM or kind == steps.HEDGE or kind == steps.UNHEDGE or kind == steps.LEVER
+
+
+@internal
 @view
 def _part(step: IRebalancer.Step, halvings: uint256) -> uint256:
     """@dev A half or a quarter of a step, in whole lots of what trades."""
     amount: uint256 = step.amount >> halvings
-    if step.kind == steps.SELL:
+    if not (self._is_trade(step.kind) or step.kind == steps.UNWIND):
         return amount
     return amount - amount % max(self._unit_wad(step.asset), markets.SIZE_STEP)
 
@@ -296,27 +432,161 @@ def _is_long(account: uint256, asset: uint256) -> bool:
 
 @internal
 @view
+def _request(account: uint256, guard_word: uint256) -> IPlanner.Request:
+    """@dev Bounds, what is remembered and a flag are read where there are any."""
+    request: IPlanner.Request = IPlanner.Request(
+        account=account,
+        guard_word=guard_word,
+        policy_word=self._policies[account],
+        sales_word=self._sales[account],
+        bounds_word=0,
+        state_word=0,
+        triggered_since=0,
+        refused=empty(uint256[steps.KINDS]),
+    )
+    if policies._has_bounds(request.policy_word):
+        request.bounds_word = self._bounds[account]
+    if request.bounds_word != 0 or guards._allocates(guard_word):
+        request.state_word = self._states[account]
+    if bounds._confirms(request.bounds_word) or bounds._pay_bps(request.bounds_word) != 0:
+        below_since: uint256 = 0
+        below_since, request.triggered_since = staticcall ILiquidator(LIQUIDATOR).flagged_since(account)
+    return request
+
+
+@internal
+@view
 def _plan(
-    account: uint256, guard_word: uint256, picture: IMandates.Snapshot, refused: uint256[steps.KINDS]
-) -> IRebalancer.Plan:
-    return staticcall IPlanner(PLANNER).plan(
-        IPlanner.Request(
-            account=account,
-            guard_word=guard_word,
-            policy_word=self._policies[account],
-            sales_word=self._sales[account],
-            refused=refused,
-        ),
-        picture,
+    request: IPlanner.Request, picture: IMandates.Snapshot, is_for_margin: bool
+) -> (bool, IRebalancer.Plan):
+    """@dev Margin first. Where that is in order the allocation has its turn, and keeps it."""
+    plan: IRebalancer.Plan = empty(IRebalancer.Plan)
+    if is_for_margin:
+        plan = staticcall IPlanner(PLANNER).plan(request, picture)
+        if plan.code != readiness.ABOVE_TRIGGER or not guards._allocates(request.guard_word):
+            return True, plan
+    limits: uint256 = 0
+    weights: uint256 = 0
+    limits, weights = staticcall IMandates(MANDATES).allocation_words(request.account)
+    return False, staticcall IAllocator(ALLOCATOR).plan(request, limits, weights, picture)
+
+
+@internal
+def _call_owner(request: IPlanner.Request, plan: IRebalancer.Plan) -> bool:
+    """@dev Once for each need: while a call runs, and as long as it allows sales, there is no other."""
+    if plan.called == 0 or bounds._is_called(request.state_word):
+        return False
+    deadline: uint256 = block.timestamp + bounds._call_s(request.bounds_word)
+    self._states[request.account] = bounds._state(
+        deadline, bounds._unfinished_at(request.state_word), bounds._allocated_at(request.state_word)
+    )
+    log IRebalancer.MarginCalled(account=request.account, amount=plan.called, deadline=deadline)
+    return True
+
+
+@internal
+def _remember(request: IPlanner.Request, is_for_margin: bool, left: uint256):
+    """@dev What is cured needs no call any more; what a maximum step left is gone on with."""
+    state: uint256 = request.state_word
+    deadline: uint256 = bounds._deadline(state)
+    unfinished_at: uint256 = 0
+    allocated_at: uint256 = bounds._allocated_at(state)
+    if not is_for_margin:
+        allocated_at = block.timestamp
+    elif left < UNIT_WAD:
+        deadline = 0
+    elif bounds._max_step(request.bounds_word) != 0:
+        unfinished_at = block.timestamp
+    state_now: uint256 = bounds._state(deadline, unfinished_at, allocated_at)
+    if state_now != state:
+        self._states[request.account] = state_now
+
+
+@internal
+def _pay(request: IPlanner.Request, gas_before: uint256, gap_closed: uint256):
+    """
+    @dev What the call cost and a part of the gap closed, within the owner's bounds; last, and never a reason to revert.
+         Who pays nobody for a flag pays nobody for its age: one from before the last rebalance does not count.
+    """
+    word: uint256 = request.bounds_word
+    cap: uint256 = bounds._pay_cap(word)
+    if cap == 0 or msg.gas * 63 // 64 <= PAY_GAS + RESERVED_GAS:
+        return
+    pay: uint256 = 0
+    if NATIVE_ASSET != 0:
+        gas_used: uint256 = gas_before - msg.gas + OVERHEAD_GAS
+        gas_wei: uint256 = gas_used * min(tx.gasprice, block.basefee + TIP_WEI)
+        price_wad: uint256 = staticcall IRiskOracle(ORACLE).price_wad(NATIVE_ASSET)
+        pay = gas_wei * price_wad // fixed_point.WAD * GAS_MARGIN_BPS // fixed_point.BPS
+    since: uint256 = request.triggered_since
+    if since > policies._last_at(request.policy_word):
+        share_bps: uint256 = bounds._pay_bps(word) * min(block.timestamp - since, PAY_RAMP_S)
+        pay += gap_closed * share_bps // (PAY_RAMP_S * fixed_point.BPS)
+    pay = min(min(pay, cap), gap_closed // bounds._gap_per_pay(word))
+    payer: uint256 = packing._account(packing._owner(request.account), bounds._payer(word))
+    cash: uint256 = packing._cash_wad(staticcall IClearinghouse(CLEARINGHOUSE).account_word(payer))
+    units: uint256 = min(pay, cash) // UNIT_WAD
+    if units == 0:
+        return
+    success: bool = raw_call(
+        MANDATES, abi_encode(payer, units, method_id=PAY), gas=PAY_GAS, revert_on_failure=False
+    )
+
+
+################################################################
+#                           Policies                           #
+################################################################
+
+
+@internal
+def _propose(
+    account: uint256, policy_word: uint256, sales_word: uint256, adapter: address, bounds_word: uint256
+):
+    """@dev The first policy of an account and every tightening hold at once; what is looser waits."""
+    word: uint256 = policy_word & ~policies.HAS_BOUNDS
+    if bounds_word != 0:
+        word = word | policies.HAS_BOUNDS
+    current: uint256 = self._policies[account]
+    is_tighter: bool = (
+        policies._is_no_looser(word, sales_word, current, self._sales[account])
+        and (adapter == self._adapters[account] or sales_word == 0)
+        and bounds._is_no_looser(bounds_word, self._bounds[account])
+    )
+    if is_tighter or current & policies.WAS_SET == 0:
+        self._put(account, word, sales_word, adapter, bounds_word)
+        return
+    ready_at: uint256 = block.timestamp + DELAY_S
+    self._announced[account] = Announced(
+        policy_word=word, sales_word=sales_word, bounds_word=bounds_word, adapter=adapter, ready_at=ready_at
+    )
+    log IRebalancer.PolicyAnnounced(
+        account=account,
+        policy_word=word,
+        sales_word=sales_word,
+        bounds_word=bounds_word,
+        adapter=adapter,
+        ready_at=ready_at,
     )
 
 
 @internal
-def _put_policy(account: uint256, word: uint256, sales_word: uint256, adapter: address):
+def _put(
+    account: uint256, policy_word: uint256, sales_word: uint256, adapter: address, bounds_word: uint256
+):
+    """@dev An announcement still waiting is withdrawn."""
+    word: uint256 = policies._with_last_at(policy_word, policies._last_at(self._policies[account]))
     self._policies[account] = word
     self._sales[account] = sales_word
     self._adapters[account] = adapter
-    log IRebalancer.PolicyChanged(account=account, policy_word=word, sales_word=sales_word, adapter=adapter)
+    self._announced[account] = empty(Announced)
+    version: uint256 = self._versions[account] + 1
+    self._versions[account] = version
+    log IRebalancer.PolicyChanged(
+        account=account, policy_word=word, sales_word=sales_word, adapter=adapter, version=version
+    )
+    if bounds_word != self._bounds[account]:
+        self._bounds[account] = bounds_word
+        log IRebalancer.BoundsChanged(account=account, bounds_word=bounds_word)
 
 
 ################################################################
@@ -347,16 +617,31 @@ def _check_self(caller: address, this: address):
 
 @internal
 @pure
-def _require_trigger(trigger_bps: uint256, target_bps: uint256):
-    """@dev A target of 0 is no guard yet."""
-    if target_bps != 0 and trigger_bps >= target_bps:
+def _require_band(policy: IRebalancer.Policy, target_bps: uint256):
+    """
+    @dev A target of 0 is no guard yet. From trigger to target equity rises by at least (target - trigger) 13.51% of what
+         is held; that must be worth more than a sale and a purchase of it.
+    """
+    if target_bps == 0:
+        return
+    if policy.trigger_bps >= target_bps:
         reasons._fail("rebalancer: trigger above target")
+    for sale: IRebalancer.Sale in policy.sales:
+        if (target_bps - policy.trigger_bps) * LEAST_RATE_E4 < 2 * sale.cost_bps * fixed_point.BPS:
+            reasons._fail("rebalancer: band below its cost")
+
+
+@internal
+@view
+def _require_due(ready_at: uint256):
+    if ready_at == 0 or block.timestamp < ready_at:
+        reasons._fail("rebalancer: nothing to apply yet")
 
 
 @internal
 @pure
-def _require_progress(taken: uint256):
-    if taken == 0:
+def _require_progress(has_progress: bool):
+    if not has_progress:
         reasons._fail("rebalancer: every step refused")
 
 
@@ -373,3 +658,11 @@ def _require_ready(code: uint256):
         reasons._fail("rebalancer: below minimum step")
     if code == readiness.NO_MEANS:
         reasons._fail("rebalancer: no means left")
+    if code == readiness.EXPIRED:
+        reasons._fail("rebalancer: policy expired")
+    if code == readiness.UNCONFIRMED:
+        reasons._fail("rebalancer: not confirmed yet")
+    if code == readiness.GAS_TOO_DEAR:
+        reasons._fail("rebalancer: gas too dear")
+    if code == readiness.CALLED:
+        reasons._fail("rebalancer: margin call runs")

@@ -22,6 +22,7 @@ from ballast.model.margin import (
 )
 from ballast.model.oracle import Price, Risk
 from ballast.model.plan import (
+    Bounds,
     Code,
     Kind,
     Plan,
@@ -42,6 +43,7 @@ __all__ = [
     "Loans",
     "Mark",
     "Plan",
+    "Bounds",
     "Policy",
     "Position",
     "Price",

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, IntFlag
 from fractions import Fraction
+from math import isqrt
 from typing import NamedTuple
 
 from ballast.model import sizing
@@ -84,6 +85,18 @@ class Code(IntEnum):
     COOLING_DOWN = 3
     BELOW_MINIMUM = 4
     NO_MEANS = 5
+    EXPIRED = 6
+    UNCONFIRMED = 7
+    GAS_TOO_DEAR = 8
+    CALLED = 9
+
+
+# Of these nothing is planned, not even to be shown.
+NOT_PLANNED = (Code.NO_POLICY, Code.EXPIRED, Code.ABOVE_TRIGGER)
+GWEI_WEI = 10**9
+YEAR_S = 31_536_000
+CALL_VALID_S = 86_400  # after its deadline a margin call allows sales for so long
+UNFINISHED_S = 3_600  # what a maximum step left to do is gone on with for so long
 
 
 class Sale(NamedTuple):
@@ -111,6 +124,34 @@ class Policy:
     funding_bps: int = 0
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """Within which a policy is carried out; 0 stands for none. Seconds, unix where a moment.
+
+    `max_step_wad` is what a rebalance may sell and trade outside an emergency, `call_s` what the
+    owner has to answer a margin call; with `buffer_bps` and `horizon_s` it acts as well when
+    E - R is below so many standard deviations of what all exposures may lose together.
+    """
+
+    expires_at: int = 0
+    emergency_cooldown_s: int = 0
+    max_step_wad: int = 0
+    gas_cap_gwei: int = 0
+    confirms: bool = False
+    call_s: int = 0
+    buffer_bps: int = 0
+    horizon_s: int = 0
+
+
+class Remembered(NamedTuple):
+    """What is known from earlier: the deadline of a margin call, when a maximum step left work to
+    do, and since when the account is flagged as triggered."""
+
+    deadline: int = 0
+    unfinished_at: int = 0
+    triggered_since: int = 0
+
+
 class Wallet(NamedTuple):
     """What may come from the owner's wallet: the cap's remainder (WAD), balance and allowance."""
 
@@ -133,16 +174,19 @@ class Step(NamedTuple):
     amount: int
     value: int
     cost: int
+    bought: int = 0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a rebalance would do; `uncured` is what the steps leave of the shortfall."""
+    """What a rebalance would do; `uncured` is what the steps leave of the shortfall, `called` what
+    the owner is asked for before anything is sold."""
 
     code: int
     shortfall: int = 0
     uncured: int = 0
     steps: tuple[Step, ...] = ()
+    called: int = 0
 
     def with_step(self, step: Step, cured: int) -> Plan:
         """A plan that is full keeps what it has."""
@@ -185,6 +229,9 @@ class Scene:
     house: Account = Account()
     lender: Lender = Lender()
     is_tested: bool = False
+    bounds: Bounds = Bounds()
+    remembered: Remembered = Remembered()
+    base_fee_wei: int = 0
 
     @property
     def own(self) -> Account:
@@ -214,7 +261,7 @@ def make_plan(scene: Scene) -> Plan:
     shortfall = terms.shortfall_up(scene.target_bps)
     code = _readiness(scene, scene.policy, terms, shortfall)
     plan = Plan(code, shortfall, shortfall)
-    if code == Code.ABOVE_TRIGGER:
+    if code in NOT_PLANNED:
         return plan
     plan = _with_gains(plan, scene)
     slacks = {donor: _slack_down(scene, donor) for donor in scene.policy.donors}
@@ -224,28 +271,80 @@ def make_plan(scene: Scene) -> Plan:
     for donor in scene.policy.donors:
         for _ in range(len(plan.steps), MAX_STEPS):
             plan, slacks[donor] = _with_collateral(plan, scene, donor, slacks[donor])
-    plan = _with_costed_means(plan, scene)
-    return plan if plan.steps else replace(plan, code=Code.NO_MEANS)
+    if _may_cost(scene, terms):
+        plan = _with_costed_means(plan, scene)
+    elif plan.uncured:
+        plan = replace(plan, called=plan.uncured)
+    if not plan.steps and not plan.called:
+        return replace(plan, code=Code.NO_MEANS)
+    if not plan.steps and code == Code.READY and _is_called(scene):
+        return replace(plan, code=Code.CALLED)
+    return plan
+
+
+def _may_cost(scene: Scene, terms: Terms) -> bool:
+    """Whether anything may be sold: without a margin call, after its deadline, in an emergency."""
+    if scene.bounds.call_s == 0 or terms.excess_init < 0:
+        return True
+    return scene.now >= scene.remembered.deadline and _is_called(scene)
+
+
+def _is_called(scene: Scene) -> bool:
+    return scene.now < scene.remembered.deadline + CALL_VALID_S
 
 
 def _readiness(scene: Scene, policy: Policy, terms: Terms, shortfall: int) -> Code:
-    """Below initial margin neither cooldown nor minimum holds it back; a block always does.
+    """Below initial margin only what has to be in one block holds it back.
 
     An account that owes nothing cannot be liquidated, so nothing is done for it.
     """
+    bounds = scene.bounds
+    if bounds.expires_at and scene.now >= bounds.expires_at:
+        return Code.EXPIRED
+    is_unfinished = scene.now <= scene.remembered.unfinished_at + UNFINISHED_S
     is_exposed = scene.own.net_wad(scene.loans) < 0 or any(
         held.size_wad for held in scene.own.positions.values()
     )
-    trigger = div_up(terms.required_init * policy.trigger_bps, BPS)
-    if not is_exposed or shortfall < scene.loans.unit_wad or terms.equity_init >= trigger:
+    is_triggered = is_unfinished or terms.equity_init < _trigger_wad(scene, policy, terms)
+    if not is_exposed or shortfall < scene.loans.unit_wad or not is_triggered:
         return Code.ABOVE_TRIGGER
     is_emergency = terms.excess_init < 0
-    wait_s = 1 if is_emergency else 1 + policy.cooldown_s
+    wait_s = 1 + policy.cooldown_s
+    if is_emergency or is_unfinished:
+        wait_s = max(1, bounds.emergency_cooldown_s)
     if scene.now < policy.last_at + wait_s:
         return Code.COOLING_DOWN
-    if shortfall < policy.min_step_wad and not is_emergency:
+    if is_emergency:
+        return Code.READY
+    if shortfall < policy.min_step_wad:
         return Code.BELOW_MINIMUM
+    if bounds.gas_cap_gwei and scene.base_fee_wei > bounds.gas_cap_gwei * GWEI_WEI:
+        return Code.GAS_TOO_DEAR
+    if bounds.confirms and not is_unfinished and not _is_confirmed(scene, policy):
+        return Code.UNCONFIRMED
     return Code.READY
+
+
+def _trigger_wad(scene: Scene, policy: Policy, terms: Terms) -> int:
+    """trigger R, or R + k sigma sqrt(horizon) sum p |D| where that is more."""
+    trigger = div_up(terms.required_init * policy.trigger_bps, BPS)
+    bounds = scene.bounds
+    if bounds.buffer_bps == 0:
+        return trigger
+    deviation = 0
+    for leg in scene.own.legs(scene.marks):
+        exposure = div_up(abs(leg.position.delta_wad) * leg.mark.price_wad, WAD)
+        deviation += exposure * leg.mark.risk.sigma_e6 // RATE
+    root_e6 = isqrt(bounds.horizon_s * RATE * RATE // YEAR_S)
+    buffer = deviation * root_e6 // RATE * bounds.buffer_bps // BPS
+    return max(trigger, terms.required_init + buffer)
+
+
+def _is_confirmed(scene: Scene, policy: Policy) -> bool:
+    """Flagged since the last rebalance, and in an earlier price round than the newest."""
+    since = scene.remembered.triggered_since
+    made_at = max((leg.mark.price.made_at for leg in scene.own.legs(scene.marks)), default=0)
+    return since > policy.last_at and made_at > since
 
 
 # ---- gains
@@ -555,6 +654,9 @@ def _with_edges(plan: Plan, scene: Scene, *, may_be_tested: bool) -> tuple[Plan,
     """
     holdings = _holdings(plan, scene, may_be_tested)
     budget = max(0, scene.budget_wad - ROUNDING_UNITS * scene.loans.unit_wad)
+    allowance = scene.bounds.max_step_wad or UNLIMITED
+    if scene.assess(scene.account).excess_init < 0:
+        allowance = UNLIMITED
     is_tested, released = False, 0
     for _ in range(MAX_EDGES):
         known = [(edge, i) for i, held in enumerate(holdings) for edge in held.edges()]
@@ -562,13 +664,16 @@ def _with_edges(plan: Plan, scene: Scene, *, may_be_tested: bool) -> tuple[Plan,
             break
         edge, i = min(known, key=lambda k: (k[0].price, holdings[k[1]].rank, k[0].form))
         held = holdings[i]
-        size = _size(edge, held.leg.mark.price_wad, plan.uncured, budget, scene.loans.unit_wad)
+        price_wad, unit_wad = held.leg.mark.price_wad, scene.loans.unit_wad
+        size = _size(edge, price_wad, plan.uncured, budget, unit_wad)
+        size = min(size, allowance * WAD // price_wad // edge.lot_wad * edge.lot_wad)
         if size:
             value = size * held.leg.mark.price_wad // WAD
             plan = _with_change(plan, scene.account, held, edge.form, size)
             plan = replace(
                 plan, uncured=max(0, plan.uncured - sizing.cured_down(value, edge.cure_e10))
             )
+            allowance -= min(allowance, value)
             budget = max(0, budget - div_up(value * edge.cost_e6, RATE))
             released += value * edge.released_e6 // RATE
             is_sale = edge.form in (_Form.SURPLUS, _Form.WITHIN, _Form.UPGRADE)

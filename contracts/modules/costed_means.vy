@@ -29,9 +29,11 @@ from contracts.modules import margin
 from contracts.modules import markets
 from contracts.modules import packing
 from contracts.modules import policies
+from contracts.modules import readiness
 from contracts.modules import sizing
 from contracts.modules import sources
 from contracts.modules import steps
+from contracts.modules import bounds
 
 uses: sources
 
@@ -112,6 +114,7 @@ def _with_costed_means(
             holdings.append(self._holding(request, picture.legs[i], i, settled, may_be_tested))
             edges.append(self._next_edge(holdings[i], target_bps))
         budget: uint256 = whole_budget
+        allowance: uint256 = self._max_value(request, picture)
         is_tested: bool = False
         released: uint256 = 0
         for i: uint256 in range(MAX_EDGES):
@@ -124,11 +127,12 @@ def _with_costed_means(
             edge: Edge = edges[best]
             if edge.available == 0:
                 break
-            size: uint256 = self._size(edge, holdings[best].price_wad, plan.uncured, budget)
+            size: uint256 = self._size(edge, holdings[best].price_wad, plan.uncured, budget, allowance)
             if size != 0:
                 value: uint256 = size * holdings[best].price_wad // fixed_point.WAD
                 plan = self._with_change(plan, request.account, holdings[best], edge.form, size)
                 plan.uncured -= min(plan.uncured, sizing._cured_down(value, edge.cure_e10))
+                allowance -= min(allowance, value)
                 budget -= min(budget, fixed_point._mul_div_up(value, edge.cost_e6, fixed_point.RATE))
                 released += value * edge.released_e6 // fixed_point.RATE
                 is_sale: bool = edge.form & (SURPLUS | WITHIN | UPGRADE) != 0
@@ -146,9 +150,11 @@ def _with_costed_means(
 
 @internal
 @view
-def _size(edge: Edge, price_wad: uint256, uncured: uint256, budget: uint256) -> uint256:
+def _size(
+    edge: Edge, price_wad: uint256, uncured: uint256, budget: uint256, allowance: uint256
+) -> uint256:
     """
-    @dev What cures the rest, up to a lot, as far as it goes. Proceeds will be floored to a unit of the quote token. What
+    @dev What cures the rest, up to a lot, as far as it goes and the maximum step allows. Proceeds will be floored to a unit of the quote token. What
          is expected to lose more than the budget has left is not planned: it would undo what else helps.
     """
     needed: uint256 = uncured + sources.UNIT_WAD + sizing.ROUNDING_WAD
@@ -157,7 +163,19 @@ def _size(edge: Edge, price_wad: uint256, uncured: uint256, budget: uint256) -> 
     if edge.cost_e6 != 0:
         affordable: uint256 = budget * fixed_point.RATE // edge.cost_e6
         lots = min(lots, affordable * fixed_point.WAD // price_wad // edge.lot_wad)
+    if allowance != max_value(uint256):
+        lots = min(lots, allowance * fixed_point.WAD // price_wad // edge.lot_wad)
     return lots * edge.lot_wad
+
+
+@internal
+@pure
+def _max_value(request: IPlanner.Request, picture: IMandates.Snapshot) -> uint256:
+    """@dev What a rebalance may sell and trade: all in an emergency."""
+    most: uint256 = bounds._max_step(request.bounds_word)
+    if most == 0 or readiness._is_emergency(picture):
+        return max_value(uint256)
+    return most
 
 
 ################################################################
@@ -318,6 +336,7 @@ def _step(
         amount=size // unit_wad,
         value=value,
         cost=fixed_point._mul_div_up(value, cost_e6, fixed_point.RATE),
+        bought=0,
     )
 
 

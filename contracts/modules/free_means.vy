@@ -89,7 +89,7 @@ def _with_gains(
             continue
         left -= paid
         plan.steps.append(
-            IRebalancer.Step(kind=steps.SETTLE, source=account, asset=leg.asset, amount=paid, value=paid, cost=0)
+            IRebalancer.Step(kind=steps.SETTLE, source=account, asset=leg.asset, amount=paid, value=paid, cost=0, bought=0)
         )
         plan.uncured -= min(plan.uncured, paid)
     return plan
@@ -131,7 +131,7 @@ def _with_cash(plan_: IRebalancer.Plan, kind: uint256, source: uint256, units: u
         value_wad: uint256 = units * sources.UNIT_WAD
         plan.steps.append(
             IRebalancer.Step(
-                kind=kind, source=source, asset=sources.QUOTE_ASSET, amount=units, value=value_wad, cost=0
+                kind=kind, source=source, asset=sources.QUOTE_ASSET, amount=units, value=value_wad, cost=0, bought=0
             )
         )
         plan.uncured -= min(plan.uncured, value_wad)
@@ -243,7 +243,7 @@ def _collateral_step(
         if units != 0 and cured > best_cured:
             best_cured = cured
             best = IRebalancer.Step(
-                kind=steps.MOVE_COLLATERAL, source=donor, asset=leg.asset, amount=units, value=value_wad, cost=0
+                kind=steps.MOVE_COLLATERAL, source=donor, asset=leg.asset, amount=units, value=value_wad, cost=0, bought=0
             )
             if cured >= plan.uncured:
                 break

@@ -6,11 +6,13 @@
 @author  Ballast contributors
 @notice  An owner's guard in one word, and which of two guards is the looser.
 @dev     target_bps u16 | band_bps u16 | slippage_bps u16 | floor_bps u16 | wallet_period_s u32 | wallet_cap u96
-         from the lowest bit. A word of 0 is no guard yet; REVOKED alone is none any more, so that the next one waits
+         from the lowest bit, then whether there is an allocation (`modules/allocations.vy`), which anticipates coming
+         requirements or not. A word of 0 is no guard yet; REVOKED alone is none any more, so that the next one waits
          like any other loosening.
 """
 
 from contracts.interfaces import IMandates
+from contracts.modules import allocations
 from contracts.modules import reasons
 
 MASK_16: constant(uint256) = 2**16 - 1
@@ -18,6 +20,8 @@ MASK_32: constant(uint256) = 2**32 - 1
 MASK_96: constant(uint256) = 2**96 - 1
 BPS: constant(uint256) = 10**4
 REVOKED: constant(uint256) = 1 << 192
+ALLOCATES: constant(uint256) = 1 << 193
+ANTICIPATES: constant(uint256) = 1 << 194
 MAX_SLIPPAGE_BPS: constant(uint256) = 1_000
 
 
@@ -55,6 +59,30 @@ def _wallet_period_s(word: uint256) -> uint256:
 @pure
 def _wallet_cap(word: uint256) -> uint256:
     return (word >> 96) & MASK_96
+
+
+@internal
+@pure
+def _allocates(word: uint256) -> bool:
+    return word & ALLOCATES != 0
+
+
+@internal
+@pure
+def _anticipates(word: uint256) -> bool:
+    return word & ANTICIPATES != 0
+
+
+@internal
+@pure
+def _with_allocation(word: uint256, limits: uint256, weights: uint256) -> uint256:
+    """@dev A guard beside these words of an allocation."""
+    flags: uint256 = 0
+    if limits != 0 or weights != 0:
+        flags = ALLOCATES
+    if allocations._anticipates(limits):
+        flags = flags | ANTICIPATES
+    return (word & ~(ALLOCATES | ANTICIPATES)) | flags
 
 
 @internal

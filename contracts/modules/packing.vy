@@ -226,6 +226,17 @@ def _with_directional(risk_word: uint256, r_init_e6: uint256, r_maint_e6: uint25
 
 @internal
 @pure
+def _with_worse_init(risk_word: uint256, other: uint256) -> uint256:
+    """@dev Of two the higher rates at initial margin, and the smaller quota."""
+    r_init_e6: uint256 = max(risk_word & MASK_24, other & MASK_24)
+    l_init_e6: uint256 = max((risk_word >> 24) & MASK_24, (other >> 24) & MASK_24)
+    quota: uint256 = min((risk_word >> 96) & MASK_72, (other >> 96) & MASK_72)
+    rest: uint256 = risk_word & ~(MASK_24 | (MASK_24 << 24) | (MASK_72 << 96))
+    return rest | r_init_e6 | (l_init_e6 << 24) | (quota << 96)
+
+
+@internal
+@pure
 def _r_init_e6(risk_word: uint256) -> uint256:
     return risk_word & MASK_24
 

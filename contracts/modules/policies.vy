@@ -5,7 +5,7 @@
 @license MIT
 @author  Ballast contributors
 @notice  A rebalancing policy in three words.
-@dev     policy  trigger_bps u16 | cooldown_s u32 | min_step u96 | uses_wallet u8 | donors u8 x 4 | donor count u8
+@dev     policy  trigger_bps u16 | cooldown_s u32 | min_step u96 | flags u8 | donors u8 x 4 | donor count u8
                  | last_at u40 | actions u8 | funding_bps u16, from the lowest bit; a word without trigger is no policy
          sales   eight of asset u8 | cost_bps u16; asset 0 ends the list
          adapter address
@@ -31,7 +31,13 @@ MAY_SETTLE: constant(uint256) = 1
 MAY_TRIM: constant(uint256) = 2
 MAY_HEDGE: constant(uint256) = 4
 MAY_UNWIND: constant(uint256) = 8
-ALL_ACTIONS: constant(uint256) = 15
+MAY_RERISK: constant(uint256) = 16
+ALL_ACTIONS: constant(uint256) = 31
+
+# Flags.
+USES_WALLET: constant(uint256) = 1 << 144
+HAS_BOUNDS: constant(uint256) = 1 << 145
+WAS_SET: constant(uint256) = 1 << 146  # also of a policy that was taken away: the next one waits like a looser one
 
 
 @internal
@@ -55,7 +61,13 @@ def _min_step(word: uint256) -> uint256:
 @internal
 @pure
 def _uses_wallet(word: uint256) -> bool:
-    return (word >> 144) & MASK_8 != 0
+    return word & USES_WALLET != 0
+
+
+@internal
+@pure
+def _has_bounds(word: uint256) -> bool:
+    return word & HAS_BOUNDS != 0
 
 
 @internal
@@ -106,7 +118,8 @@ def _sale(word: uint256, index: uint256) -> IRebalancer.Sale:
 def _packed(policy: IRebalancer.Policy) -> uint256:
     self._require_policy(policy)
     word: uint256 = (
-        policy.trigger_bps
+        WAS_SET
+        | policy.trigger_bps
         | (policy.cooldown_s << 16)
         | (policy.min_step << 48)
         | (len(policy.donors) << 184)
@@ -114,7 +127,7 @@ def _packed(policy: IRebalancer.Policy) -> uint256:
         | (policy.funding_bps << 240)
     )
     if policy.uses_wallet:
-        word = word | (1 << 144)
+        word = word | USES_WALLET
     seen: uint256 = 0
     for i: uint256 in range(len(policy.donors), bound=MAX_DONORS):
         self._require_donor(policy.donors[i], seen)
@@ -157,6 +170,41 @@ def _unpacked(word: uint256, sales_word: uint256, adapter: address) -> IRebalanc
             break
         policy.sales.append(sale)
     return policy
+
+
+@internal
+@pure
+def _is_no_looser(new: uint256, new_sales: uint256, old: uint256, old_sales: uint256) -> bool:
+    """@dev What acts sooner, oftener or with more is looser."""
+    is_later: bool = (
+        self._trigger_bps(new) <= self._trigger_bps(old)
+        and self._cooldown_s(new) >= self._cooldown_s(old)
+        and self._min_step(new) >= self._min_step(old)
+    )
+    is_within: bool = self._actions(new) & ~self._actions(old) == 0 and (
+        self._uses_wallet(old) or not self._uses_wallet(new)
+    )
+    return is_later and is_within and self._are_fewer(new, new_sales, old, old_sales)
+
+
+@internal
+@pure
+def _are_fewer(new: uint256, new_sales: uint256, old: uint256, old_sales: uint256) -> bool:
+    """@dev Whether every donor and every sale of one policy is one of the other."""
+    for i: uint256 in range(self._donor_count(new), bound=MAX_DONORS):
+        is_known: bool = False
+        for k: uint256 in range(self._donor_count(old), bound=MAX_DONORS):
+            is_known = is_known or self._donor(new, i) == self._donor(old, k)
+        if not is_known:
+            return False
+    for i: uint256 in range(MAX_SALES):
+        asset: uint256 = self._sale(new_sales, i).asset
+        is_known: bool = asset == 0
+        for k: uint256 in range(MAX_SALES):
+            is_known = is_known or self._sale(old_sales, k).asset == asset
+        if not is_known:
+            return False
+    return True
 
 
 ################################################################

@@ -20,7 +20,11 @@ SETTLE: constant(uint256) = 5
 TRIM: constant(uint256) = 6
 HEDGE: constant(uint256) = 7
 UNWIND: constant(uint256) = 8
-KINDS: constant(uint256) = 9  # places in an array that is indexed by kind
+SWAP: constant(uint256) = 9
+BUY: constant(uint256) = 10
+UNHEDGE: constant(uint256) = 11
+LEVER: constant(uint256) = 12
+KINDS: constant(uint256) = 13  # places in an array that is indexed by kind
 
 
 @internal

@@ -87,7 +87,7 @@ def read_plan(world: World, account: int) -> plans.Plan:
     """The plan as the default hook says."""
     answer = world.rebalancer.plan(account)
     steps = tuple(plans.Step(*step) for step in answer.steps)
-    return plans.Plan(answer.code, answer.shortfall, answer.uncured, steps)
+    return plans.Plan(answer.code, answer.shortfall, answer.uncured, steps, answer.called)
 
 
 def read_scene(world: World, account: int, donors: Sequence[int] = ()) -> plans.Scene:
@@ -138,4 +138,25 @@ def read_scene(world: World, account: int, donors: Sequence[int] = ()) -> plans.
         markets=markets,
         house=read_account(world, world.system.house),
         lender=read_lender(world),
+        bounds=read_bounds(world, account),
+        remembered=plans.Remembered(
+            *world.rebalancer.state_of(account)[:2],
+            world.system.liquidator.flagged_since(account)[1],
+        ),
+        base_fee_wei=world.chain.base_fee,
+    )
+
+
+def read_bounds(world: World, account: int) -> plans.Bounds:
+    """The bounds of an account's policy."""
+    bounds = world.rebalancer.bounds_of(account)
+    return plans.Bounds(
+        bounds.expires_at,
+        bounds.emergency_cooldown_s,
+        bounds.max_step,
+        bounds.gas_cap_gwei,
+        bounds.confirms,
+        bounds.call_s,
+        bounds.buffer_bps,
+        bounds.horizon_s,
     )

@@ -53,7 +53,7 @@ def kinds(world: World, account: int) -> list[int]:
 def test_set_policy__all_fields__come_back_as_given(world: World) -> None:
     policy = Policy(
         *(65_535, 2**32 - 1, 2**96 - 1, True),
-        *((0, 1, 254, 255), ((1, 0), (255, 1_000)), world.venue.address, 15, 1_000),
+        *((0, 1, 254, 255), ((1, 0), (255, 1_000)), world.venue.address, 31, 1_000),
     )
     receipt = put(world, policy)
     told = world.rebalancer.policy_of(world.account())
@@ -66,7 +66,7 @@ def test_set_policy__all_fields__come_back_as_given(world: World) -> None:
     assert tuple(told.donors) == policy.donors
     assert tuple(tuple(sale) for sale in told.sales) == policy.sales
     assert told.adapter == world.venue.address
-    assert (told.actions, told.funding_bps) == (15, 1_000)
+    assert (told.actions, told.funding_bps) == (31, 1_000)
     assert world.rebalancer.last_at(world.account()) == 0
     args = args_of(world.rebalancer, receipt, "PolicyChanged")
     assert (args.account, args.adapter) == (world.account(), world.venue.address)
@@ -80,7 +80,7 @@ def test_set_policy__all_fields__come_back_as_given(world: World) -> None:
         ({"trigger_bps": 65_536}, "policies: field out of range"),
         ({"cooldown_s": 2**32}, "policies: field out of range"),
         ({"min_step": 2**96}, "policies: field out of range"),
-        ({"actions": 16}, "policies: field out of range"),
+        ({"actions": 32}, "policies: field out of range"),
         ({"funding_bps": 1_001}, "policies: field out of range"),
         ({"sales": ((1, 30),), "adapter": ZERO_ADDRESS}, "policies: field out of range"),
         ({"donors": (256,)}, "policies: bad donor"),
