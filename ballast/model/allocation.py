@@ -26,7 +26,8 @@ from ballast.model.plan import QUOTE_ASSET, UNLIMITED, Code, Kind, Plan, Scene, 
 from ballast.model.sizing import ROUNDING_WAD
 
 HYSTERESIS_BPS = 500
-DUST_PART = 10_000  # less than this part of all that a plan trades is left undone
+DUST_PART = 10_000  # so small a part of what is over a limit is left to it
+LEAST_PART = 100  # toward weights and ceiling a step does at least this part of what is wanted
 BPS_TO_E6 = 100
 MAY_RERISK = 16
 MAX_PAIRS = 24
@@ -484,7 +485,7 @@ def _with_pairs(
         unit_price = given.price_wad * given.unit_wad
         amount = value * WAD // unit_price
         value = amount * unit_price // WAD
-        if amount == 0 or value * DUST_PART < draft.plan.shortfall:
+        if amount == 0 or value * LEAST_PART < draft.plan.shortfall:
             if given.over < taken.under:
                 parts[giver] = replace(given, over=0)
             else:
@@ -575,7 +576,7 @@ def _with_trade(
     affordable = min(_part_of(growth.to_ceiling, use_e6 + cost_e6), draft.most_value(cost_e6))
     size = _cut_to(most, affordable, price)
     value = size * price // WAD
-    if size == 0 or value * use_e6 // RATE * DUST_PART < draft.plan.shortfall:
+    if size == 0 or value * use_e6 // RATE * LEAST_PART < draft.plan.shortfall:
         return growth, draft
     step = Step(kind, scene.account, leg.asset, size, value, div_up(value * cost_e6, RATE))
     to_ceiling = _less(growth.to_ceiling, value, use_e6 + cost_e6)

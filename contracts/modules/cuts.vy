@@ -33,6 +33,8 @@ uses: costed_means
 
 HYSTERESIS_BPS: constant(uint256) = 500
 MAX_HOLDINGS: constant(uint256) = 16
+# So small a part of what is over a limit is left to it: lots leave a rest.
+DUST_PART: constant(uint256) = 10_000
 MAX_CUTS: constant(uint256) = 48  # three forms for each
 
 
@@ -142,7 +144,7 @@ def _with_cut(
     for h: costed_means.Holding in holdings:
         edges.append(self._next_edge(h, is_share))
     for i: uint256 in range(MAX_CUTS):
-        if left * drafts.DUST_PART <= over or drafts._is_full(draft):
+        if left * DUST_PART <= over or drafts._is_full(draft):
             break
         best: uint256 = 0
         for k: uint256 in range(1, len(edges), bound=MAX_HOLDINGS):

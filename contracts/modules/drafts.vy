@@ -21,10 +21,6 @@ from contracts.modules import steps
 
 uses: sources
 
-# What is less than this part of all that a plan trades is left undone: a step of it would not be worth its gas.
-DUST_PART: constant(uint256) = 10_000
-
-
 struct Draft:
     plan: IRebalancer.Plan
     budget: uint256  # expected cost that the owner's budget still bears, WAD of the quote token

@@ -38,6 +38,8 @@ uses: sources
 MAX_PARTS: constant(uint256) = 9  # eight weights, and cash
 MAX_PAIRS: constant(uint256) = 24  # eight steps, and each part given up once on either side
 BPS_TO_E6: constant(uint256) = 100
+# A step does at least this part of what is wanted: what estimates of costs leave to be done is not worth another call.
+LEAST_PART: constant(uint256) = 100
 
 ORACLE: immutable(address)
 
@@ -271,7 +273,7 @@ def _with_pairs(
         unit_price: uint256 = given.price_wad * given.unit_wad
         amount: uint256 = value * fixed_point.WAD // unit_price
         value = amount * unit_price // fixed_point.WAD
-        if amount == 0 or value * drafts.DUST_PART < draft.plan.shortfall:
+        if amount == 0 or value * LEAST_PART < draft.plan.shortfall:
             if given.over < taken.under:
                 parts[giver].over = 0
             else:

@@ -127,7 +127,7 @@ def _with_trade(
         size = value * fixed_point.WAD // price // markets.SIZE_STEP * markets.SIZE_STEP
     value = size * price // fixed_point.WAD
     # Of equity beyond the ceiling, what the step uses up is what counts.
-    if size == 0 or value * use_e6 // fixed_point.RATE * drafts.DUST_PART < draft.plan.shortfall:
+    if size == 0 or value * use_e6 // fixed_point.RATE * mixes.LEAST_PART < draft.plan.shortfall:
         return growth, draft
     draft.plan.steps.append(
         IRebalancer.Step(

@@ -84,6 +84,8 @@ def draw(random: Random, assets: list[int]) -> Case:
     target_bps = random.randrange(11_500, 13_000)
     costs = [random.choice((FEE_BPS, FEE_BPS, 100, 0)) for _ in range(4)]
     order = random.sample(range(4), random.choice((4, 4, 4, 3, 2, 0)))
+    if theme == "limits" and random.random() < 0.4:
+        order = [2, 3]  # what is to be hedged is not for sale
     weights: list[Weight] = []
     drift_bps = 0
     if theme == "mix" or (theme != "limits" and random.random() < 0.6):
@@ -131,7 +133,7 @@ def draw(random: Random, assets: list[int]) -> Case:
             target_bps,
             10_000,
             random.choice((0, 0, 60)),
-            random.choice((0, 0, 0, 500)),
+            random.choice((0, 0, 0, 500, 8_000)),
             (),
             (0, 0, 0),
             tuple((i, costs[i]) for i in order),
