@@ -26,8 +26,8 @@ from ballast.model.plan import QUOTE_ASSET, UNLIMITED, Code, Kind, Plan, Scene, 
 from ballast.model.sizing import ROUNDING_WAD
 
 HYSTERESIS_BPS = 500
-DUST_PART = 10_000  # so small a part of what is over a limit is left to it
-LEAST_PART = 100  # toward weights and ceiling a step does at least this part of what is wanted
+LEAST_PART = 100  # a step does at least this part of what is wanted
+LEAST_LEVER_PART = 8  # and a perpetual grows by at least this part of it
 BPS_TO_E6 = 100
 MAY_RERISK = 16
 MAX_PAIRS = 24
@@ -263,7 +263,7 @@ def _with_cut(
     effect_e6 = holdings[0].leg.mark.rate_init_e6 if is_share else RATE
     left = max(0, over - ROUNDING_WAD)
     shortfall = draft.plan.shortfall + over * RATE // effect_e6
-    while left * DUST_PART > over and not draft.plan.is_full:
+    while left * LEAST_PART >= over and not draft.plan.is_full:
         known = [(edge, i) for i, held in enumerate(holdings) for edge in _edges(held, is_share)]
         if not known:
             break
@@ -274,6 +274,9 @@ def _with_cut(
         held, price = holdings[i], holdings[i].leg.mark.price_wad
         value = min(left * RATE // edge.effect_e6, draft.most_value(edge.cost_e6))
         size = min(value * WAD // price, edge.available) // edge.lot_wad * edge.lot_wad
+        worth = size * price // WAD * edge.effect_e6 // RATE
+        if worth * LEAST_PART < over:
+            size = 0
         if size:
             kind = {plans._Form.TRIM: Kind.TRIM, plans._Form.HEDGE: Kind.HEDGE}.get(
                 edge.form, Kind.SELL
@@ -370,7 +373,7 @@ def _with_mix(draft: _Draft, scene: Scene, allocation: Allocation) -> tuple[bool
     if plans._weakness(scene):
         return True, draft
     lost = div_up(turnover * growth.slippage_e6, RATE)
-    parts = _parts(scene, allocation, measure, lost)
+    parts = _parts(scene, allocation, measure, lost, is_bought=turnover == over)
     cash = _Part(QUOTE_ASSET, WAD, scene.loans.unit_wad, over)
     if net >= 0:
         cash = replace(cash, under=max(0, held - weighed))
@@ -386,8 +389,11 @@ def _leg_of(scene: Scene, asset: int) -> tuple[Leg, bool]:
     return Leg(asset, Position(), scene.marks[asset]), False
 
 
-def _parts(scene: Scene, allocation: Allocation, measure: Measure, lost: int) -> list[_Part]:
-    """What may be given and taken in of each weighed asset, where swaps lose at most `lost`."""
+def _parts(
+    scene: Scene, allocation: Allocation, measure: Measure, lost: int, *, is_bought: bool
+) -> list[_Part]:
+    """What may be given and taken in of each weighed asset, where swaps lose at most `lost` and,
+    if `is_bought`, nothing but cash is given."""
     assert scene.policy is not None
     costs = dict(scene.policy.sales)
     parts: list[_Part] = []
@@ -418,7 +424,7 @@ def _parts(scene: Scene, allocation: Allocation, measure: Measure, lost: int) ->
             room = min(
                 max(0, weight_bps * whole // BPS - value),
                 (mark.quota_wad - collateral) * price // WAD,
-                _room(scene, allocation, leg, measure, lost),
+                _room(scene, allocation, leg, measure, lost, is_alone=is_bought),
             )
             part = replace(part, under=room * BPS // (BPS + scene.slippage_bps))
         parts.append(part)
@@ -433,16 +439,28 @@ def _is_calm(allocation: Allocation, mark: Mark) -> bool:
     return not allocation.sigma_high_bps or sigma_bps < allocation.sigma_high_bps
 
 
-def _room(scene: Scene, allocation: Allocation, leg: Leg, measure: Measure, lost: int) -> int:
-    """By how much exposure to an asset may grow before a limit would cut it."""
+def _room(
+    scene: Scene,
+    allocation: Allocation,
+    leg: Leg,
+    measure: Measure,
+    lost: int,
+    *,
+    is_alone: bool,
+) -> int:
+    """By how much exposure to an asset may grow before a limit would cut it; `is_alone` if nothing
+    else is sold for it, so that the whole requirement grows as well."""
     equity = max(0, measure.equity - lost)
     room = UNLIMITED
     if allocation.position_bps:
         room = max(0, allocation.position_bps * equity // BPS - exposure_up(leg))
     share_bps = share_limit(allocation, scene.own.legs(scene.marks))
-    if share_bps and leg.mark.rate_init_e6:
+    rate_e6 = leg.mark.rate_init_e6
+    if is_alone:
+        rate_e6 = div_up(rate_e6 * (BPS - share_bps), BPS)
+    if share_bps and rate_e6:
         spare = max(0, share_bps * measure.required // BPS - leg.terms.required_init)
-        room = min(room, spare * RATE // leg.mark.rate_init_e6)
+        room = min(room, spare * RATE // rate_e6)
     if _is_wild(allocation, measure):
         room = min(room, max(0, allocation.exposure_bps * equity // BPS - measure.exposure))
     return room
@@ -538,7 +556,8 @@ def _with_growth(
     cash = max(0, scene.own.net_wad(scene.loans))
     if cash and allocation.weights:
         lost = div_up(cash * growth.slippage_e6, RATE)
-        parts = [replace(p, over=0) for p in _parts(scene, allocation, measure, lost)]
+        parts = _parts(scene, allocation, measure, lost, is_bought=True)
+        parts = [replace(part, over=0) for part in parts]
         parts.append(_Part(QUOTE_ASSET, WAD, scene.loans.unit_wad, cash))
         growth, draft = _with_pairs(draft, scene, parts, growth)
     for leg in legs:
@@ -566,7 +585,7 @@ def _with_trade(
     if draft.plan.is_full or most == 0 or (kind, leg.asset) in scene.refused:
         return growth, draft
     use_e6 = div_up(growth.ceiling_bps * rate_e6, BPS)
-    room = _room(scene, allocation, leg, measure, 0)
+    room = _room(scene, allocation, leg, measure, 0, is_alone=True)
     room = max(0, room - sum(step.value for step in draft.plan.steps))
     most = _cut_to(most, min(room, _part_of(growth.to_ceiling, use_e6)), price)
     if most == 0:
@@ -576,7 +595,8 @@ def _with_trade(
     affordable = min(_part_of(growth.to_ceiling, use_e6 + cost_e6), draft.most_value(cost_e6))
     size = _cut_to(most, affordable, price)
     value = size * price // WAD
-    if size == 0 or value * use_e6 // RATE * LEAST_PART < draft.plan.shortfall:
+    least_part = LEAST_LEVER_PART if kind == Change.LEVER else LEAST_PART
+    if size == 0 or value * use_e6 // RATE * least_part < draft.plan.shortfall:
         return growth, draft
     step = Step(kind, scene.account, leg.asset, size, value, div_up(value * cost_e6, RATE))
     to_ceiling = _less(growth.to_ceiling, value, use_e6 + cost_e6)

@@ -33,8 +33,6 @@ uses: costed_means
 
 HYSTERESIS_BPS: constant(uint256) = 500
 MAX_HOLDINGS: constant(uint256) = 16
-# So small a part of what is over a limit is left to it: lots leave a rest.
-DUST_PART: constant(uint256) = 10_000
 MAX_CUTS: constant(uint256) = 48  # three forms for each
 
 
@@ -144,7 +142,7 @@ def _with_cut(
     for h: costed_means.Holding in holdings:
         edges.append(self._next_edge(h, is_share))
     for i: uint256 in range(MAX_CUTS):
-        if left * DUST_PART <= over or drafts._is_full(draft):
+        if left * drafts.LEAST_PART < over or drafts._is_full(draft):
             break
         best: uint256 = 0
         for k: uint256 in range(1, len(edges), bound=MAX_HOLDINGS):
@@ -157,11 +155,13 @@ def _with_cut(
         value: uint256 = min(left * fixed_point.RATE // edge.cure_e10, drafts._most_value(draft, edge.cost_e6))
         lots: uint256 = min(value * fixed_point.WAD // price, edge.available) // edge.lot_wad
         size: uint256 = lots * edge.lot_wad
-        if size != 0:
-            value = size * price // fixed_point.WAD
+        value = size * price // fixed_point.WAD
+        if size != 0 and value * edge.cure_e10 // fixed_point.RATE * drafts.LEAST_PART >= over:
             draft.plan = costed_means._with_change(draft.plan, account, holdings[best], edge.form, size)
             draft = drafts._charged(draft, value, edge.cost_e6)
             left -= min(left, fixed_point._mul_div_up(value + 1, edge.cure_e10, fixed_point.RATE))
+        else:
+            size = 0
         holdings[best] = costed_means._after(holdings[best], edge.form, size)
         edges[best] = self._next_edge(holdings[best], is_share)
     draft.plan.uncured += left * fixed_point.RATE // effect_e6

@@ -21,6 +21,11 @@ from contracts.modules import steps
 
 uses: sources
 
+# A step does at least this part of what is wanted. Less is not worth its gas: what lots and estimates of costs leave, or
+# what a used up budget bears from one moment to the next.
+LEAST_PART: constant(uint256) = 100
+
+
 struct Draft:
     plan: IRebalancer.Plan
     budget: uint256  # expected cost that the owner's budget still bears, WAD of the quote token

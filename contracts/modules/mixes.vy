@@ -38,8 +38,6 @@ uses: sources
 MAX_PARTS: constant(uint256) = 9  # eight weights, and cash
 MAX_PAIRS: constant(uint256) = 24  # eight steps, and each part given up once on either side
 BPS_TO_E6: constant(uint256) = 100
-# A step does at least this part of what is wanted: what estimates of costs leave to be done is not worth another call.
-LEAST_PART: constant(uint256) = 100
 
 ORACLE: immutable(address)
 
@@ -140,8 +138,9 @@ def _with_mix(
     draft.plan.uncured = turnover
     if costed_means._weakness(picture) != 0:
         return True, draft
+    lost: uint256 = fixed_point._mul_div_up(turnover, growth.slippage_e6, fixed_point.RATE)
     parts: DynArray[Part, MAX_PARTS] = self._parts(
-        request, limits, weights, measure, picture, fixed_point._mul_div_up(turnover, growth.slippage_e6, fixed_point.RATE)
+        request, limits, weights, measure, picture, lost, turnover == cash.over
     )
     parts.append(cash)
     growth, draft = self._with_pairs(draft, request, parts, growth)
@@ -173,8 +172,12 @@ def _parts(
     measure: allocations.Measure,
     picture: IMandates.Snapshot,
     lost: uint256,
+    is_bought: bool,
 ) -> DynArray[Part, MAX_PARTS]:
-    """@dev What may be given and taken in of each weighed asset, where swaps lose or gain at most `lost` together."""
+    """
+    @dev What may be given and taken in of each weighed asset, where swaps lose or gain at most `lost` together and
+         nothing but cash is given for it if `is_bought`.
+    """
     parts: DynArray[Part, MAX_PARTS] = []
     slippage_bps: uint256 = guards._slippage_bps(request.guard_word)
     rounding: uint256 = lost + sizing.ROUNDING_WAD
@@ -221,7 +224,7 @@ def _parts(
             most: uint256 = weight.weight_bps * (measure.collateral - min(measure.collateral, rounding))
             room: uint256 = most // fixed_point.BPS - min(most // fixed_point.BPS, value)
             room = min(room, (quota - collateral) * price // fixed_point.WAD)
-            room = min(room, self._room(limits, leg, measure, picture, lost))
+            room = min(room, self._room(limits, leg, measure, picture, lost, is_bought))
             part.under = room * fixed_point.BPS // (fixed_point.BPS + slippage_bps)
         parts.append(part)
     return parts
@@ -273,7 +276,7 @@ def _with_pairs(
         unit_price: uint256 = given.price_wad * given.unit_wad
         amount: uint256 = value * fixed_point.WAD // unit_price
         value = amount * unit_price // fixed_point.WAD
-        if amount == 0 or value * LEAST_PART < draft.plan.shortfall:
+        if amount == 0 or value * drafts.LEAST_PART < draft.plan.shortfall:
             if given.over < taken.under:
                 parts[giver].over = 0
             else:
@@ -334,8 +337,12 @@ def _room(
     measure: allocations.Measure,
     picture: IMandates.Snapshot,
     lost: uint256,
+    is_alone: bool,
 ) -> uint256:
-    """@dev By how much exposure to an asset may grow before a limit of its own or of all would cut it."""
+    """
+    @dev By how much exposure to an asset may grow before a limit of its own or of all would cut it. The whole
+         requirement grows with that of the asset, if nothing else is sold for it: R_i + rho x = c (R + rho x).
+    """
     equity: uint256 = measure.equity - min(measure.equity, lost)
     room: uint256 = max_value(uint256)
     position_bps: uint256 = allocations._position_bps(limits)
@@ -344,6 +351,8 @@ def _room(
         room = most - min(most, allocations._exposure_up(leg))
     share_bps: uint256 = cuts._share_limit(limits, picture)
     rate_e6: uint256 = packing._rate_init_e6(leg.risk_word)
+    if is_alone:
+        rate_e6 = fixed_point._mul_div_up(rate_e6, fixed_point.BPS - share_bps, fixed_point.BPS)
     if share_bps != 0 and rate_e6 != 0:
         most: uint256 = share_bps * measure.required // fixed_point.BPS
         room = min(room, (most - min(most, allocations._required(leg))) * fixed_point.RATE // rate_e6)

@@ -37,6 +37,9 @@ uses: costed_means
 uses: mixes
 
 MAX_LEGS: constant(uint256) = 16
+# A perpetual grows by at least this part of what is wanted, so that where limits allow small steps only, of which each
+# makes room for another, they do not go on for ever.
+LEAST_LEVER_PART: constant(uint256) = 8
 
 
 @internal
@@ -68,7 +71,7 @@ def _with_growth(
     if cash.over != 0 and weights != 0:
         lost: uint256 = fixed_point._mul_div_up(cash.over, growth.slippage_e6, fixed_point.RATE)
         parts: DynArray[mixes.Part, mixes.MAX_PARTS] = mixes._parts(
-            request, limits, weights, measure, picture, lost
+            request, limits, weights, measure, picture, lost, True
         )
         for i: uint256 in range(len(parts), bound=mixes.MAX_PARTS):
             parts[i].over = 0
@@ -108,7 +111,7 @@ def _with_trade(
     if drafts._is_full(draft) or most == 0 or steps._is_refused(request.refused, kind, leg.asset):
         return growth, draft
     use_e6: uint256 = fixed_point._mul_div_up(growth.ceiling_bps, rate_e6, fixed_point.BPS)
-    room: uint256 = mixes._room(limits, leg, measure, picture, 0)
+    room: uint256 = mixes._room(limits, leg, measure, picture, 0, True)
     # What this plan buys besides counts against the limit of all.
     for step: IRebalancer.Step in draft.plan.steps:
         room -= min(room, step.value)
@@ -127,7 +130,10 @@ def _with_trade(
         size = value * fixed_point.WAD // price // markets.SIZE_STEP * markets.SIZE_STEP
     value = size * price // fixed_point.WAD
     # Of equity beyond the ceiling, what the step uses up is what counts.
-    if size == 0 or value * use_e6 // fixed_point.RATE * mixes.LEAST_PART < draft.plan.shortfall:
+    least_part: uint256 = drafts.LEAST_PART
+    if kind == steps.LEVER:
+        least_part = LEAST_LEVER_PART
+    if size == 0 or value * use_e6 // fixed_point.RATE * least_part < draft.plan.shortfall:
         return growth, draft
     draft.plan.steps.append(
         IRebalancer.Step(

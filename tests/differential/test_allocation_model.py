@@ -46,6 +46,7 @@ CASES = 60
 ROUNDS = 8
 MAY_ALL = 31
 BAND_BPS = 300
+MOST_IN_A_ROW = 8
 FEE_BPS = 30
 NO_HOLDING = Holding((0, 0, 0, 0), 0, 0)
 # Reasons of codes that only bounds lead to are tested with the hook.
@@ -356,6 +357,35 @@ def check_cuts(scene: Scene, after: Scene, plan: Plan, allocation: Allocation) -
         assert ended.exposure * BPS >= allocation.exposure_bps * least
         if is_done:
             assert not exceeds(ended.exposure, allocation.exposure_bps, ended.equity)
+
+
+def test_allocation__asked_again_and_again__ends() -> None:
+    """T61: wishes that pull against each other come to rest while prices stand still, whatever the
+    limits, weights and ceiling; no period and no cooldown keep them apart."""
+    counts: Counter[int] = Counter()
+    for number in range(CASES):
+        random = Random(f"again {number}")
+        world = plan_world((6, 8, 18)[number % 3])
+        with world.isolated():
+            case = draw(random, list(world.system.assets.values()))
+            case = replace(
+                case,
+                allocation=replace(case.allocation, period_s=0),
+                terms=replace(case.terms, cooldown_s=0, min_step=0),
+                max_step=0,
+            )
+            account = enrolled(world, case)
+            price_venue(world, case)
+            count = 0
+            while make_plan(read_scene(world, account)).code == Code.ABOVE_TRIGGER:
+                plan = read_plan(world, account)
+                if plan.code != Code.READY or rebalance_now(world, account):
+                    break
+                world.chain.advance(12)
+                count += 1
+                assert count <= MOST_IN_A_ROW
+            counts[count] += 1
+    assert sum(number > 1 for number in counts.elements()) >= 5, counts
 
 
 def test_exceeds__limit_and_hysteresis__begins_above_both() -> None:
