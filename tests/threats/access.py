@@ -38,6 +38,7 @@ NOBODY: frozenset[str] = frozenset()  # outside of the one moment that the refus
 
 GUARD = (13_000, 300, 100, 0, 0, 0)
 BUDGET = (10**18, 86_400, 10**18)
+ALLOCATION = (0, 5_000, 0, 0, 0, 0, 0, 0, False, [])
 PARAMETERS = (3_000, 1_500, 8_000, 1_500, 800, 4_000, 250, 200, 600, 10**12)
 RATE = (100, 400, 6_000, 8_000)
 NO_PICTURE = (0, 0, 0, 0, 0, [])
@@ -361,6 +362,12 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         ),
         # What the owner announced, once its hour has passed.
         "apply_guard": Entry(ANYONE, "", _account()),
+        "set_allocation": Entry(
+            _only(OWNER),
+            "mandates: only the owner",
+            lambda scene, caller: (scene.account, ALLOCATION),
+        ),
+        "apply_allocation": Entry(ANYONE, "", _account()),
         "revoke": Entry(_only(OWNER), "mandates: only the owner", _account()),
         "set_operator": Entry(
             _only(OWNER),
