@@ -303,16 +303,18 @@ class World:
         wallet_cap_wad: int = 0,
         wallet_period_s: int = 86_400,
         donors: Sequence[int] = (),
-        sales: Mapping[str, int] | None = None,
+        sales: Mapping[str, int] | Mapping[int, int] | None = None,
         hook: Any = None,
         budget_wad: int = 10**6 * WAD,
         actions: int = 0,
         funding_bps: int = 0,
+        adapter: Any = None,
     ) -> None:
         """Gives an account its guard, the owner a budget and, with the default hook, a policy.
 
-        `sales` maps collateral names to their expected cost in basis points, every listed asset at
-        30 by default. `actions` with perpetuals add up: 1 settle, 2 trim, 4 hedge, 8 unwind.
+        `sales` maps collateral names or ids to their expected cost in basis points, every listed
+        asset at 30 by default; they are sold at the world's venue or through `adapter`. `actions`
+        add up: 1 settle, 2 trim, 4 hedge, 8 unwind, 16 take on risk again.
         """
         owner = self.owner_of(account)
         guard = (
@@ -323,10 +325,6 @@ class World:
             wallet_cap_wad,
             wallet_period_s if wallet_cap_wad else 0,
         )
-        self.mandates.set_guard(account, hook or self.rebalancer, guard, sender=owner)
-        self.mandates.arm_budget((budget_wad, 86_400, 10 * budget_wad), sender=owner)
-        if hook is not None:
-            return
         if sales is None:
             sales = {name: 30 for name in self.names[:8]}
         policy = (
@@ -335,12 +333,19 @@ class World:
             min_step_wad,
             uses_wallet,
             list(donors),
-            [(self.asset(name), cost_bps) for name, cost_bps in sales.items()],
-            self.venue if sales else ZERO_ADDRESS,
+            [
+                (self.asset(name) if isinstance(name, str) else name, cost_bps)
+                for name, cost_bps in sales.items()
+            ],
+            (adapter or self.venue) if sales else ZERO_ADDRESS,
             actions,
             funding_bps,
         )
-        self.rebalancer.set_policy(account, policy, sender=owner)
+        # First: tests want bands so narrow that the hook refuses them once it knows the target.
+        if hook is None:
+            self.rebalancer.set_policy(account, policy, sender=owner)
+        self.mandates.set_guard(account, hook or self.rebalancer, guard, sender=owner)
+        self.mandates.arm_budget((budget_wad, 86_400, 10 * budget_wad), sender=owner)
 
     def make_donor(self, account: int, floor_bps: int = 12_000) -> None:
         """Lets a sub-account give to siblings while it keeps `floor_bps`, at least 10,000."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 BLOCK_GAS_LIMIT = 1_000_000_000
 HARDFORK = "prague"  # named, because the default follows the newest
 START_TIME_S = 1_700_000_000
+HISTORY = 256  # blocks whose state can be asked for
 _START_TIMEOUT_S = 20.0
 
 
@@ -85,6 +86,8 @@ class Anvil:
             str(gas_limit),
         ]
         self._arguments += ["--auto-impersonate", "--quiet"]
+        # A node keeps every state on disk otherwise, gigabytes for a long replay.
+        self._arguments += ["--prune-history", str(HISTORY)]
         if timestamp is not None:
             self._arguments += ["--timestamp", str(timestamp)]
         if block_time_s is not None:

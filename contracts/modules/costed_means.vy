@@ -163,8 +163,7 @@ def _size(
     if edge.cost_e6 != 0:
         affordable: uint256 = budget * fixed_point.RATE // edge.cost_e6
         lots = min(lots, affordable * fixed_point.WAD // price_wad // edge.lot_wad)
-    if allowance != max_value(uint256):
-        lots = min(lots, allowance * fixed_point.WAD // price_wad // edge.lot_wad)
+    lots = min(lots, allowance * fixed_point.WAD // price_wad // edge.lot_wad)
     return lots * edge.lot_wad
 
 
@@ -174,7 +173,7 @@ def _max_value(request: IPlanner.Request, picture: IMandates.Snapshot) -> uint25
     """@dev What a rebalance may sell and trade: all in an emergency."""
     most: uint256 = bounds._max_step(request.bounds_word)
     if most == 0 or readiness._is_emergency(picture):
-        return max_value(uint256)
+        return sizing.MAX_VALUE_WAD
     return most
 
 

@@ -53,6 +53,8 @@ NOT_HEIR = "ownable_2step: caller is not the new owner"
 NOT_BORROWER = "vault: not the clearinghouse"
 NOT_YOURS = "clearinghouse: not yours to call"
 NOT_AT_WORK = "mandates: only the hook at work"
+NO_BOUNDS = (0, 0, 0, 0, False, 0, 0, 0, 0, 0, 0, 0)
+NO_ALLOCATION = (0, 0, 0, 0, 0, 0, 0, 0, False, [])
 NOT_LIQUIDATOR = "perps: only the liquidator"
 NO_ALLOWANCE = "erc20: insufficient allowance"
 NOT_ACTING = "liquidity: not an operator"
@@ -361,6 +363,8 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         ),
         # What the owner announced, once its hour has passed.
         "apply_guard": Entry(ANYONE, "", _account()),
+        "set_allocation": Entry(_only(OWNER), "mandates: only the owner", _account(NO_ALLOCATION)),
+        "apply_allocation": Entry(ANYONE, "", _account()),
         "revoke": Entry(_only(OWNER), "mandates: only the owner", _account()),
         "set_operator": Entry(
             _only(OWNER),
@@ -406,12 +410,16 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         "set_close_only": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1, True)),
     },
     "Planner": {},
+    "Allocator": {},
     "Rebalancer": {
         "set_policy": Entry(
             _only(OWNER),
             "rebalancer: only the owner",
             _account((10_500, 0, 0, False, [], [], ZERO_ADDRESS, 0, 0)),
         ),
+        "set_bounds": Entry(_only(OWNER), "rebalancer: only the owner", _account(NO_BOUNDS)),
+        # What the owner announced, once its hour has passed.
+        "apply_policy": Entry(ANYONE, "", _account()),
         "clear_policy": Entry(_only(OWNER), "rebalancer: only the owner", _account()),
         "on_mandate": Entry(_only(MANDATES), "rebalancer: only mandates", _account(0, NO_PICTURE)),
         "unwind": Entry(

@@ -51,7 +51,9 @@ CONTRACTS = ROOT / "contracts"
 # What an allowed caller gets, where the scene has nothing to do for it.
 IDLE_HANDS = {
     ("Deleverager", "adl"): "deleverager: house not short",
+    ("Mandates", "apply_allocation"): "mandates: nothing to apply yet",
     ("Mandates", "apply_guard"): "mandates: nothing to apply yet",
+    ("Rebalancer", "apply_policy"): "rebalancer: nothing to apply yet",
     ("Perps", "settle"): "perpetuals: no gain",
 }
 # What stops a contract that is believed to be one: no mandate is open, nothing is lent or listed,
@@ -145,7 +147,8 @@ def _wired(world: World) -> dict[str, Contract]:
         *(world.governor, world.governor, RATE, 0, 10**15),
     )
     mandates = put(
-        *("Mandates", world.clearinghouse, system.perps, who[LIQUIDATOR], 10**12, house_owner)
+        *("Mandates", world.clearinghouse, system.perps, who[LIQUIDATOR], system.oracle),
+        *(10**12, house_owner),
     )
     perps = put(
         *("Perps", who[CLEARINGHOUSE], system.oracle, who[MANDATES], who[LIQUIDATOR]),
@@ -158,7 +161,10 @@ def _wired(world: World) -> dict[str, Contract]:
         "LendingVault": vault,
         "Mandates": mandates,
         "Perps": perps,
-        "Rebalancer": put("Rebalancer", world.clearinghouse, who[MANDATES], system.planner),
+        "Rebalancer": put(
+            *("Rebalancer", world.clearinghouse, who[MANDATES], system.planner, system.allocator),
+            *(system.liquidator, system.oracle, 1),
+        ),
         "UniswapV3Adapter": _adapter(world, who[EXCHANGE]),
     }
 
