@@ -29,6 +29,11 @@ ZERO_ADDRESS = "0x" + "00" * 20
 FEED_DECIMALS = 8
 QUOTE = "USD"
 MAX_POKED = 16  # assets in one poke
+# Fields of `IRebalancer.Bounds`.
+BOUNDS = (
+    *("expires_at", "emergency_cooldown_s", "max_step", "gas_cap_gwei", "confirms", "call_s"),
+    *("buffer_bps", "horizon_s", "payer", "pay_bps", "pay_cap", "gap_per_pay"),
+)
 SAMPLING_S, OPENS_AT_S = 300, 48  # the oracle's grid, and where between two of its points
 VENUE_FEE_PPM = 3_000  # 30 bp, the fee tier of most pools
 
@@ -346,6 +351,17 @@ class World:
             self.rebalancer.set_policy(account, policy, sender=owner)
         self.mandates.set_guard(account, hook or self.rebalancer, guard, sender=owner)
         self.mandates.arm_budget((budget_wad, 86_400, 10 * budget_wad), sender=owner)
+
+    def bound(self, account: int, **bounds: int | bool) -> Receipt:
+        """Sets bounds of an account's policy by their names in `IRebalancer.Bounds`, 0 for others.
+
+        With a policy in force what is looser than before waits for an hour.
+        """
+        unknown = set(bounds) - set(BOUNDS)
+        if unknown:
+            raise TypeError(f"no such bounds: {sorted(unknown)}")
+        values = tuple(bounds.get(name, 0) for name in BOUNDS)
+        return self.rebalancer.set_bounds(account, values, sender=self.owner_of(account))
 
     def make_donor(self, account: int, floor_bps: int = 12_000) -> None:
         """Lets a sub-account give to siblings while it keeps `floor_bps`, at least 10,000."""
