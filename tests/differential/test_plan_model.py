@@ -64,6 +64,9 @@ REASONS = {
     Code.COOLING_DOWN: "rebalancer: cooling down",
     Code.BELOW_MINIMUM: "rebalancer: below minimum step",
     Code.NO_MEANS: "rebalancer: no means left",
+    Code.EXPIRED: "rebalancer: policy expired",
+    Code.UNCONFIRMED: "rebalancer: not confirmed yet",
+    Code.CALLED: "rebalancer: margin call runs",
 }
 FEE_BPS = 30
 ROUNDS = 5
@@ -344,6 +347,119 @@ def test_plan__any_account_policy_and_prices__equals_the_model(
                 assert read_account(world, known) == model
             assert world.quote.balanceOf(world.owner) == after.wallet.balance
             assert world.mandates.wallet_left(account) == after.wallet.left_wad
+
+
+# Names of `IRebalancer.Bounds`; `expires_at` from now. What is left out is none.
+some_bounds = st.fixed_dictionaries(
+    {},
+    optional={
+        "expires_at": st.sampled_from((100, 1_000, 10**6)),
+        "emergency_cooldown_s": st.sampled_from((60, 700)),
+        "max_step": st.sampled_from((20, 300, 3_000)).map(lambda whole: whole * WAD),
+        "confirms": st.just(True),
+        "call_s": st.sampled_from((12, 500, 10**5)),
+        "buffer": st.tuples(
+            st.sampled_from((5_000, 20_000, 60_000)), st.sampled_from((600, 86_400))
+        ),
+    },
+)
+quiet_rounds = st.lists(
+    st.tuples(st.sampled_from((0, 30, 600)), st.tuples(*[st.integers(970, 1_010)] * 4), st.none()),
+    min_size=3,
+    max_size=6,
+)
+
+
+def test_plan__any_bounds__equals_the_model() -> None:
+    """As above with bounds, round after round; and it did meet what they are there for."""
+    met: Counter[str] = Counter()
+    wanted = {
+        **dict.fromkeys(("EXPIRED", "UNCONFIRMED", "CALLED", "COOLING_DOWN"), 10),
+        **dict.fromkeys(("called", "sold after a call", "goes on", "stops at its step"), 10),
+        **dict.fromkeys(("confirmed", "triggered by its buffer"), 5),
+    }
+    missing = wanted
+    for number in range(ROUNDS):
+        equals_the_model_with_bounds(met, number)
+        missing = {what: met[what] for what, least in wanted.items() if met[what] < least}
+        if not missing:
+            break
+    assert missing == {}
+
+
+def equals_the_model_with_bounds(met: Counter[str], number: int) -> None:
+    @given(
+        own=indebted,
+        other=holdings,
+        terms=all_terms(st.sampled_from((FEE_BPS, 0, 150))),
+        bounds=some_bounds,
+        moves=quiet_rounds,
+        has_flag=st.booleans(),
+        is_low=st.booleans(),
+    )
+    def check(
+        own: Holding,
+        other: Holding,
+        terms: Terms,
+        bounds: dict,
+        moves: list,
+        has_flag: bool,
+        is_low: bool,
+    ) -> None:
+        world = plan_world(6)
+        with world.isolated():
+            given_bounds = dict(bounds)
+            if "expires_at" in bounds:
+                given_bounds["expires_at"] += world.chain.time + 300
+            buffer_bps, horizon_s = given_bounds.pop("buffer", (0, 0))
+            world.bound(
+                world.account(ACCOUNT), buffer_bps=buffer_bps, horizon_s=horizon_s, **given_bounds
+            )
+            if is_low:  # so that a buffer, or a step left undone, is what starts a rebalance
+                terms = replace(terms, trigger_bps=min(terms.trigger_bps, 10_300))
+            account = set_up(world, own, [other] * 3, terms)
+            for _ in play(world, moves):
+                scene = read_scene(world, account)
+                plan = make_plan(scene)
+                assert read_plan(world, account) == plan
+                after, taken = carry_out(scene, venue_of(world, scene))
+                is_call = plan.called and scene.now >= scene.remembered.deadline + 86_400
+                expected = REASONS.get(Code(plan.code))
+                if expected is None and not (is_call and not taken):
+                    expected = expected_reason(world, scene, after, taken)
+                assert rebalance_now(world, account) == (expected or "")
+                count_bounds(met, scene, plan, bool(is_call), expected or "")
+                if has_flag:
+                    world.system.liquidator.flag(account, sender=world.keeper)
+                if expected:
+                    continue
+                for known, model in after.accounts.items():
+                    assert read_account(world, known) == model
+                deadline, unfinished_at, _ = world.rebalancer.state_of(account)
+                if is_call:
+                    assert deadline == scene.now + scene.bounds.call_s
+                assert (unfinished_at == scene.now) <= (scene.bounds.max_step_wad > 0)
+
+    if number:  # or it would meet the same again
+        seed(number)(check)
+    check()
+
+
+def count_bounds(met: Counter[str], scene: Scene, plan: Plan, is_call: bool, reason: str) -> None:
+    assert scene.policy is not None
+    terms, bounds = scene.assess(scene.account), scene.bounds
+    met[Code(plan.code).name] += 1
+    if reason:
+        return
+    sold = sum(step.value for step in plan.steps if step.kind == Kind.SELL)
+    is_calm, above = terms.excess_init >= 0, terms.required_init * scene.policy.trigger_bps
+    goes_on = scene.now <= scene.remembered.unfinished_at + 3_600
+    met["called"] += is_call
+    met["sold after a call"] += is_calm and bounds.call_s > 0 and sold > 0
+    met["stops at its step"] += is_calm and 0 < bounds.max_step_wad < sold + 30 * WAD
+    met["goes on"] += goes_on
+    met["confirmed"] += is_calm and bounds.confirms and not goes_on
+    met["triggered by its buffer"] += not goes_on and terms.equity_init * BPS >= above
 
 
 # Long, short, hedged in part, in full or beyond, and what has no collateral at all.
