@@ -338,13 +338,21 @@ def list_shares(
     return system, feed
 
 
-def deploy_share_adapter(system: System, vaults: Iterable[Contract]) -> Contract:
-    """Deploys an ERC4626Adapter for the vaults named and lets accounts swap through it."""
+def deploy_share_adapter(
+    system: System, vaults: Iterable[Contract], onward: Contract | None = None
+) -> Contract:
+    """Deploys an ERC4626Adapter for the vaults named and lets accounts swap through it.
+
+    ``onward`` sells what vaults do not redeem for cash; without one, name it with ``set_onward``
+    once an adapter was deployed that takes this one for its exchange.
+    """
     adapter = system.chain.deploy(
         "ERC4626Adapter", system.exchange, system.governor, sender=system.governor
     )
     for vault in vaults:
         adapter.set_vault(vault, True, sender=system.governor)
+    if onward is not None:
+        adapter.set_onward(onward, sender=system.governor)
     system.allow_adapter(adapter)
     return adapter
 

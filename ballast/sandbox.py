@@ -407,7 +407,8 @@ def build_world(
 
     An asset without a section in the bundled parameters gets ETH's terms without its perpetual, the
     next free id and a price band from 2**10 to 2**93. `vaults` are listed after the assets, their
-    shares can be swapped through `World.share_adapter`, and a mock opens with one whole asset.
+    shares can be swapped through `World.share_adapter`, all else by way of it through the venue,
+    and a mock opens with one whole asset.
     """
     assets = TWO_ASSETS if assets is None else assets
     chain = RevmChain(block_interval_s=BLOCK_INTERVAL_S, is_cold=is_cold)
@@ -499,7 +500,7 @@ def _with_vaults(
         tokens[name] = vault
         for who in (world.owner, world.attacker, world.other_owner):
             vault.approve(system.clearinghouse, UNLIMITED, sender=who)
-    adapter = deploy_share_adapter(system, [tokens[name] for name in vaults])
+    adapter = deploy_share_adapter(system, [tokens[name] for name in vaults], world.venue)
     return replace(
         world,
         system=system,

@@ -9,7 +9,9 @@
 @notice  Turns shares of a listed vault into the vault's asset and back. The venue is the vault itself: a sale is a
          redemption, a purchase a deposit, and neither costs anything.
 @dev     Trusts the vaults that the governor lists, and measures what they pay. What is left to the caller is in
-         `ISwapAdapter`.
+         `ISwapAdapter`. A policy has one adapter for all that it sells. So that this can be the one, whatever is no pair
+         of a vault and its asset goes on to another adapter: shares as what they are redeemed for, other tokens as they
+         are. Shares are not bought that way.
          Assumptions:
          1. The clearing house has transferred the input before it calls.
          2. Anyone may send tokens here at any time. Balances are only compared with themselves, so a gift can
@@ -45,6 +47,9 @@ exports: (
 
 EXCHANGE: public(immutable(address))
 
+# Sells what is no pair of a vault and its asset; the zero address for nobody.
+onward: public(address)
+
 # Asset of each listed vault; the zero address for one that is not listed.
 _asset_of: HashMap[address, address]
 
@@ -65,29 +70,22 @@ def __init__(exchange: address, governor: address):
 @external
 def swap(token_in: address, token_out: address, amount_in: uint256, min_out: uint256, receiver: address) -> uint256:
     """
-    @notice Redeems the shares that the clearing house sent, or deposits the asset that it sent.
+    @notice Redeems the shares that the clearing house sent, deposits the asset that it sent, or sells onward.
     @dev    A vault that takes less than it was given shows as an approval or a balance left over, and one that pays
             less than it says by the receiver's balance.
     """
     self._check_exchange()
-    is_redemption: bool = self._is_redemption(token_in, token_out)
-    in_before: uint256 = staticcall IERC20(token_in).balanceOf(self)
-    out_before: uint256 = staticcall IERC20(token_out).balanceOf(receiver)
+    balance_before: uint256 = staticcall IERC20(token_in).balanceOf(self)
     amount_out: uint256 = 0
-    if is_redemption:
-        self._require_redeemable(token_in, amount_in)
-        amount_out = extcall IERC4626(token_in).redeem(amount_in, receiver, self)
+    if self._is_pair(token_in, token_out):
+        amount_out = self._redeem(token_in, token_out, amount_in, receiver)
+    elif self._is_pair(token_out, token_in):
+        amount_out = self._deposit(token_out, token_in, amount_in, receiver)
     else:
-        self._require_depositable(token_out, amount_in, receiver)
-        self._require_approved(token_in, token_out, amount_in)
-        amount_out = extcall IERC4626(token_out).deposit(amount_in, receiver)
-        allowed: uint256 = staticcall IERC20(token_in).allowance(self, token_out)
-        self._require_no_approval(allowed)
+        amount_out = self._sell_onward(token_in, token_out, amount_in, min_out, receiver)
     self._require_enough(amount_out, min_out)
-    in_after: uint256 = staticcall IERC20(token_in).balanceOf(self)
-    out_after: uint256 = staticcall IERC20(token_out).balanceOf(receiver)
-    self._require_spent(in_before, in_after, amount_in)
-    self._require_paid(out_before, out_after, amount_out)
+    balance_after: uint256 = staticcall IERC20(token_in).balanceOf(self)
+    self._require_spent(balance_before, balance_after, amount_in)
     return amount_out
 
 
@@ -107,13 +105,26 @@ def set_vault(vault: address, is_listed: bool):
 
 
 @external
+def set_onward(adapter: address):
+    """
+    @notice Names the adapter for everything else.
+    """
+    ownable._check_owner()
+    log IERC4626Adapter.OnwardSet(old=self.onward, new=adapter)
+    self.onward = adapter
+
+
+@external
 @view
 def cost_ppm(token_in: address, token_out: address) -> uint256:
     """
-    @notice Nothing; reverts for a pair that is not a listed vault and its asset.
+    @notice Nothing for a vault and its asset, else what the adapter for everything else takes for it.
     """
-    self._is_redemption(token_in, token_out)
-    return 0
+    if self._is_pair(token_in, token_out) or self._is_pair(token_out, token_in):
+        return 0
+    onward: address = self.onward
+    self._require_onward(onward)
+    return staticcall ISwapAdapter(onward).cost_ppm(self._redeemed(token_in), self._redeemed(token_out))
 
 
 @external
@@ -126,13 +137,58 @@ def asset_of(vault: address) -> address:
 
 
 @internal
+def _redeem(vault: address, asset: address, shares: uint256, receiver: address) -> uint256:
+    self._require_redeemable(vault, shares)
+    balance_before: uint256 = staticcall IERC20(asset).balanceOf(receiver)
+    assets: uint256 = extcall IERC4626(vault).redeem(shares, receiver, self)
+    balance_after: uint256 = staticcall IERC20(asset).balanceOf(receiver)
+    self._require_paid(balance_before, balance_after, assets)
+    return assets
+
+
+@internal
+def _deposit(vault: address, asset: address, assets: uint256, receiver: address) -> uint256:
+    self._require_depositable(vault, assets, receiver)
+    self._require_approved(asset, vault, assets)
+    balance_before: uint256 = staticcall IERC20(vault).balanceOf(receiver)
+    shares: uint256 = extcall IERC4626(vault).deposit(assets, receiver)
+    balance_after: uint256 = staticcall IERC20(vault).balanceOf(receiver)
+    self._require_paid(balance_before, balance_after, shares)
+    allowed: uint256 = staticcall IERC20(asset).allowance(self, vault)
+    self._require_no_approval(allowed)
+    return shares
+
+
+@internal
+def _sell_onward(
+    token_in: address, token_out: address, amount_in: uint256, min_out: uint256, receiver: address
+) -> uint256:
+    """@dev What is sold lies with the other adapter when it is called, as it lay here."""
+    onward: address = self.onward
+    self._require_onward(onward)
+    sold: address = self._redeemed(token_in)
+    amount: uint256 = amount_in
+    if sold == token_in:
+        self._require_sent(token_in, onward, amount_in)
+    else:
+        amount = self._redeem(token_in, sold, amount_in, onward)
+    return extcall ISwapAdapter(onward).swap(sold, token_out, amount, min_out, receiver)
+
+
+@internal
 @view
-def _is_redemption(token_in: address, token_out: address) -> bool:
-    """@dev Whether `token_in` are the shares. Reverts unless one token is a listed vault and the other its asset."""
-    if token_out != empty(address) and self._asset_of[token_in] == token_out:
-        return True
-    self._require_listed(token_in, self._asset_of[token_out])
-    return False
+def _is_pair(vault: address, asset: address) -> bool:
+    return asset != empty(address) and self._asset_of[vault] == asset
+
+
+@internal
+@view
+def _redeemed(token: address) -> address:
+    """@dev What shares of a listed vault are redeemed for; any other token itself."""
+    asset: address = self._asset_of[token]
+    if asset == empty(address):
+        return token
+    return asset
 
 
 ################################################################
@@ -143,6 +199,11 @@ def _is_redemption(token_in: address, token_out: address) -> bool:
 @internal
 def _require_approved(token: address, vault: address, amount: uint256):
     assert extcall IERC20(token).approve(vault, amount, default_return_value=True), "vault adapter: approve failed"
+
+
+@internal
+def _require_sent(token: address, receiver: address, amount: uint256):
+    assert extcall IERC20(token).transfer(receiver, amount, default_return_value=True), "vault adapter: sending failed"
 
 
 @internal
@@ -171,8 +232,8 @@ def _require_address(account: address):
 
 @internal
 @pure
-def _require_listed(token: address, asset: address):
-    assert asset != empty(address) and token == asset, "vault adapter: unknown pair"
+def _require_onward(onward: address):
+    assert onward != empty(address), "vault adapter: unknown pair"
 
 
 @internal

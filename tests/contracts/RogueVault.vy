@@ -134,3 +134,11 @@ def deposit(assets: uint256, receiver: address) -> uint256:
     self.balanceOf[receiver] += shares * self.paid_bps // BPS
     assert extcall IERC20(self.asset).transferFrom(msg.sender, self, assets * self.taken_bps // BPS)
     return shares
+
+
+@external
+def swap(token_in: address, token_out: address, amount_in: uint256, min_out: uint256, receiver: address) -> uint256:
+    """
+    @notice As a swap adapter it pays nothing and says so.
+    """
+    return 0
