@@ -242,7 +242,8 @@ class World:
         for moved in self.names if name == QUOTE else [name]:
             self.set_venue_price(moved, fee_ppm=fee_ppm)
         if is_poked:
-            self.poke(None if name == QUOTE else [name])
+            shares = [share for share, spec in self.vaults.items() if spec.of == name]
+            self.poke(None if name == QUOTE else [name, *shares])
         else:
             self.chain.mine()
 
