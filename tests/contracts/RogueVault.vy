@@ -21,6 +21,8 @@ balanceOf: public(HashMap[address, uint256])
 allowance: public(HashMap[address, HashMap[address, uint256]])
 # Asset units per share unit, WAD; the largest number makes conversions revert.
 unit_rate_wad: public(uint256)
+# What the rate becomes with the next redemption; 0 leaves it.
+rate_after_wad: uint256
 # Of redemptions and deposits.
 limit: public(uint256)
 # Parts of what was given that are taken, and of what is told that is paid.
@@ -47,6 +49,14 @@ def set_unit_rate(unit_rate_wad: uint256):
     @notice Asset units per share unit, WAD, from now on.
     """
     self.unit_rate_wad = unit_rate_wad
+
+
+@external
+def set_rate_after(unit_rate_wad: uint256):
+    """
+    @notice What the rate becomes with the next redemption.
+    """
+    self.rate_after_wad = unit_rate_wad
 
 
 @external
@@ -122,6 +132,8 @@ def redeem(shares: uint256, receiver: address, owner: address) -> uint256:
     assets: uint256 = shares * self.unit_rate_wad // WAD
     self.balanceOf[owner] -= shares * self.taken_bps // BPS
     assert extcall IERC20(self.asset).transfer(receiver, assets * self.paid_bps // BPS)
+    if self.rate_after_wad != 0:
+        self.unit_rate_wad = self.rate_after_wad
     return assets
 
 

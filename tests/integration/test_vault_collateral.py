@@ -24,9 +24,10 @@ from tests.shares_kit import (
     shares_world,
     take_away,
 )
-from tests.support.world import QUOTE, ZERO_ADDRESS, World
+from tests.support.world import QUOTE, ZERO_ADDRESS, VaultSpec, World, build_world
 
-SWAP, SELL = 5, 4
+SWAP, SELL, TRIM_STEP = 5, 4, 6
+TRIM = 2  # of a policy's actions
 TARGET_BPS = 13_000
 REFUSED = "rebalancer: every step refused"
 
@@ -106,6 +107,37 @@ def test_rebalance__shares_of_a_dollar_vault__reaches_the_target_for_nothing(
     assert -3 * UNIT <= missed(world, account) <= 3 * UNIT + gained
     assert world.tokens[SHARES].balanceOf(world.share_adapter) == 0
     assert world.quote.balanceOf(world.share_adapter) == 0
+
+
+@pytest.mark.parametrize(("quote_decimals", "offset"), [(6, 6), (6, 12), (8, 0), (8, 10), (18, 0)])
+def test_rebalance__shares_of_any_decimals__reaches_the_target(
+    quote_decimals: int, offset: int
+) -> None:
+    vaults = {SHARES: VaultSpec(decimals_offset=offset)}
+    world = build_world(quote_decimals=quote_decimals, vaults=vaults)
+    account = saver(world)
+    world.set_price("ETH", 1_940, is_poked=False)
+    receipt = world.mandates.rebalance(account, sender=world.keeper)
+    (step,) = (e.args for e in world.rebalancer.events(receipt, "StepTaken"))
+    unit = max(world.unit_wad(QUOTE), world.unit_wad(SHARES))
+    assert args_of(world.mandates, receipt, "Rebalanced").loss == 0
+    assert -3 * unit <= missed(world, account) <= 3 * unit + step.value // 10**7
+
+
+def test_rebalance__shares_under_a_perpetual__are_sold_before_it_is_trimmed(world: World) -> None:
+    """Collateral that earns is margin for a long; selling it is free where trimming costs a fee."""
+    floor = open_floor(world)
+    account = world.account()
+    world.deposit(account, SHARES, world.units(SHARES, 10_000))
+    floor.trade(account, 14 * WAD)
+    world.enrol(account, sales={SHARES: 0}, adapter=world.share_adapter, actions=TRIM)
+    world.set_price("ETH", 1_920, is_poked=False)
+    receipt = world.mandates.rebalance(account, sender=world.keeper)
+    told = [e.args for e in world.rebalancer.events(receipt, "StepTaken")]
+    assert [step.kind for step in told] == [SELL, TRIM_STEP]
+    assert told[0].expected_cost == 0 < told[1].expected_cost
+    assert world.clearinghouse.position_word(account, world.asset(SHARES)) == 0
+    assert missed(world, account) >= -3 * UNIT
 
 
 def test_rebalance__shares_and_ether__one_adapter_sells_both(world: World) -> None:
@@ -278,6 +310,12 @@ def test_lending_vault_shares__in_a_swap__are_at_a_limit_of_nothing(world: World
     )
     with reverts(REFUSED):
         world.mandates.rebalance(account, sender=world.keeper)
+
+
+def test_lending_vault_shares__of_too_many_decimals__are_not_listed() -> None:
+    """They have six more than the quote token, and the ledger takes 18 at most."""
+    with reverts("listings: decimals not 2 to 18"):
+        build_world(quote_decimals=18, vaults={LENDERS_SHARES: VaultSpec(is_lending_vault=True)})
 
 
 def test_lending_vault_shares__outside_of_a_call__leave_and_are_redeemed(world: World) -> None:
