@@ -9,6 +9,7 @@ import pytest
 
 from ballast.deploy import WAD
 from ballast.model.margin import BPS, div_up
+from ballast.venue import deploy_venue, deploy_weth
 from tests.clearing_kit import UNIT, action, args_of, debt_units, excess_init
 from tests.conftest import reverts
 from tests.liquidation_kit import open_floor
@@ -222,6 +223,32 @@ def test_rebalance__shares_of_an_ether_vault__reaches_the_target_at_the_venues_c
     assert -3 * UNIT <= missed(world, account) <= 3 * UNIT + step.value // 10**6
     for token in (world.tokens[ETHER_SHARES], world.tokens["ETH"], world.quote):
         assert token.balanceOf(world.share_adapter) == 0
+
+
+def test_rebalance__shares_of_an_ether_vault__through_a_real_pool(world: World) -> None:
+    """A Uniswap adapter that takes the share adapter for its exchange sells the ether."""
+    account = ether_saver(world)
+    chain, governor, ether = world.chain, world.governor, world.tokens["ETH"]
+    venue = deploy_venue(
+        *(chain, deploy_weth(chain, governor), world.quote, {"ETH": ether}),
+        {"ETH": 1_800 * 10**8},
+        sender=governor,
+    )
+    onward = chain.deploy(
+        *("UniswapV3Adapter", world.share_adapter, venue.router, governor), sender=governor
+    )
+    onward.set_fee_tier(ether, world.quote, 3_000, sender=governor)
+    world.share_adapter.set_onward(onward, sender=governor)
+    assert world.share_adapter.cost_ppm(world.tokens[ETHER_SHARES], world.quote) == 3_000
+    world.set_price("ETH", 1_800)
+    receipt = world.mandates.rebalance(account, sender=world.keeper)
+    (step,) = (e.args for e in world.rebalancer.events(receipt, "StepTaken"))
+    loss = args_of(world.mandates, receipt, "Rebalanced").loss
+    assert step.expected_cost < loss < step.expected_cost * 11 // 10, "the pool's price moved"
+    assert abs(missed(world, account)) <= loss - step.expected_cost + 4 * UNIT
+    for token in (world.tokens[ETHER_SHARES], ether, world.quote):
+        assert token.balanceOf(world.share_adapter) == token.balanceOf(onward) == 0
+        assert token.allowance(onward, venue.router) == 0
 
 
 def test_rebalance__ether_vault_and_nobody_to_sell_on__is_refused(world: World) -> None:
