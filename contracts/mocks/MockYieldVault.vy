@@ -200,18 +200,18 @@ def previewRedeem(shares: uint256) -> uint256:
 @view
 def maxDeposit(receiver: address) -> uint256:
     """
-    @notice No limit.
+    @notice No limit, but for nobody.
     """
-    return max_value(uint256)
+    return self._most(receiver)
 
 
 @external
 @view
 def maxMint(receiver: address) -> uint256:
     """
-    @notice No limit.
+    @notice No limit, but for nobody.
     """
-    return max_value(uint256)
+    return self._most(receiver)
 
 
 @external
@@ -254,6 +254,14 @@ def _leave(assets: uint256, shares: uint256, receiver: address, owner: address):
     erc20._burn(owner, shares)
     log IERC4626.Withdraw(sender=msg.sender, receiver=receiver, owner=owner, assets=assets, shares=shares)
     self._require_sent(receiver, assets)
+
+
+@internal
+@pure
+def _most(receiver: address) -> uint256:
+    if receiver == empty(address):
+        return 0
+    return max_value(uint256)
 
 
 @internal

@@ -104,6 +104,7 @@ def test_redeem__by_a_spender__needs_an_allowance(vault: Contract) -> None:
 def test_limits__are_those_of_the_holder(vault: Contract) -> None:
     owner, other = vault.chain.accounts[:2]
     assert vault.maxDeposit(other) == vault.maxMint(other) == UNLIMITED
+    assert vault.maxDeposit(ZERO_ADDRESS) == vault.maxMint(ZERO_ADDRESS) == 0
     assert (vault.maxRedeem(other), vault.maxWithdraw(other)) == (0, 0)
     assert (vault.maxRedeem(owner), vault.maxWithdraw(owner)) == (10**11, 1_000 * UNIT)
     with reverts("erc20: mint to the zero address"):
