@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from ballast.chain import Chain, Contract, Receipt
 LOCAL = Path(__file__).parent / "parameters" / "local.toml"
 WAD = 10**18
 GWEI = 10**9
+BPS = 10_000
+YEAR_S = 31_536_000
 _RATE_FIELDS = (
     "z_init_bps",
     "floor_init_bps",
@@ -322,6 +324,53 @@ def _list(system: System, terms: Mapping[str, Any], market: Market) -> None:
         system.perps.list_market(
             terms["id"], market_terms(terms["perpetual"]), sender=system.governor
         )
+
+
+def list_shares(
+    system: System,
+    name: str,
+    terms: Mapping[str, Any],
+    vault: Contract,
+    asset_feed: Contract | str,
+    *,
+    stated_price_wad: int,
+) -> tuple[System, Contract]:
+    """Lists shares of an ERC-4626 vault as collateral ``name``, priced by a VaultFeed of their own.
+
+    ``asset_feed`` is the feed of the vault's asset. ``terms`` are those of an asset and, as
+    ``growth_bps``, the most that assets per share may grow in a year. Returns the system that knows
+    the asset, and the feed, whose ``checkpoint`` somebody must call once a day.
+    """
+    feed = system.chain.deploy(
+        "VaultFeed",
+        vault,
+        asset_feed,
+        terms["growth_bps"] * WAD // BPS // YEAR_S,
+        vault.address == system.vault.address,
+        sender=system.governor,
+    )
+    system = replace(system, assets={**system.assets, name: terms["id"]})
+    _list(system, terms, Market(vault, feed, stated_price_wad))
+    return system, feed
+
+
+def deploy_share_adapter(
+    system: System, vaults: Iterable[Contract], onward: Contract | None = None
+) -> Contract:
+    """Deploys an ERC4626Adapter for the vaults named and lets accounts swap through it.
+
+    ``onward`` sells what vaults do not redeem for cash; without one, name it with ``set_onward``
+    once an adapter was deployed that takes this one for its exchange.
+    """
+    adapter = system.chain.deploy(
+        "ERC4626Adapter", system.exchange, system.governor, sender=system.governor
+    )
+    for vault in vaults:
+        adapter.set_vault(vault, True, sender=system.governor)
+    if onward is not None:
+        adapter.set_onward(onward, sender=system.governor)
+    system.allow_adapter(adapter)
+    return adapter
 
 
 def liquidation_terms(terms: Mapping[str, Any]) -> tuple[int, ...]:

@@ -461,5 +461,20 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
             lambda scene, caller: (scene.world.tokens["ETH"], scene.world.tokens[QUOTE], 0),
         ),
     },
+    "ERC4626Adapter": {
+        **_OWNED,
+        "swap": Entry(
+            _only(EXCHANGE),
+            "vault adapter: only exchange",
+            lambda scene, caller: (
+                *(scene.world.tokens["ETH"], scene.world.tokens[QUOTE], 1, 0, caller),
+            ),
+        ),
+        "set_vault": Entry(
+            _only(GOVERNOR), NOT_GOVERNOR, lambda scene, caller: (scene.world.system.vault, True)
+        ),
+        "set_onward": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(ZERO_ADDRESS)),
+    },
+    "VaultFeed": {"checkpoint": Entry(ANYONE, "", _fixed())},
     "Lens": {},
 }

@@ -78,6 +78,7 @@ STOPPED = {
     ("Perps", "fill"): "perps: headroom stale",
     ("Rebalancer", "on_mandate"): "rebalancer: no policy",
     ("UniswapV3Adapter", "swap"): "adapter: unknown pair",
+    ("ERC4626Adapter", "swap"): "vault adapter: unknown pair",
 }
 
 
@@ -117,17 +118,22 @@ def scene() -> Iterator[Scene]:
             spenders = (world.clearinghouse, world.system.vault, world.system.token_liquidator)
             for spender in spenders:
                 world.quote.approve(spender, UNLIMITED, sender=who)
-        adapter = _adapter(world, world.system.exchange.address)
-        contracts = {**world.system.contracts, "UniswapV3Adapter": adapter}
+        contracts = {**world.system.contracts, **_adapters(world, world.system.exchange.address)}
         world.chain.mine()
         yield Scene(world, account, victim, contracts, _wired(world), hook, deposits, redemptions)
 
 
-def _adapter(world: World, exchange: str) -> Contract:
-    """Any address serves as its router: nobody here gets as far."""
-    return world.chain.deploy(
-        "UniswapV3Adapter", exchange, world.venue, world.governor, sender=world.governor
-    )
+def _adapters(world: World, exchange: str) -> dict[str, Contract]:
+    """Any address serves as a router: nobody here gets as far."""
+    governor, vault, feed = world.governor, world.system.vault, world.feeds[QUOTE]
+    arguments = {
+        "UniswapV3Adapter": (exchange, world.venue, governor),
+        "ERC4626Adapter": (exchange, governor),
+        "VaultFeed": (vault, feed, 10**9, True),
+    }
+    return {
+        name: world.chain.deploy(name, *given, sender=governor) for name, given in arguments.items()
+    }
 
 
 def _wired(world: World) -> dict[str, Contract]:
@@ -165,7 +171,7 @@ def _wired(world: World) -> dict[str, Contract]:
             *("Rebalancer", world.clearinghouse, who[MANDATES], system.planner, system.allocator),
             *(system.liquidator, system.oracle, 1),
         ),
-        "UniswapV3Adapter": _adapter(world, who[EXCHANGE]),
+        **_adapters(world, who[EXCHANGE]),
     }
 
 
