@@ -80,6 +80,7 @@ class System:
     planner: Contract
     rebalancer: Contract
     lens: Contract
+    keepers: Contract
     assets: Mapping[str, int]  # name -> asset id
 
     @property
@@ -101,6 +102,7 @@ class System:
             "Planner": self.planner,
             "Rebalancer": self.rebalancer,
             "Lens": self.lens,
+            "Keepers": self.keepers,
         }
 
     @property
@@ -136,7 +138,7 @@ def load_parameters(path: Path | str = LOCAL) -> dict[str, Any]:
         parameters = tomllib.loads(Path(path).read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise DeployError(f"cannot read parameters from {path}: {error}") from error
-    for section in ("quote", "vault", "house", "liquidation", "assets"):
+    for section in ("quote", "vault", "house", "liquidation", "keepers", "assets"):
         if section not in parameters:
             raise DeployError(f"{path} has no [{section}] section")
     return parameters
@@ -255,6 +257,8 @@ def deploy(
     planner = put("Planner", clearinghouse, mandates, perps, house_owner)
     rebalancer = put("Rebalancer", clearinghouse, mandates, planner)
     lens = put("Lens", clearinghouse, mandates, rebalancer, oracle, vault, perps, liquidity_vault)
+    fee = int(parameters["keepers"]["fee"] * 10**decimals)
+    keepers = put("Keepers", clearinghouse, mandates, fee)
     system = System(
         chain=chain,
         governor=governor,
@@ -274,6 +278,7 @@ def deploy(
         planner=planner,
         rebalancer=rebalancer,
         lens=lens,
+        keepers=keepers,
         assets={name: parameters["assets"][name]["id"] for name in markets},
     )
     for name, market in markets.items():

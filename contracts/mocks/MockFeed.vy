@@ -20,7 +20,9 @@ implements: IAggregatorV3
 
 from contracts.interfaces import IPriceListener
 
-LISTENER_GAS: constant(uint256) = 5_000_000
+# Enough for sixteen accounts to be looked at by `Keepers` and some to be rebalanced, and for one whose hook burns all it
+# is given to be borne; only what is used is paid for.
+LISTENER_GAS: constant(uint256) = 13_000_000
 RESERVED_GAS: constant(uint256) = 10_000  # closes the update after the listener has burnt its share
 
 MASK_8: constant(uint256) = 2**8 - 1
