@@ -83,6 +83,7 @@ class System:
     allocator: Contract
     rebalancer: Contract
     lens: Contract
+    keepers: Contract
     assets: Mapping[str, int]  # name -> asset id
 
     @property
@@ -105,6 +106,7 @@ class System:
             "Allocator": self.allocator,
             "Rebalancer": self.rebalancer,
             "Lens": self.lens,
+            "Keepers": self.keepers,
         }
 
     @property
@@ -140,7 +142,7 @@ def load_parameters(path: Path | str = LOCAL) -> dict[str, Any]:
         parameters = tomllib.loads(Path(path).read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise DeployError(f"cannot read parameters from {path}: {error}") from error
-    for section in ("quote", "vault", "house", "liquidation", "assets"):
+    for section in ("quote", "vault", "house", "liquidation", "keepers", "assets"):
         if section not in parameters:
             raise DeployError(f"{path} has no [{section}] section")
     return parameters
@@ -272,6 +274,8 @@ def deploy(
         "Rebalancer", clearinghouse, mandates, planner, allocator, liquidator, oracle, native
     )
     lens = put("Lens", clearinghouse, mandates, rebalancer, oracle, vault, perps, liquidity_vault)
+    fee = int(parameters["keepers"]["fee"] * 10**decimals)
+    keepers = put("Keepers", clearinghouse, mandates, fee)
     system = System(
         chain=chain,
         governor=governor,
@@ -292,6 +296,7 @@ def deploy(
         allocator=allocator,
         rebalancer=rebalancer,
         lens=lens,
+        keepers=keepers,
         assets={name: parameters["assets"][name]["id"] for name in markets},
     )
     for name, market in markets.items():

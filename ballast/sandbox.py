@@ -168,6 +168,11 @@ class World:
         return self.system.rebalancer
 
     @property
+    def keepers(self) -> Contract:
+        """Where keepers and price updates enter."""
+        return self.system.keepers
+
+    @property
     def names(self) -> list[str]:
         """Names of the collaterals."""
         return list(self.system.assets)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ballast.chain import Contract, Reverted
+from ballast.chain.abi import tuple_codec
 from tests.support.world import QUOTE, ZERO_ADDRESS, World
 
 # People.
@@ -58,6 +59,9 @@ NO_ALLOCATION = (0, 0, 0, 0, 0, 0, 0, 0, False, [])
 NOT_LIQUIDATOR = "perps: only the liquidator"
 NO_ALLOWANCE = "erc20: insufficient allowance"
 NOT_ACTING = "liquidity: not an operator"
+NOT_WATCHER = "keepers: only the owner"
+
+_upkeep = tuple_codec([{"type": "uint256[]"}, {"type": "uint256"}])
 
 
 @dataclass(frozen=True)
@@ -445,6 +449,35 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
             lambda scene, caller: (1, scene.world.feeds["ETH"], 3_900, 60, 80, 2_000 * 10**18),
         ),
         "set_parameters": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1, PARAMETERS)),
+    },
+    "Keepers": {
+        **_OWNED,
+        # Attempts, whoever asks; what they do is the hook's.
+        "rebalance_many": Entry(ANYONE, "", lambda scene, caller: ([scene.account], 0)),
+        "performUpkeep": Entry(
+            ANYONE, "", lambda scene, caller: (_upkeep.encode(([scene.account], 0)),)
+        ),
+        # Through a feed that is allowed, and none is.
+        "push_and_rebalance": Entry(
+            ANYONE, "", lambda scene, caller: (scene.world.feeds["ETH"], b"", [], 0)
+        ),
+        "on_price": Entry(ANYONE, "", lambda scene, caller: (scene.world.feeds["ETH"], 1)),
+        # What is the caller's.
+        "claim": Entry(ANYONE, "", lambda scene, caller: (scene.world.owner,)),
+        "watch": Entry(
+            _only(OWNER),
+            NOT_WATCHER,
+            lambda scene, caller: (scene.account, scene.world.feeds["ETH"], 10**8),
+        ),
+        "unwatch": Entry(
+            _only(OWNER),
+            NOT_WATCHER,
+            lambda scene, caller: (scene.account, scene.world.feeds["ETH"], scene.world.owner),
+        ),
+        "set_fee": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1)),
+        "set_pull_feed": Entry(
+            _only(GOVERNOR), NOT_GOVERNOR, lambda scene, caller: (scene.world.feeds["ETH"], True)
+        ),
     },
     "UniswapV3Adapter": {
         **_OWNED,

@@ -51,6 +51,9 @@ CONTRACTS = ROOT / "contracts"
 # What an allowed caller gets, where the scene has nothing to do for it.
 IDLE_HANDS = {
     ("Deleverager", "adl"): "deleverager: house not short",
+    ("Keepers", "claim"): "watches: nothing to claim",
+    ("Keepers", "push_and_rebalance"): "keepers: feed not allowed",
+    ("Keepers", "unwatch"): "watches: not watched",
     ("Mandates", "apply_allocation"): "mandates: nothing to apply yet",
     ("Mandates", "apply_guard"): "mandates: nothing to apply yet",
     ("Rebalancer", "apply_policy"): "rebalancer: nothing to apply yet",
@@ -115,7 +118,8 @@ def scene() -> Iterator[Scene]:
         for who in (world.owner, world.attacker, world.keeper):
             world.fund(who, "BTC", 10**8)
             world.fund(who, QUOTE, 10**12)
-            spenders = (world.clearinghouse, world.system.vault, world.system.token_liquidator)
+            system = world.system
+            spenders = (system.clearinghouse, system.vault, system.token_liquidator, system.keepers)
             for spender in spenders:
                 world.quote.approve(spender, UNLIMITED, sender=who)
         contracts = {**world.system.contracts, **_adapters(world, world.system.exchange.address)}
@@ -260,9 +264,11 @@ def test_sources__every_raw_call__stands_in_a_known_place() -> None:
     """T38: calls without an interface are few; their targets are fixed or chosen by an owner."""
     expected = {
         Path("Deleverager.vy"),  # the mandates contract
+        Path("Keepers.vy"),  # feeds, the governor's and those that owners watch
         Path("Liquidator.vy"),  # itself, and the owner's hook
         Path("Mandates.vy"),  # the owner's hook
         Path("Rebalancer.vy"),  # the mandates contract
+        Path("modules/attempts.vy"),  # the mandates contract, and the owner's hook
         Path("modules/feeds.vy"),  # the governor's feeds
         Path("mocks/MockFeed.vy"),
     }
