@@ -22,7 +22,7 @@ from math import ceil
 from typing import NamedTuple
 
 from ballast.model.margin import BPS, RATE, WAD, Leg, div_up, nearest_zero, result_wad
-from ballast.model.perps import GWEI
+from ballast.model.perps import SIZE_STEP_WAD
 from ballast.model.plan import Action, Scene
 from tests.support.simplex import Program
 
@@ -54,33 +54,34 @@ class Means:
     hedge_e6: int
 
 
-def trade_cost_e6(scene: Scene, asset: int, size_change: int) -> int:
-    """Fee and impact of a trade as a part of its value, rounded up; never a gain."""
-    market, mark = scene.markets[asset], scene.marks[asset]
-    sign = 1 if size_change > 0 else -1
-    skew = market.exposure.skew_gwei + Fraction(size_change, 2 * GWEI)
-    impact = sign * skew / market.terms.depth_gwei
-    return max(0, ceil(impact * RATE + market.terms.fee_e6(mark.risk.sigma_e6)))
+def trade_cost_e6(scene: Scene, leg: Leg, size_change: int) -> int:
+    """Fee and impact of a trade as a part of its value, up; never a gain."""
+    market, index = scene.markets[leg.asset], leg.mark.price_wad
+    paid = market.priced(leg.position, size_change, leg.mark, scene.now).price_wad
+    lost = paid - index if size_change > 0 else index - paid
+    return max(0, ceil(Fraction(lost * RATE, index)))
 
 
-def means_of(scene: Scene, leg: Leg) -> Means:
-    """What the owner allows and the ledger lets stand."""
+def means_of(scene: Scene, leg: Leg, *, may_be_tested: bool = True) -> Means:
+    """What the owner allows and the ledger lets stand; it tests who sells beside a short."""
     assert scene.policy is not None
     asset, mark, risk = leg.asset, leg.mark, leg.mark.risk
     b, q, actions = leg.position.collateral_wad, leg.position.size_wad, scene.policy.actions
     counted = min(b, mark.quota_wad)
     delta = nearest_zero(counted + q, b + q)
     costs_bps = dict(scene.policy.sales)
-    is_sold = asset in costs_bps
-    close_e6 = trade_cost_e6(scene, asset, -q) if q else 0
+    is_sold = asset in costs_bps and (q >= 0 or may_be_tested)
+    close_e6 = trade_cost_e6(scene, leg, -q) if q else 0
     is_trimmed = actions & Action.TRIM and delta * q > 0
     is_trimmed = is_trimmed and close_e6 < risk.r_maint_e6 + risk.l_maint_e6
     is_paired = actions & Action.UNWIND and q < 0 and b == counted and is_sold
     hedged = hedge_e6 = 0
     if actions & Action.HEDGE and delta > 0 and q <= 0 and asset in scene.markets:
         market = scene.markets[asset]
+        lot_wad = max(scene.unit_wad[asset], SIZE_STEP_WAD)
         hedged = min(delta, market.largest_increase_wad(q, False, mark, scene.now))
-        hedge_e6 = trade_cost_e6(scene, asset, -hedged) if hedged else 0
+        hedged -= hedged % lot_wad
+        hedge_e6 = trade_cost_e6(scene, leg, -hedged) if hedged else 0
         if hedge_e6 + risk.l_maint_e6 >= risk.r_maint_e6:
             hedged = 0
     return Means(
@@ -97,11 +98,12 @@ def means_of(scene: Scene, leg: Leg) -> Means:
 
 
 class RebalancingProgram:
-    """The program of one account."""
+    """The program of one account, with or without what the ledger would test."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, *, may_be_tested: bool = True) -> None:
         assert scene.policy is not None and scene.target_bps is not None
         self.scene, self.target_bps = scene, scene.target_bps
+        self.may_be_tested = may_be_tested
         self.program = Program()
         self.cures: dict[int, int] = {}
         self.settled: dict[int, int] = {}
@@ -114,16 +116,19 @@ class RebalancingProgram:
             self._column(min(scene.wallet.left_wad, units * scene.loans.unit_wad) * WAD, CURE)
         self._add_donors()
 
-    def least(self, shortfall: int) -> Optimum:
-        """The optimum for a shortfall, quote WAD."""
+    def least(self, shortfall: int, budget: int | None = None) -> Optimum:
+        """The optimum for a shortfall and a loss budget, quote WAD."""
         program = Program(
             self.program.bounds, self.program.costs, [*self.program.limits], [*self.program.rows]
         )
         program.at_most(shortfall * WAD * CURE, self.cures)
+        if budget is not None:
+            costs = {place: cost for place, (_, cost) in enumerate(program.costs) if cost}
+            program.at_most(budget * WAD * RATE, costs)
         values = program.least()
         cured = sum(values[place] * cure for place, cure in self.cures.items())
         cost = sum(v * dear for v, (_, dear) in zip(values, program.costs, strict=True))
-        return Optimum(shortfall - cured / (WAD * CURE), cost / (WAD * RATE))
+        return Optimum(shortfall - Fraction(cured, WAD * CURE), Fraction(cost, WAD * RATE))
 
     def _column(self, bound: int | None, cure_e10: int, cost_e6: int = 0) -> int:
         place = self.program.column(bound, (-cure_e10, cost_e6))
@@ -134,24 +139,27 @@ class RebalancingProgram:
         self.program.at_most(limit, terms)
 
     def _add_asset(self, leg: Leg) -> None:
-        scene, means, price = self.scene, means_of(self.scene, leg), leg.mark.price_wad
+        scene, price, risk = self.scene, leg.mark.price_wad, leg.mark.risk
+        means = means_of(scene, leg, may_be_tested=self.may_be_tested)
         assert scene.policy is not None
-        t, r, l = self.target_bps, leg.mark.risk.r_init_e6, leg.mark.risk.l_init_e6
+        target_bps = self.target_bps
+        # Released by what makes both D and G smaller, and by what makes D larger and G smaller.
+        toward_e6, away_e6 = risk.r_init_e6 + risk.l_init_e6, risk.l_init_e6 - risk.r_init_e6
         is_long = means.delta_wad >= 0
         size = leg.position.size_wad
         later_e6 = scene.policy.funding_bps * RATE // BPS
 
         def change(most: int, released_e6: int, cost_e6: int, later_e6: int = 0) -> int | None:
-            cure = t * released_e6 - cost_e6 * BPS
+            cure = target_bps * released_e6 - cost_e6 * BPS
             return self._column(most * price, cure, cost_e6 + later_e6) if most else None
 
         if means.above_wad:
             self._column(means.above_wad * price, CURE - means.sale_e6 * BPS, means.sale_e6)
         # A sale lowers D, whether that is above zero or below; closing moves it toward or away.
-        sold = change(means.within_wad, r + l if is_long else l - r, means.sale_e6)
+        sold = change(means.within_wad, toward_e6 if is_long else away_e6, means.sale_e6)
         closes_toward = size > 0 or not is_long
-        closed = change(means.closed_wad, r + l if closes_toward else l - r, means.close_e6)
-        hedged = change(means.hedged_wad, r - l, means.hedge_e6, later_e6)
+        closed = change(means.closed_wad, toward_e6 if closes_toward else away_e6, means.close_e6)
+        hedged = change(means.hedged_wad, -away_e6, means.hedge_e6, later_e6)
         away = {sold: 1, closed: -1, hedged: 1} if is_long else {sold: -1, closed: 1}
         if size <= 0:
             toward = {place: sign for place, sign in away.items() if place is not None}

@@ -15,7 +15,7 @@ from ballast.model.ledger import Account, Loans
 from ballast.model.margin import BPS, RATE, WAD, Mark, Position, div_up
 from ballast.model.oracle import Price, Risk
 from ballast.model.perps import GWEI, Breaker, Exposure, Headroom, Market, MarketTerms
-from ballast.model.plan import Policy, Sale, Scene, Wallet
+from ballast.model.plan import UNLIMITED, Policy, Sale, Scene, Wallet
 
 NOW = 1_700_000_000
 ACCOUNT, SIBLINGS = 1 << 8, ((1 << 8) + 1, (1 << 8) + 2)
@@ -23,27 +23,41 @@ MOST_ASSETS = 8
 AMPLE_GWEI = 2**72 - 1
 # Collateral of a sibling and a quota that binds are rare, or each account of eight would have some.
 QUOTA_PERCENT = 4
+# Price in whole quote tokens and the WAD of a token unit.
+TOKENS = ((3, 1), (3, 10**12), (2_000, 1), (2_000, 10**9), (60_000, 1), (60_000, 10**10))
+
+
+TRADER, HEDGER, DEEP_HEDGER, PAIRED = range(4)  # what an account is like
+TURNS = (TRADER, HEDGER, DEEP_HEDGER, DEEP_HEDGER, PAIRED, PAIRED)
 
 
 def random_scenes(seed: int) -> Iterator[Scene]:
-    """Accounts without end: in turn traders, hedgers and holders of pairs, one to eight assets."""
+    """Accounts without end, one to eight assets each."""
     random = Random(seed)
     for number in count():
-        yield random_scene(random, 1 + random.randrange(MOST_ASSETS), number % 3)
+        trait = TURNS[number % len(TURNS)]
+        # A hedge and a sale of each asset are eight steps of a plan with four.
+        most = MOST_ASSETS // 2 if trait == DEEP_HEDGER else MOST_ASSETS
+        yield random_scene(random, 1 + random.randrange(most), trait)
 
 
 def random_scene(random: Random, assets: int, trait: int) -> Scene:
-    """An account below its target. Trait 1 can hedge for less than a sale costs, 2 holds pairs."""
+    """An account below its target.
+
+    A hedger can hedge for less than a sale costs, which does not suffice for a deep one; a paired
+    account has shorts against what it holds.
+    """
     target_bps = random.randrange(10_100, 16_000)
-    marks, markets, positions, sales = {}, {}, {}, []
+    marks, markets, positions, unit_wad, sales = {}, {}, {}, {}, []
     for asset in range(1, assets + 1):
-        price_wad = random.choice((3, 2_000, 60_000)) * WAD + random.randrange(WAD)
+        price, unit_wad[asset] = random.choice(TOKENS)
+        price_wad = price * WAD + random.randrange(WAD)
         worth, part = _shape(random, trait)
         collateral = worth * WAD * WAD // price_wad // GWEI * GWEI
         size = collateral * part // 1_000 // GWEI * GWEI
         if worth == 0:
-            size = random.choice((-1, 1)) * random.randrange(1_000, 20_000) * WAD // price_wad * WAD
-            size = size // GWEI * GWEI
+            alone = random.choice((-1, 1)) * random.randrange(1_000, 20_000)
+            size = alone * WAD * WAD // price_wad // GWEI * GWEI
         quota_gwei = AMPLE_GWEI
         if random.randrange(100) < QUOTA_PERCENT:
             quota_gwei = collateral * random.randrange(300, 950) // 1_000 // GWEI
@@ -55,43 +69,42 @@ def random_scene(random: Random, assets: int, trait: int) -> Scene:
         if random.randrange(5):
             sales.append(Sale(asset, _sale_bps(random, trait, marks[asset])))
     random.shuffle(sales)
-    account = _indebted(random, Account(positions=positions), marks, target_bps, trait)
-    unit_wad = {asset: 10 ** random.choice((0, 0, 9, 12)) for asset in marks}
-    account = _in_units(account, unit_wad)
-    donors, floors = _siblings(random, marks, account) if random.randrange(4) == 0 else ({}, {})
-    has_wallet = random.randrange(6) == 0
+    loans = Loans(unit_wad=10 ** random.choice((0, 10, 12)))
+    account = _in_units(Account(positions=positions), unit_wad)
+    account = _indebted(random, account, marks, loans, target_bps, trait)
+    has_siblings = random.randrange(8) == 0
+    donors, floors = _siblings(random, marks, loans) if has_siblings else ({}, {})
+    has_wallet = random.randrange(10) == 0
     return Scene(
         account=ACCOUNT,
         accounts={ACCOUNT: account, **donors},
         marks=marks,
         unit_wad=unit_wad,
-        loans=Loans(unit_wad=LOAN_UNIT_WAD),
+        loans=loans,
         policy=Policy(
             target_bps - 1,
             uses_wallet=has_wallet,
             donors=tuple(donors),
             sales=tuple(sales),
-            actions=15 if trait else random.choice((15, 15, 15, *range(15))),
+            actions=random.choice((15, 15, 15, *range(15))) if trait == TRADER else 15,
             funding_bps=random.choice((0, 0, 0, 10, 30)),
         ),
         target_bps=target_bps,
         floors=floors,
-        wallet=Wallet(1_000 * WAD, random.randrange(2_000) * 10**6, 2**256 - 1),
+        wallet=Wallet(1_000 * WAD, random.randrange(2_000) * WAD // loans.unit_wad, UNLIMITED),
         now=NOW,
+        budget_wad=random.choice((*[UNLIMITED] * 11, random.randrange(500) * WAD)),
         markets=markets,
         house=Account(random.choice((10**9, 10**9, 10**9, 200)) * WAD),
     )
 
 
-LOAN_UNIT_WAD = 10**12
-
-
 def _shape(random: Random, trait: int) -> tuple[int, int]:
     """Worth of the collateral in whole quote tokens, and the perpetual in thousandths of it."""
     worth = random.randrange(1_000, 20_000)
-    if trait == 1:
+    if trait in (HEDGER, DEEP_HEDGER):
         return worth, random.choice((0, 0, 0, -300, -800))
-    if trait == 2:
+    if trait == PAIRED:
         return worth, random.choice((-1_300, -1_000, -1_000, -1_000, -970, -970, -900))
     return worth * random.choice((0, 1, 1, 1)), random.choice((-1_300, -1_000, -500, 0, 0, 400))
 
@@ -103,12 +116,14 @@ def _risk(random: Random, quota_gwei: int) -> Risk:
 
 def _sale_bps(random: Random, trait: int, mark: Mark) -> int:
     """At most the rate on gross, beyond which no swap goes through."""
-    cost = random.randrange(30, 300) if trait == 1 else random.choice((0, 5, 30, 30, 100, 250))
+    cost = random.choice((0, 5, 30, 30, 100, 250))
+    if trait in (HEDGER, DEEP_HEDGER):
+        cost = random.randrange(30, 300)
     return min(cost, mark.risk.l_init_e6 * BPS // RATE)
 
 
 def _market(random: Random, price_wad: int, held_wad: int, trait: int) -> Market:
-    """Every other one so deep that nothing has an impact; in the others all of it costs up to 2%.
+    """Half so deep that nothing has an impact; in the others that of all of it is up to 2%.
 
     A few have little headroom left.
     """
@@ -117,13 +132,11 @@ def _market(random: Random, price_wad: int, held_wad: int, trait: int) -> Market
         depth_gwei = held_wad * 1_000 // random.randrange(1, 40) // GWEI + 1
     skew_gwei = random.randrange(-10, 11) * depth_gwei // 2_000
     longs, shorts = 2**60 + max(0, skew_gwei), 2**60 + max(0, -skew_gwei)
-    fee_e6 = random.choice((0, 500, 5_000 if trait == 1 else random.randrange(20_000)))
+    fee_e6 = random.choice((0, 500, 5_000 if trait else random.randrange(20_000)))
     headroom_gwei = AMPLE_GWEI
     if random.randrange(20) == 0:
         headroom_gwei = held_wad // GWEI // 3
-    terms = MarketTerms(
-        depth_gwei, AMPLE_GWEI, AMPLE_GWEI, AMPLE_GWEI, 1, fee_e6, 0, 0, 0, 5_000
-    )
+    terms = MarketTerms(depth_gwei, AMPLE_GWEI, AMPLE_GWEI, AMPLE_GWEI, 1, fee_e6, 0, 0, 0, 5_000)
     return Market(
         terms,
         Exposure(longs, shorts),
@@ -142,20 +155,24 @@ def _in_units(account: Account, unit_wad: dict[int, int]) -> Account:
 
 
 def _indebted(
-    random: Random, account: Account, marks: dict[int, Mark], target_bps: int, trait: int
+    random: Random,
+    account: Account,
+    marks: dict[int, Mark],
+    loans: Loans,
+    target_bps: int,
+    trait: int,
 ) -> Account:
     """With cash or a loan that leave it between a fraction of its target and nearly all of it."""
-    terms = account.assess(marks, Loans())
-    least = (500, 200, 850)[trait]
-    part = random.randrange(least, 999)
+    terms = account.assess(marks, loans)
+    part = random.randrange(*((500, 999), (200, 999), (10, 200), (850, 999))[trait])
     cash = terms.required_init * target_bps * part // 1_000 // BPS - terms.equity_init
     if cash >= 0:
         return replace(account, cash_wad=cash)
-    return replace(account, debt_shares=div_up(-cash, LOAN_UNIT_WAD))
+    return replace(account, debt_shares=div_up(-cash, loans.unit_wad))
 
 
 def _siblings(
-    random: Random, marks: dict[int, Mark], own: Account
+    random: Random, marks: dict[int, Mark], loans: Loans
 ) -> tuple[dict[int, Account], dict[int, int]]:
     """One or two that may give cash and collateral down to a floor."""
     known, floors = {}, {}
@@ -166,6 +183,10 @@ def _siblings(
             worth = random.randrange(100, 4_000)
             units = worth * WAD * WAD // marks[asset].price_wad // 10**12 * 10**12
             positions[asset] = Position(min(units, marks[asset].quota_wad // 10**12 * 10**12))
-        known[sibling] = Account(cash_wad=cash, positions=positions)
+        held = Account(cash_wad=cash, positions=positions)
+        if cash == 0 and random.randrange(2):
+            loan = max(0, held.assess(marks, loans).excess_init) * random.randrange(900) // 1_000
+            held = replace(held, debt_shares=loan // loans.unit_wad)
+        known[sibling] = held
         floors[sibling] = random.choice((10_500, 13_000, 16_000))
     return known, floors
