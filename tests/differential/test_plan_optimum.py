@@ -39,7 +39,13 @@ from ballast.model.plan import (
     make_plan,
 )
 from tests.support.plan_program import Optimum, RebalancingProgram, means_of
-from tests.support.plan_scenes import MOST_ASSETS, random_scenes
+from tests.support.plan_scenes import (
+    MOST_ASSETS,
+    Item,
+    Trader,
+    random_scenes,
+    trader_scene,
+)
 from tests.support.simplex import Program
 
 Tell = Callable[[str, object], None]
@@ -56,7 +62,7 @@ AT_LEAST = {
     "short of budget": 100,
     "tested, so left out": 100,
     "carried out": 500,
-    **{f"took {kind.name}": 300 for kind in Kind},
+    **{f"took {kind.name}": 150 for kind in Kind},
     **{f"assets: {number}": 500 for number in range(1, MOST_ASSETS + 1)},
 }
 
@@ -365,12 +371,16 @@ def test_plan__ten_thousand_random_accounts__costs_what_the_linear_program_does(
         if premise:
             verdict = Verdict.of(scene, plan)
             assert verdict.fault != "better than the optimum", (drawn, verdict)
+            is_full = premise == "more than eight steps"
+            found.seen["full with fewer than eight"] += is_full and len(plan.steps) < MAX_STEPS
             found.excesses[premise].append(verdict.excess if verdict.fault else 0.0)
             continue
         compared += 1
         verdict, is_left_out = judge(scene, plan)
         assert not verdict.fault, (drawn, verdict.fault, verdict)
-        found.seen["tested, so left out"] += is_left_out
+        if is_left_out:
+            found.seen["tested, so left out"] += 1
+            found.seen["left out rightly"] += is_undone_with_all(scene)
         found.note(scene, verdict)
         if compared % 10 == 0 and plan.steps:
             check_landing(scene, plan)
@@ -379,6 +389,14 @@ def test_plan__ten_thousand_random_accounts__costs_what_the_linear_program_does(
     short = {what: found.seen[what] for what, least in AT_LEAST.items() if found.seen[what] < least}
     assert short == {}
     assert compared > 0.85 * drawn
+    assert found.seen["left out rightly"] >= 0.98 * found.seen["tested, so left out"]
+
+
+def is_undone_with_all(scene: Scene) -> bool:
+    """Whether the ledger would undo the plan that leaves nothing out."""
+    with patched(plans, "_weakness", lambda scene: -UNLIMITED):
+        after, _ = carry_out(scene, exact_venue(scene))
+    return after.is_tested and after.increase_refusal() != ""
 
 
 def exact_venue(scene: Scene) -> Venue:
@@ -424,3 +442,17 @@ def test_comparison__planner_that_is_broken__finds_it(name: str, record_property
             faults[judge(scene, broken)[0].fault] += 1
     record_property("told", f"{name}: {dict(faults)}")
     assert faults.total() - faults[""] > 20
+
+
+# ---- what the plan is known not to do
+
+
+def test_plan__hedges_that_all_became_sales__still_take_places() -> None:
+    """A limit: five sales would do, but a hedge that became a sale counts as a step until the plan
+    is done, so that five hedges leave room for three sales."""
+    item = Item(10_000, 300_000, 30_000, 10_000, 1e15, "hedge", 500, 1e15)
+    scene = trader_scene(Trader(13_000, 71, (item,) * 5), 1)
+    plan, whole = make_plan(scene), plan_without_limit(scene)
+    assert whole.uncured == 0 and len(whole.steps) <= MAX_STEPS
+    assert plan.uncured > 0 and len(plan.steps) < MAX_STEPS
+    assert Verdict.of(scene, whole).fault == "" != Verdict.of(scene, plan).fault

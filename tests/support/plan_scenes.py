@@ -7,15 +7,16 @@ costs and sizes may be is here in one place; whoever uses them says which of the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
+from math import ceil
 from random import Random
 
 from ballast.model.ledger import Account, Loans
 from ballast.model.margin import BPS, RATE, WAD, Mark, Position, div_up
 from ballast.model.oracle import Price, Risk
 from ballast.model.perps import GWEI, Breaker, Exposure, Headroom, Market, MarketTerms
-from ballast.model.plan import UNLIMITED, Policy, Sale, Scene, Wallet
+from ballast.model.plan import UNLIMITED, Action, Policy, Sale, Scene, Wallet
 
 NOW = 1_700_000_000
 ACCOUNT, SIBLINGS = 1 << 8, ((1 << 8) + 1, (1 << 8) + 2)
@@ -190,3 +191,85 @@ def _siblings(
         known[sibling] = held
         floors[sibling] = random.choice((10_500, 13_000, 16_000))
     return known, floors
+
+
+# ---- accounts made for a purpose
+
+
+@dataclass(frozen=True)
+class Item:
+    """An asset: whole quote tokens held, rates, a pool with its virtual reserve, and a market with
+    its depth; `trade` is what may be done beside a sale: "hedge", "trim" or nothing."""
+
+    value: int
+    r_e6: int
+    l_e6: int
+    pool_fee_e6: int
+    reserve: float
+    trade: str
+    market_fee_e6: int
+    depth: float
+
+    def sale_cost(self, value: float) -> float:
+        """Of a sale into the pool."""
+        kept = value * (1 - self.pool_fee_e6 / RATE)
+        return value - self.reserve * kept / (self.reserve + kept)
+
+    def trade_cost(self, value: float) -> float:
+        """Of a trade with the house."""
+        return self.market_fee_e6 / RATE * value + value**2 / (2 * self.depth)
+
+    @property
+    def released_e6(self) -> tuple[int, int]:
+        """What a sale and a trade release."""
+        both = self.r_e6 + self.l_e6
+        return both, {"hedge": self.r_e6 - self.l_e6, "trim": both, "": 0}[self.trade]
+
+
+@dataclass(frozen=True)
+class Trader:
+    """An account with thousandths of its target equity."""
+
+    target_bps: int
+    equity: int
+    items: tuple[Item, ...]
+
+
+def trader_scene(trader: Trader, named_part: float) -> Scene:
+    """A unit of each asset is worth one quote token. The policy names what selling a part of each
+    costs, in whole basis points, up."""
+    marks, markets, positions, sales = {}, {}, {}, []
+    ample, price = AMPLE_GWEI, Price(WAD, WAD, 0, NOW)
+    for asset, item in enumerate(trader.items, 1):
+        r_e6, l_e6 = item.r_e6, item.l_e6
+        marks[asset] = Mark(price, Risk(r_e6, l_e6, r_e6 // 2, l_e6 // 2, ample, NOW, 0))
+        size = item.value * WAD if item.trade == "trim" else 0
+        positions[asset] = Position(item.value * WAD, size, size)
+        named = item.value * named_part
+        sales.append(Sale(asset, ceil(item.sale_cost(named) / named * BPS)))
+        if item.trade:
+            depth_gwei = int(item.depth * 10**9)
+            markets[asset] = Market(
+                MarketTerms(depth_gwei, ample, ample, ample, 1, item.market_fee_e6, 0, 0, 0, 5_000),
+                Exposure(2**60, 2**60),
+                Headroom(ample, ample, NOW),
+                Breaker(WAD, WAD, NOW),
+            )
+    account = Account(positions=positions)
+    terms = account.assess(marks, Loans())
+    cash = terms.required_init * trader.target_bps * trader.equity // 1_000 // BPS
+    cash -= terms.equity_init
+    return Scene(
+        account=ACCOUNT,
+        accounts={ACCOUNT: Account(max(0, cash), max(0, -cash), positions)},
+        marks=marks,
+        unit_wad=dict.fromkeys(marks, 1),
+        loans=Loans(),
+        policy=Policy(
+            trader.target_bps - 1, sales=tuple(sales), actions=Action.TRIM | Action.HEDGE
+        ),
+        target_bps=trader.target_bps,
+        now=NOW,
+        markets=markets,
+        house=Account(10**12 * WAD),
+    )
