@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from ballast.model.margin import BPS, RATE, WAD
-from ballast.model.plan import Kind, Plan, make_plan
+from ballast.model.plan import BPS_TO_E6, Kind, Plan, make_plan
 from tests.support.impact import Needs, Split, Venues, best_split
 from tests.support.plan_scenes import Item, Trader, trader_scene
 from tests.support.simplex import Program
@@ -39,6 +39,12 @@ SALES, ALL = ("",), ("", "hedge", "hedge", "trim")  # what may be done beside a 
 MEANS = {"sales": SALES, "sales, hedges and trims": ALL}
 # The part of a position whose cost the owner names in his policy: a typical sale, or all of it.
 QUARTER, WHOLE = 0.25, 1.0
+# And the step, in millionths, to which he rounds it up.
+NAMED = {
+    "a quarter": (QUARTER, BPS_TO_E6),
+    "all": (WHOLE, BPS_TO_E6),
+    "a quarter, to a millionth": (QUARTER, 1),
+}
 EDGES = (1, 2, 4)
 
 
@@ -186,30 +192,28 @@ def test_best_split__against_a_fine_linear_program__is_the_optimum() -> None:
 def test_plan__price_impact__costs_nearly_the_optimum_where_venues_are_deep(
     means: str, record_property: Tell
 ) -> None:
-    """Within 5% in 99% of accounts that sell, and in 97% of all, where all that an account has of
-    an asset moves its price by less than 0.01%; what comes of thinner venues is told."""
+    """Where all that an account has of an asset moves its price by less than 0.01%: within 5% in
+    99% of accounts that sell, and in 97% of those that trade as well, for which whole basis points
+    are too rough. What comes of thinner venues is told."""
     lines = ["excess %, p50 / p95 / p99 / max"]
     for name, depth in DEPTHS.items():
         random = Random(SEED)
         cases = [curable(random, depth, MEANS[means]) for _ in range(ACCOUNTS)]
         needs, venues = arrays_of(cases)
         asked = np.array([plan.shortfall / WAD for _, plan in cases])
-        for part in (QUARTER, WHOLE):
-            plans = [
-                plan if part == QUARTER else make_plan(trader_scene(trader, part))
-                for trader, plan in cases
-            ]
-            split = split_of(plans)
+        for label, (part, step_e6) in NAMED.items():
+            split = split_of([make_plan(trader_scene(t, part, step_e6)) for t, _ in cases])
             excess = excess_of(split, needs, venues)
             dear = np.quantile(excess / (1 + excess) * split.cost(venues) / asked, 0.99)
             missed = np.quantile(abs(split.cure(venues, needs) / asked - 1), 0.99)
             lines.append(
-                f"impact {name}, cost named for {part}: {told(excess)}, "
+                f"impact {name}, cost named of {label}: {told(excess)}, "
                 f"of the shortfall: too dear by {100 * dear:.3f}%, missed by {100 * missed:.3f}%"
                 f" (p99), {steps_of(split):.1f} steps"
             )
             if name == next(iter(DEPTHS)):
-                assert np.mean(excess <= 0.05) >= (0.99 if means == "sales" else 0.97)
+                is_rough = means != "sales" and step_e6 > 1
+                assert np.mean(excess <= 0.05) >= (0.97 if is_rough else 0.99)
     record_property("told", "\n".join(lines))
 
 

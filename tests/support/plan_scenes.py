@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import count
 from math import ceil
 from random import Random
@@ -16,7 +17,7 @@ from ballast.model.ledger import Account, Loans
 from ballast.model.margin import BPS, RATE, WAD, Mark, Position, div_up
 from ballast.model.oracle import Price, Risk
 from ballast.model.perps import GWEI, Breaker, Exposure, Headroom, Market, MarketTerms
-from ballast.model.plan import UNLIMITED, Action, Policy, Sale, Scene, Wallet
+from ballast.model.plan import BPS_TO_E6, UNLIMITED, Action, Policy, Sale, Scene, Wallet
 
 NOW = 1_700_000_000
 ACCOUNT, SIBLINGS = 1 << 8, ((1 << 8) + 1, (1 << 8) + 2)
@@ -235,9 +236,9 @@ class Trader:
     items: tuple[Item, ...]
 
 
-def trader_scene(trader: Trader, named_part: float) -> Scene:
+def trader_scene(trader: Trader, named_part: float, step_e6: int = BPS_TO_E6) -> Scene:
     """A unit of each asset is worth one quote token. The policy names what selling a part of each
-    costs, in whole basis points, up."""
+    costs, up to a step; one below a basis point is finer than a real policy can be."""
     marks, markets, positions, sales = {}, {}, {}, []
     ample, price = AMPLE_GWEI, Price(WAD, WAD, 0, NOW)
     for asset, item in enumerate(trader.items, 1):
@@ -246,7 +247,8 @@ def trader_scene(trader: Trader, named_part: float) -> Scene:
         size = item.value * WAD if item.trade == "trim" else 0
         positions[asset] = Position(item.value * WAD, size, size)
         named = item.value * named_part
-        sales.append(Sale(asset, ceil(item.sale_cost(named) / named * BPS)))
+        cost_e6 = ceil(item.sale_cost(named) / named * RATE / step_e6) * step_e6
+        sales.append(Sale(asset, Fraction(cost_e6, BPS_TO_E6)))
         if item.trade:
             depth_gwei = int(item.depth * 10**9)
             markets[asset] = Market(
