@@ -308,12 +308,17 @@ def _with_change(
     elif form == UPGRADE:
         place: uint256 = 0
         sold: uint256 = size
-        for i: uint256 in range(len(plan.steps), bound=steps.MAX_STEPS):
-            step: IRebalancer.Step = plan.steps[i]
+        kept: DynArray[IRebalancer.Step, steps.MAX_STEPS] = []
+        for step: IRebalancer.Step in plan.steps:
             if step.asset == h.asset and step.kind == steps.HEDGE:
-                plan.steps[i] = self._step(account, h, steps.HEDGE, 1, step.amount - size, h.hedge_e6)
+                # A hedge of which nothing is left gives its place free.
+                if step.amount != size:
+                    kept.append(self._step(account, h, steps.HEDGE, 1, step.amount - size, h.hedge_e6))
+                continue
+            kept.append(step)
             if step.asset == h.asset and step.kind == steps.SELL:
-                place = i + 1
+                place = len(kept)
+        plan.steps = kept
         if place != 0:
             sold += plan.steps[place - 1].amount * h.unit_wad
             plan.steps[place - 1] = self._step(account, h, kind, unit, sold, cost_e6)
@@ -350,7 +355,7 @@ def _hedges_last(
         if step.kind != steps.HEDGE:
             sorted.append(step)
     for step: IRebalancer.Step in planned:
-        if step.kind == steps.HEDGE and step.amount != 0:
+        if step.kind == steps.HEDGE:
             sorted.append(step)
     return sorted
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 import pytest
@@ -42,13 +42,20 @@ def world() -> Iterator[World]:
         yield shared
 
 
-def saver(world: World, *, shares: int = 30_000, ether: int = 5, debt: int = 33_000) -> int:
+def saver(
+    world: World,
+    *,
+    shares: int = 30_000,
+    ether: int = 5,
+    debt: int = 33_000,
+    sales: Mapping[str, int] | None = None,
+) -> int:
     """Shares of a dollar vault and ether under a loan, enrolled to sell the shares for nothing."""
     account = world.account()
     world.deposit(account, SHARES, world.units(SHARES, shares))
     world.deposit(account, "ETH", world.units("ETH", ether))
     world.borrow(account, quote_units(world, debt))
-    world.enrol(account, sales={SHARES: 0}, adapter=world.share_adapter)
+    world.enrol(account, sales=sales or {SHARES: 0}, adapter=world.share_adapter)
     return account
 
 
@@ -159,9 +166,7 @@ def test_rebalance__shares_under_a_perpetual__are_sold_before_it_is_trimmed(worl
 
 def test_rebalance__shares_and_ether__one_adapter_sells_both(world: World) -> None:
     """First the shares, which cost nothing, then ether through the venue behind the adapter."""
-    account = saver(world, shares=5_000, ether=10, debt=18_500)
-    sales = {"ETH": 30, SHARES: 0}
-    world.enrol(account, sales=sales, adapter=world.share_adapter)
+    account = saver(world, shares=5_000, ether=10, debt=18_500, sales={"ETH": 30, SHARES: 0})
     world.set_price("ETH", 1_900, is_poked=False)
     receipt = world.mandates.rebalance(account, sender=world.keeper)
     told = [e.args for e in world.rebalancer.events(receipt, "StepTaken")]
