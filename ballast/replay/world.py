@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ballast.chain import BLOCK_INTERVAL_S, Anvil, Contract, Receipt, RpcChain
@@ -74,6 +75,16 @@ class World:
             self.answers[r.asset] = r.answer
         for asset in sorted({r.asset for r in rounds}):
             self.arbitrageur.align(asset, self.answers[asset])
+
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """Undoes on leaving what was published and mined inside."""
+        mark, answers, quote_at = self.chain.snapshot(), dict(self.answers), self._quote_at
+        try:
+            yield
+        finally:
+            self.chain.revert(mark)
+            self.answers, self._quote_at = answers, quote_at
 
     def provide(self, amount: int) -> int:
         """Let the provider ask for shares of the house for ``amount`` whole quote tokens.
