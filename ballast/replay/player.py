@@ -83,6 +83,17 @@ def replay(
         return player.play()
 
 
+def slots(series: PriceSeries) -> Iterator[tuple[int, list[Round]]]:
+    """The blocks that carry rounds: time (unix seconds) and rounds."""
+
+    def slot(r: Round) -> int:
+        since_s = r.time_s - series.start_s
+        return series.start_s + -(-since_s // BLOCK_INTERVAL_S) * BLOCK_INTERVAL_S
+
+    for slot_s, rounds in groupby(series.rounds, key=slot):
+        yield slot_s, list(rounds)
+
+
 class Player:
     """One replay under way."""
 
@@ -114,7 +125,7 @@ class Player:
         """Every round, then the transactions that the last one asked for."""
         total, done = len(self.series.rounds), 0
         self._provide()
-        for slot_s, rounds in self._slots():
+        for slot_s, rounds in slots(self.series):
             if not self.members and slot_s > self.opens_at_s:
                 self._pass_to(self.opens_at_s)
                 self._open()
@@ -133,16 +144,6 @@ class Player:
             self.recording.takers[cohort] = (start, self.liquidator.equity(cohort))
         self.recording.refused = dict(self.keeper.refused)
         return self.recording
-
-    def _slots(self) -> Iterator[tuple[int, list[Round]]]:
-        """The blocks that carry rounds: time and rounds."""
-        start_s = self.series.start_s
-
-        def slot(r: Round) -> int:
-            return start_s + -(-(r.time_s - start_s) // BLOCK_INTERVAL_S) * BLOCK_INTERVAL_S
-
-        for slot_s, rounds in groupby(self.series.rounds, key=slot):
-            yield slot_s, list(rounds)
 
     def _pass_to(self, time_s: int) -> None:
         """Blocks up to ``time_s``, with the keeper at work in them."""
