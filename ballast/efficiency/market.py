@@ -88,6 +88,10 @@ def market(series: PriceSeries, delay_blocks: Literal[0, 1] = 1) -> Iterator[Mom
             oracle.poke(unpoked, slot_s)
             unpoked = []
         yield Moment(slot_s, acting, marks(slot_s))
+    if unpoked:
+        oracle.poke(unpoked, poke_s)
+        at_poke = marks(poke_s)
+        yield Moment(poke_s, at_poke, at_poke)
 
 
 def _feed(section: Mapping[str, Any]) -> FeedModel:

@@ -176,11 +176,11 @@ class Simulation:
         plans: Sequence[Plan],
         rule: Rule | None,
         opens_at_s: int,
-        delay_blocks: int = 1,
+        late_s: int = BLOCK_INTERVAL_S,
     ) -> None:
         self._moments = [m for m in moments if m.time_s > opens_at_s]
         at_opening = [m for m in moments if m.time_s <= opens_at_s][-1].ending
-        self._rule, self._delay_blocks = rule, delay_blocks
+        self._rule, self._late_s = rule, late_s
         parameters = load_parameters()
         self._ids = asset_ids(series)
         self._names = {number: name for name, number in self._ids.items()}
@@ -195,40 +195,50 @@ class Simulation:
         self._now, self._marks = opens_at_s, at_opening
         self._subjects = [self._open(plan) for plan in plans]
         self._book: Book | None = None
-        self._has_work = False
+        self._ready: dict[int, tuple[int, _Subject]] = {}  # since when it has been due
+        self._below: list[_Subject] = []
 
     def run(self) -> list[Outcome]:
         """Every block, and in the end what is left."""
-        if self._delay_blocks == 0:
-            self._act(self._due(), self._marks)
-        due, doomed = self._due(), self._doomed()
-        self._has_work = bool(due or doomed)
+        self._look()
         for moment in self._blocks():
             self._now = moment.time_s
-            if self._delay_blocks == 1:
-                self._act(due, moment.acting)
-            self._liquidate(doomed, moment.acting)
+            self._act(self._is_time(), moment.acting)
+            self._liquidate(self._below, moment.acting)
             self._marks = moment.ending
-            if self._delay_blocks == 0:
-                self._act(self._due(), self._marks)
-            due, doomed = self._due(), self._doomed()
-            self._has_work = bool(due or doomed)
+            self._look()
         for subject in self._subjects:
             subject.outcome.end_wad = subject.worth(self._marks)
         return [subject.outcome for subject in self._subjects]
 
+    def _look(self) -> None:
+        """As of the end of the newest block; one without delay acts in it."""
+        due = self._due()
+        if due and self._late_s == 0:
+            self._act(due, self._marks)
+            due = self._due()
+        self._ready = {id(s): (self._ready.get(id(s), (self._now, s))[0], s) for s in due}
+        self._below = self._doomed()
+
+    def _is_time(self) -> list[_Subject]:
+        """Who has been due for as long as the keeper is late."""
+        return [s for since_s, s in self._ready.values() if self._now >= since_s + self._late_s]
+
     def _blocks(self) -> Iterator[Moment]:
         """The moments, and between them blocks for what is to be sent or ends a cooldown."""
         for moment in self._moments:
-            while self._now + BLOCK_INTERVAL_S < moment.time_s:
-                wakes = [s.wakes_at for s in self._subjects if s.wakes_at is not None]
-                next_s = self._now + BLOCK_INTERVAL_S
-                if not self._has_work:
-                    next_s = max(next_s, min(wakes, default=moment.time_s))
-                if next_s >= moment.time_s:
-                    break
-                yield Moment(next_s, self._marks, self._marks)
+            while (next_s := self._next_s()) < moment.time_s:
+                yield Moment(int(next_s), self._marks, self._marks)
             yield moment
+
+    def _next_s(self) -> float:
+        """When the next quiet block is one that matters; never, if there is nothing to do."""
+        soonest = self._now + BLOCK_INTERVAL_S
+        waits = [float(s.wakes_at) for s in self._subjects if s.wakes_at is not None]
+        waits += [since_s + self._late_s for since_s, _ in self._ready.values()]
+        if self._below:
+            return soonest
+        return max(soonest, min(waits, default=math.inf))
 
     # ---- opening
 
@@ -465,10 +475,14 @@ def simulate(
     plans: Sequence[Plan],
     rule: Rule | None,
     opens_at_s: int,
-    delay_blocks: int = 1,
+    late_s: int = BLOCK_INTERVAL_S,
 ) -> list[Outcome]:
-    """What becomes of every plan under a rule; under none it is only liquidated."""
-    return Simulation(moments, series, plans, rule, opens_at_s, delay_blocks).run()
+    """What becomes of every plan under a rule; under none it is only liquidated.
+
+    A rebalance is sent ``late_s`` after it became due, in the next block by default and in the same
+    one with 0. Whoever is below maintenance margin is liquidated in the next block.
+    """
+    return Simulation(moments, series, plans, rule, opens_at_s, late_s).run()
 
 
 def extra_equity(

@@ -302,7 +302,7 @@ def test_render__whole_run__shows_every_account_and_rebalance(page):
     for account in recording.accounts:
         assert account.name in text
     rows = page.count("<tr>")
-    assert rows == len(recording.members("bare")) + len(recording.rebalances) + 9
+    assert rows == len(recording.members("bare")) + len(recording.rebalances) + 11
     assert f"{figures['hooked']['cost_bps']['mean']:.1f} bp" in text
     assert len(re.findall(r"of 12 accounts breached", text)) == 2
 
