@@ -31,6 +31,7 @@ from ballast.replay import ReplayError
 from ballast.report.efficiency import GAS_GWEI
 
 OUT = Path("out/efficiency.json")
+_TABLE_WIDTH = 100
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -99,7 +100,7 @@ def cli(
             write_page(figures)
     except (PriceError, ReplayError, ChainError, ArtifactError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    console.print(_table(figures))
+    Console(width=max(console.width, _TABLE_WIDTH)).print(_table(figures))
     console.print(f"Figures: {out}", highlight=False)
 
 
@@ -131,8 +132,7 @@ def _table(figures: Figures) -> Table:
                     market["title"],
                     delay,
                     group,
-                    str(blocks["p50"]),
-                    str(blocks["p95"]),
+                    *("-" if blocks[p] is None else str(blocks[p]) for p in ("p50", "p95")),
                     f"{found['cost_bps']['total']:.1f}",
                     f"{liquidated['hooked']} of {found['accounts']}",
                     f"{liquidated['bare']} of {found['accounts']}",

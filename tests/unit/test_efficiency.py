@@ -232,12 +232,14 @@ def test_groups__kinds_with_perpetuals__are_told_apart_and_together():
 # ---- the market without a chain
 
 
-def _crash(depth: float = 0.3, hours: float = 1.0) -> PriceSeries:
-    """Calm while the oracle warms up, then ETH falls in a straight line, and stays there."""
+def _crash(depth: float = 0.3, hours: float = 1.0, rises: bool = False) -> PriceSeries:
+    """Calm while the oracle warms up, then ETH falls in a straight line, and stays there or comes
+    back in the last hour."""
     end_s = T0 + WARM_UP_S
     knots = [(T0, 200.0), (T0 + HOUR_S, 200.4), (end_s, 200.0), (end_s + 600, 200.0)]
     fallen_s, low = end_s + 600 + int(hours * HOUR_S), 200.0 * (1 - depth)
-    knots += [(fallen_s, low), (fallen_s + 2 * HOUR_S, low)]
+    knots += [(fallen_s, low), (fallen_s + HOUR_S, low)]
+    knots.append((fallen_s + 2 * HOUR_S, 200.0 if rises else low))
     return PriceSeries("a fall", tuple(expand("ETH", knots)))
 
 
@@ -356,7 +358,7 @@ def test_simulate__first_act__is_below_the_trigger_and_not_before():
 
 def test_extra_equity__exactly_that_much__is_what_survives():
     """No less will do, so no account without a hook gets by with less than the page says."""
-    series, plan = _crash(), _plan(equity=1_000_000)
+    series, plan = _crash(rises=True), _plan(equity=1_000_000)
     moments, opens_at_s = list(market(series)), series.start_s + WARM_UP_S
     (extra,) = extra_equity(moments, series, [plan], opens_at_s)
     assert extra > 0.1
