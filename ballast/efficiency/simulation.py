@@ -233,12 +233,13 @@ class Simulation:
 
     def _next_s(self) -> float:
         """When the next quiet block is one that matters; never, if there is nothing to do."""
-        soonest = self._now + BLOCK_INTERVAL_S
         waits = [float(s.wakes_at) for s in self._subjects if s.wakes_at is not None]
         waits += [since_s + self._late_s for since_s, _ in self._ready.values()]
-        if self._below:
-            return soonest
-        return max(soonest, min(waits, default=math.inf))
+        waits += [self._now] * len(self._below)
+        if not waits:
+            return math.inf
+        blocks = math.ceil((min(waits) - self._now) / BLOCK_INTERVAL_S)
+        return self._now + BLOCK_INTERVAL_S * max(1, blocks)
 
     # ---- opening
 
@@ -284,8 +285,10 @@ class Simulation:
         return self._book.assess(*seen(self._marks))
 
     def _due(self) -> list[_Subject]:
-        """Whose rebalance would be sent now."""
+        """Whose rebalance would be sent now; who is held back by a cooldown waits for its end."""
         rule = self._rule
+        for subject in self._subjects:
+            subject.wakes_at = None
         if rule is None:
             return []
         figures = self._figures()
@@ -293,11 +296,10 @@ class Simulation:
             return self._due_on_health(figures, rule)
         equity, required = figures.equity_init, figures.required_init
         is_low = equity < _NEAR * rule.trigger_bps / BPS * required
-        is_high = equity > rule.ceiling_bps / BPS * required if rule.ceiling_bps else is_low
+        is_high = equity > (rule.ceiling_bps / BPS or math.inf) * np.maximum(required, 1)
         due = []
         for row in np.flatnonzero(is_low | is_high):
             subject = self._subjects[row]
-            subject.wakes_at = None
             waits_until = subject.last_at + 1 + rule.cooldown_s
             if is_low[row]:
                 code = make_plan(self._scene(subject, self._marks)).code
@@ -316,7 +318,8 @@ class Simulation:
         low = [self._subjects[row] for row in np.flatnonzero(figures.equity_maint < trigger)]
         for subject in low:
             waits_until = subject.last_at + 1 + rule.cooldown_s
-            subject.wakes_at = waits_until if self._now < waits_until else None
+            if self._now < waits_until:
+                subject.wakes_at = waits_until
         return [subject for subject in low if subject.wakes_at is None]
 
     def _doomed(self) -> list[_Subject]:
