@@ -60,7 +60,8 @@ class Anvil:
     """`with Anvil() as node: chain = node.chain()`.
 
     Blocks are mined per transaction unless `block_time_s` asks for a clock. Any address may send
-    transactions. Calls reach back a few hundred blocks. `extra` takes further command-line arguments.
+    transactions. Calls reach back a few hundred blocks. `extra` takes further command-line
+    arguments.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ from ballast.report.charts import BARE, GRID, HOOKED, INK, MUTED
 WIDTH = 760
 _FONT = "Inter, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif"
 _ROW, _BAR = 26, 15
-_LEFT, _RIGHT, _TOP = 250, 70, 62
+_LEFT, _RIGHT, _TOP = 250, 70, 84
 COLOURS = (HOOKED, "#8fd0c6", "#f0a43a", "#9fb4c6")  # of the parts of a bar
 ALARM = BARE
 SERIES = (BARE, "#5664d9", "#f0a43a", HOOKED, "#8e5bb5")
@@ -97,13 +97,11 @@ def _svg(
         _text(16, 24, title, size=15, weight=600),
         _text(16, 42, unit, colour=MUTED),
     ]
-    x = float(WIDTH - 16)
-    for label, colour in reversed(legend):
-        x -= 6.4 * len(label)
-        heads.append(_text(x, 42, label, colour=MUTED))
-        x -= 14
-        heads.append(f'<rect x="{x:.1f}" y="33" width="10" height="10" rx="2" fill="{colour}"/>')
-        x -= 14
+    x = 16.0
+    for label, colour in legend:
+        heads.append(f'<rect x="{x:.1f}" y="53" width="10" height="10" rx="2" fill="{colour}"/>')
+        heads.append(_text(x + 15, 62, label, colour=MUTED))
+        x += 6.4 * len(label) + 35
     body = "\n".join([*heads, *drawn])
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '

@@ -200,6 +200,12 @@ def test_page__liquidations__each_party_and_each_row_is_there():
     assert "A01 rescued - - 1.00 10.00 0.00 - 12 250,000" in page
 
 
+def test_page__efficiency__each_group_of_accounts_has_its_row():
+    page = _text(render(_liquidated()))
+    # Two sales for 5 dollars less, 650,000 gas at 20 gwei and 200 dollars an ether, of 1,000.
+    assert "swaps 1 2 0.0 50.0 0.0 26.0 76.0 1 0 2 of 2" in page
+
+
 def test_page__nobody_liquidated__says_so():
     assert "Nobody fell below maintenance margin." in _text(render(_two_accounts()))
 
