@@ -211,6 +211,14 @@ class Simulation:
             subject.outcome.end_wad = subject.worth(self._marks)
         return [subject.outcome for subject in self._subjects]
 
+    def largest_shortfalls(self) -> list[float]:
+        """What each account lacks most at maintenance margin if nobody ever acts, quote tokens."""
+        needed = np.zeros(len(self._subjects))
+        for moment in self._moments:
+            for self._marks in (moment.acting, moment.ending):
+                needed = np.maximum(needed, -self._figures().excess_maint)
+        return [float(value) for value in needed]
+
     def _look(self) -> None:
         """As of the end of the newest block; one without delay acts in it."""
         due = self._due()
@@ -496,10 +504,5 @@ def extra_equity(
     It is held in the account as a smaller loan; nothing else is done. Exact up to the vectorised
     model's rounding: the largest shortfall at maintenance margin over the whole path.
     """
-    untouched = Simulation(moments, series, plans, None, opens_at_s)
-    needed = np.zeros(len(plans))
-    for moment in untouched._moments:
-        for marks in (moment.acting, moment.ending):
-            untouched._marks = marks
-            needed = np.maximum(needed, -untouched._figures().excess_maint)
-    return [float(n) / plan.equity for n, plan in zip(needed, plans, strict=True)]
+    short = Simulation(moments, series, plans, None, opens_at_s).largest_shortfalls()
+    return [needed / plan.equity for needed, plan in zip(short, plans, strict=True)]

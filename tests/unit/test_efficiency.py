@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
 
 from ballast.chain import BLOCK_INTERVAL_S
-from ballast.efficiency import DATA, PAGE, page, plots
+from ballast.efficiency import DATA, PAGE, Market, markets, page, plots
 from ballast.efficiency.market import market, seen
 from ballast.efficiency.simulation import (
     NARROW_BOTH_WAYS,
@@ -22,10 +23,19 @@ from ballast.efficiency.simulation import (
     extra_equity,
     simulate,
 )
-from ballast.prices import ANSWER_SCALE, HOUR_S, PriceSeries, Round, expand
+from ballast.prices import (
+    ANSWER_SCALE,
+    HOUR_S,
+    SYNTHETIC_START_S,
+    PriceSeries,
+    Round,
+    expand,
+    iso,
+)
 from ballast.readme import table_in
-from ballast.replay import WARM_UP_S
+from ballast.replay import WARM_UP_S, Player
 from ballast.replay.cohorts import TRIGGER_BPS, Plan
+from ballast.replay.keeper import Sent
 from ballast.report.efficiency import DAY_S, cost_parts_bps, efficiency
 from ballast.report.recording import (
     WAD,
@@ -42,6 +52,36 @@ from ballast.report.recording import (
 
 T0 = 1_584_000_000
 HOOKED, BARE = 0, 1
+
+
+# ---- what is played
+
+
+def test_markets__without_files__only_the_bundled_crash_is_played():
+    (bundled,) = markets()
+    assert bundled.is_played and bundled.files == ()
+    assert bundled.opens_at_s == SYNTHETIC_START_S + WARM_UP_S
+
+
+def test_markets__with_files__each_adds_its_own(tmp_path):
+    hourly, rounds = tmp_path / "hourly.csv", [tmp_path / "eth.csv", tmp_path / "btc.csv"]
+    keys = {m.key: m for m in markets(hourly, rounds)}
+    assert list(keys) == ["synthetic", "march_2020", "may_2021", "spring_2020", "august_2023"]
+    assert [k for k, m in keys.items() if not m.is_played] == ["spring_2020"]
+    assert keys["august_2023"].files == tuple(map(str, rounds))
+
+
+def test_market__opening__leaves_the_oracle_its_hours(tmp_path):
+    """The rounds begin when the oracle does, and the accounts open at the date asked for."""
+    first_s = T0 - T0 % DAY_S
+    file = tmp_path / "eth.csv"
+    lines = [f"{first_s + HOUR_S * n},20000000000" for n in range(60)]
+    file.write_text("updated_at,answer\n" + "\n".join(lines))
+    opens_s = first_s + DAY_S
+    m = Market("m", "m", (str(file),), iso(opens_s)[:-1], iso(opens_s + DAY_S)[:-1])
+    series = m.load()
+    assert m.opens_at_s == opens_s
+    assert (series.start_s, series.end_s) == (opens_s - WARM_UP_S, opens_s + DAY_S - HOUR_S)
 
 
 # ---- figures of a recording
@@ -227,6 +267,76 @@ def test_groups__kinds_with_perpetuals__are_told_apart_and_together():
     }
     totals = {name: g["cost_bps"]["total"] for name, g in groups.items()}
     assert totals == {"swaps": 0, "long": 40, "perpetuals": 40, "all": 20}
+
+
+# ---- a rebalance from its events
+
+
+class _Events:
+    """A contract that logged what it is given, by event."""
+
+    def __init__(self, **logged: list[dict]) -> None:
+        self._logged = logged
+
+    def events(self, receipt, name: str) -> list:
+        return [SimpleNamespace(args=SimpleNamespace(**a)) for a in self._logged.get(name, [])]
+
+
+def _told(kind: str, steps: list[dict], swaps=(), trades=(), paid=()) -> Rebalance:
+    """What a player makes of one transaction with these events; ETH has 18 decimals, the quote
+    token 6."""
+    system = SimpleNamespace(
+        rebalancer=_Events(StepTaken=steps),
+        clearinghouse=_Events(Swapped=list(swaps)),
+        perps=_Events(Traded=list(trades)),
+        mandates=_Events(KeeperPaid=[{"amount": amount} for amount in paid]),
+    )
+    member = SimpleNamespace(plan=SimpleNamespace(kind=kind))
+    player = object.__new__(Player)
+    player.world = SimpleNamespace(
+        system=system,
+        decimals=lambda name: 6 if name == "quote" else 18,
+        venue=SimpleNamespace(pools={"ETH": SimpleNamespace(fee_ppm=3_000)}),
+    )
+    player.members, player._names, player._time_s = [member], {1: "ETH"}, T0 + 24
+    sent = Sent(member, T0, SimpleNamespace(block=7, gas_used=400_000))
+    judged = SimpleNamespace(
+        equity_before=1, required_before=2, equity_after=3, required_after=4, loss=9 * WAD
+    )
+    return player._rebalance(sent, judged)
+
+
+def test_rebalance__sale_and_pay__fees_are_the_pool_s_and_pay_is_in_wad():
+    steps = [{"kind": 4, "asset": 1, "value": 1_000 * WAD}]
+    swaps = [{"asset_in": 1, "amount_in": 5 * WAD, "amount_out": 996_000_000}]
+    told = _told("spot", steps, swaps, paid=[1_500_000, 250_000])
+    assert told.fees == 3 * WAD
+    assert told.pay == 7 * WAD // 4
+    assert told.exposure == {"ETH": -1_000 * WAD}
+    assert told.delay_blocks == 2
+
+
+@pytest.mark.parametrize(("kind", "change"), [("long", -1), ("short", 1)])
+def test_rebalance__trim__fee_is_the_market_s_and_exposure_goes_toward_zero(kind, change):
+    steps = [{"kind": 6, "asset": 1, "value": 1_000 * WAD}]
+    size = change * 5 * WAD
+    trades = [{"size_change": size, "index_wad": 200 * WAD, "fee_e6": 10_000}]
+    told = _told(kind, steps, trades=trades)
+    assert told.fees == 10 * WAD
+    assert told.exposure == {"ETH": change * 1_000 * WAD}
+
+
+@pytest.mark.parametrize(
+    ("steps", "exposure"),
+    [
+        ([{"kind": 3, "asset": 1, "value": 7}], {"ETH": 7}),  # collateral of a sibling
+        ([{"kind": 7, "asset": 1, "value": 7}], {"ETH": -7}),  # hedge
+        ([{"kind": 3, "asset": 1, "value": 7}, {"kind": 7, "asset": 1, "value": 9}], {"ETH": -2}),
+        ([{"kind": 1, "asset": 0, "value": 7}, {"kind": 5, "asset": 1, "value": 7}], {}),
+    ],
+)
+def test_rebalance__exposure__counts_what_changes_it(steps, exposure):
+    assert _told("basis", steps).exposure == exposure
 
 
 # ---- the market without a chain
