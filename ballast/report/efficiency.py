@@ -27,8 +27,8 @@ def efficiency(recording: Recording, gas_gwei: float = GAS_GWEI) -> dict[str, di
     ``accounts`` counts pairs, ``days`` is how long they were watched. ``delay_blocks`` has p50, p95
     and max over the rebalances (null without one). ``cost_bps`` has the mean over the hooked
     accounts of ``fee``, ``impact``, ``pay`` (of the keeper), ``gas`` and their ``total``, and the
-    largest total as ``max``; gas is at ``gas_gwei`` and ETH's price of the moment, and 0 where ETH
-    has no price. ``liquidated`` has ``hooked`` and ``bare`` accounts, ``avoided`` (only the bare
+    largest total as ``max``; gas is what the pay does not cover, at ``gas_gwei`` and ETH's price of
+    the moment, and 0 where ETH has no price. ``liquidated`` has ``hooked`` and ``bare`` accounts, ``avoided`` (only the bare
     twin was) and ``caused`` (only the hooked one), and ``bare_cost_bps``, what liquidation cost the
     bare ones on average.
 
@@ -83,16 +83,20 @@ def cost_parts_bps(
 ) -> dict[str, float]:
     """What the account's rebalances cost, by ``fee``, ``impact``, ``pay`` and ``gas``.
 
-    Fee, impact and pay add up to the loss that the contract judged. Gas is the caller's, not part
-    of that loss.
+    Fee, impact and pay add up to the loss that the contract judged. Gas is what the caller bore of
+    it: what his pay did not cover.
     """
     own = [r for r in recording.rebalances if r.account == account]
     impact = sum(r.cost - r.fees - r.pay for r in own)
     parts = {"fee": sum(r.fees for r in own), "impact": impact, "pay": sum(r.pay for r in own)}
-    gas = sum(r.gas * gas_gwei / 10**9 * _ether_price(recording, r.time_s) for r in own)
+    gas = sum(max(0.0, _gas_dollars(recording, r, gas_gwei) - r.pay / WAD) for r in own)
     equity = recording.accounts[account].equity
     costs = {part: _BPS * wad / equity for part, wad in parts.items()}
     return {**costs, "gas": _BPS * gas * WAD / equity}
+
+
+def _gas_dollars(recording: Recording, r: Rebalance, gas_gwei: float) -> float:
+    return r.gas * gas_gwei / 10**9 * _ether_price(recording, r.time_s)
 
 
 def _ether_price(recording: Recording, time_s: int) -> float:

@@ -135,13 +135,21 @@ def test_efficiency__nothing_recorded__says_what_to_do():
 
 def test_cost__one_rebalance__is_split_without_a_rest():
     recording = _recording()
-    # 400,000 gas at 50 gwei are 0.02 ether, 4 dollars.
+    # 400,000 gas at 50 gwei are 0.02 ether, 4 dollars, of which the caller was paid 3.
     done = _rebalance(gas=400_000, cost=10 * WAD, fees=6 * WAD, pay=3 * WAD)
     recording.rebalances = [done]
     parts = cost_parts_bps(recording, HOOKED, gas_gwei=50)
-    assert parts == pytest.approx({"fee": 60, "impact": 10, "pay": 30, "gas": 40})
+    assert parts == pytest.approx({"fee": 60, "impact": 10, "pay": 30, "gas": 10})
     figures = efficiency(recording, gas_gwei=50)["swaps"]["cost_bps"]
-    assert (figures["total"], figures["max"]) == (140, 140)
+    assert (figures["total"], figures["max"]) == (110, 110)
+
+
+def test_cost__pay_above_the_gas__leaves_no_gas_and_covers_no_other_rebalance():
+    recording = _recording()
+    paid = _rebalance(gas=100_000, cost=3 * WAD, pay=3 * WAD)
+    recording.rebalances = [paid, _rebalance(1, gas=100_000)]
+    parts = cost_parts_bps(recording, HOOKED, gas_gwei=50)
+    assert parts == pytest.approx({"fee": 0, "impact": 0, "pay": 30, "gas": 10})
 
 
 def test_cost__trade_that_lessens_the_skew__has_negative_impact():
