@@ -28,9 +28,9 @@ def efficiency(recording: Recording, gas_gwei: float = GAS_GWEI) -> dict[str, di
     and max over the rebalances (null without one). ``cost_bps`` has the mean over the hooked
     accounts of ``fee``, ``impact``, ``pay`` (of the keeper), ``gas`` and their ``total``, and the
     largest total as ``max``; gas is what the pay does not cover, at ``gas_gwei`` and ETH's price of
-    the moment, and 0 where ETH has no price. ``liquidated`` has ``hooked`` and ``bare`` accounts, ``avoided`` (only the bare
-    twin was) and ``caused`` (only the hooked one), and ``bare_cost_bps``, what liquidation cost the
-    bare ones on average.
+    the moment, and 0 where ETH has no price. ``liquidated`` has ``hooked`` and ``bare`` accounts,
+    ``avoided`` (only the bare twin was) and ``caused`` (only the hooked one), and
+    ``bare_cost_bps``, what liquidation cost the bare ones on average.
 
     ``false_rescues`` are rebalances whose bare twin was not liquidated afterwards, counted from the
     round that permitted them: ``in_24h``, ``by_end``, and ``of`` how many; ``accounts`` is how many
