@@ -275,7 +275,7 @@ def deploy(
     )
     lens = put("Lens", clearinghouse, mandates, rebalancer, oracle, vault, perps, liquidity_vault)
     fee = int(parameters["keepers"]["fee"] * 10**decimals)
-    keepers = put("Keepers", clearinghouse, mandates, fee)
+    keepers = put("Keepers", clearinghouse, mandates, oracle, fee)
     system = System(
         chain=chain,
         governor=governor,
@@ -325,6 +325,7 @@ def _list(system: System, terms: Mapping[str, Any], market: Market) -> None:
         sender=system.governor,
     )
     system.liquidator.learn_unit(terms["id"], sender=system.governor)
+    system.keepers.learn_feed(terms["id"], sender=system.governor)
     if "perpetual" in terms:
         system.perps.list_market(
             terms["id"], market_terms(terms["perpetual"]), sender=system.governor

@@ -23,6 +23,7 @@ from contracts.interfaces import IClearinghouse
 from contracts.interfaces import IKeepers
 from contracts.interfaces import IPriceListener
 from contracts.interfaces import IPullFeed
+from contracts.interfaces import IRiskOracle
 from contracts.modules import attempts
 from contracts.modules import packing
 from contracts.modules import reasons
@@ -50,31 +51,39 @@ MAX_ACCOUNTS: constant(uint256) = 32
 MAX_PAYLOAD: constant(uint256) = 4_096
 MAX_FEE_WAD: constant(uint256) = 10**18
 FEED_GAS: constant(uint256) = 60_000
+# Taking in eight rounds at 60,000 gas each, and repricing.
+POKE_GAS: constant(uint256) = 800_000
 IDLE: constant(uint256) = 0
 QUOTE_ASSET: constant(uint256) = 0
 PUSH: constant(Bytes[4]) = method_id("push(bytes)")
+POKE: constant(Bytes[4]) = method_id("poke(uint256[])")
 LATEST: constant(Bytes[4]) = method_id("latestRoundData()")
 
 CLEARINGHOUSE: public(immutable(address))
 MANDATES: public(immutable(address))
+ORACLE: public(immutable(address))
 QUOTE: public(immutable(address))
 # Largest fee, token units.
 MAX_FEE: immutable(uint256)
 
 is_pull_feed: public(HashMap[address, bool])
+# Whose price a feed tells, 0 where nobody has told.
+asset_of: public(HashMap[address, uint256])
 
 
 @deploy
-def __init__(clearinghouse: address, mandates: address, fee_: uint256):
+def __init__(clearinghouse: address, mandates: address, oracle: address, fee_: uint256):
     """
     @param clearinghouse  Deployed already: the quote token is read from it.
     @param mandates       Belongs to the same system.
+    @param oracle         Takes a round into the margin rates.
     @param fee_           Token units of the quote token for every `watches.CHECK_GAS` that a turn takes, begun.
     """
     ownable.__init__()
     ownable_2step.__init__()
     CLEARINGHOUSE = clearinghouse
     MANDATES = mandates
+    ORACLE = oracle
     quote_word: uint256 = staticcall IClearinghouse(clearinghouse).asset_word(QUOTE_ASSET)
     QUOTE = packing._token(quote_word)
     MAX_FEE = MAX_FEE_WAD // packing._unit_wad(quote_word)
@@ -117,6 +126,15 @@ def push_and_rebalance(
 def on_price(feed: address, round_id: uint256):
     """@notice A turn for everybody who is watched for the feed and had none in its newest round."""
     self._sweep(feed)
+
+
+@external
+def learn_feed(asset: uint256):
+    """@notice Remembers which asset a feed is of, so that its rounds reach the margin rates before anybody's turn."""
+    feed: address = (staticcall IRiskOracle(ORACLE).feed_of(asset))[0]
+    self._require_feed(feed)
+    self.asset_of[feed] = asset
+    log IKeepers.FeedLearned(feed=feed, asset=asset)
 
 
 @external
@@ -270,10 +288,14 @@ def _sweep(feed: address):
     payee: uint256 = packing._account(tx.origin, 0)
     earned: uint256 = 0
     has_served: bool = False
+    is_taken_in: bool = False
     for i: uint256 in range(watches.TURNS):
         place: uint256 = (first + i) % watches.PLACES
         if not watches._is_due(head, place, i >= watches.PLACES):
             continue
+        if not is_taken_in:
+            is_taken_in = True
+            self._poke(self.asset_of[feed])
         gas_before: uint256 = msg.gas
         code: uint256 = attempts._attempt(MANDATES, watches._account_at(feed, place), payee)
         if code == attempts.NO_GAS:
@@ -285,6 +307,17 @@ def _sweep(feed: address):
         has_served = True
     if has_served:
         watches._close(feed, head, tx.origin, earned)
+
+
+@internal
+def _poke(asset: uint256):
+    """@dev A round that moves the price moves volatility, too, and an account needs help against both at once."""
+    if asset == 0 or not attempts._has_gas(POKE_GAS):
+        return
+    assets: DynArray[uint256, 16] = [asset]
+    success: bool = raw_call(
+        ORACLE, abi_encode(assets, method_id=POKE), gas=POKE_GAS, revert_on_failure=False
+    )
 
 
 @internal
@@ -328,6 +361,13 @@ def _check_owner(account: uint256):
 def _check_pull_feed(feed: address):
     if not self.is_pull_feed[feed]:
         reasons._fail("keepers: feed not allowed")
+
+
+@internal
+@pure
+def _require_feed(feed: address):
+    if feed == empty(address):
+        reasons._fail("keepers: unknown asset")
 
 
 @internal

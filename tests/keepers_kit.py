@@ -27,15 +27,14 @@ FALLEN = 1_800  # where an account of leverage three is below its trigger
 
 @dataclass(frozen=True)
 class Desk:
-    """A world whose ether feed tells the keepers' entry of every round."""
+    """A world whose ether feed tells a keepers' entry of every round.
+
+    The entry has not learnt whose price that is, so a fall moves prices alone and not margin rates.
+    """
 
     world: World
+    keepers: Contract
     watched: set[str] = field(default_factory=set)  # feeds with places
-
-    @property
-    def keepers(self) -> Contract:
-        """The entry."""
-        return self.world.keepers
 
     @property
     def feed(self) -> Contract:
@@ -133,8 +132,10 @@ class Desk:
 
 def open_desk(world: World) -> Desk:
     """Listens to ether from now on."""
-    world.feeds["ETH"].set_listener(world.keepers, sender=world.governor)
-    return Desk(world)
+    contracts = (world.clearinghouse, world.mandates, world.system.oracle)
+    keepers = world.chain.deploy("Keepers", *contracts, FEE, sender=world.governor)
+    world.feeds["ETH"].set_listener(keepers, sender=world.governor)
+    return Desk(world, keepers)
 
 
 def perform_data(accounts: Sequence[int], payee: int = 0) -> bytes:

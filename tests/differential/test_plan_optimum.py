@@ -453,10 +453,10 @@ def test_comparison__planner_that_is_broken__finds_it(name: str, record_property
 
 
 def test_plan__hedges_that_all_became_sales__give_their_places_free() -> None:
-    """Five hedges and the sales of four would not fit, but of four hedges nothing is left."""
+    """Five hedges and the sales of four would not fit, but of three hedges nothing is left."""
     item = Item(10_000, 300_000, 30_000, 10_000, 1e15, "hedge", 500, 1e15)
     scene = trader_scene(Trader(13_000, 71, (item,) * 5), 1)
     plan, whole = make_plan(scene), plan_without_limit(scene)
     assert plan == whole and plan.uncured == 0
-    assert [step.kind for step in plan.steps] == [Kind.SELL] * 4 + [Kind.HEDGE]
+    assert [step.kind for step in plan.steps] == [Kind.SELL] * 4 + [Kind.HEDGE] * 2
     assert Verdict.of(scene, plan).fault == ""

@@ -462,6 +462,7 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
             ANYONE, "", lambda scene, caller: (scene.world.feeds["ETH"], b"", [], 0)
         ),
         "on_price": Entry(ANYONE, "", lambda scene, caller: (scene.world.feeds["ETH"], 1)),
+        "learn_feed": Entry(ANYONE, "", _fixed(1)),
         # What is the caller's.
         "claim": Entry(ANYONE, "", lambda scene, caller: (scene.world.owner,)),
         "watch": Entry(

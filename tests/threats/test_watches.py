@@ -569,7 +569,7 @@ def test_entry__any_sequence__holds_what_it_owes_and_events_tell_it(desk: Desk, 
         world.fund(who, QUOTE, 10**12)
         world.quote.approve(desk.keepers, UNLIMITED, sender=who)
     feeds = (desk.feed, world.feeds["BTC"])
-    world.feeds["BTC"].set_listener(world.keepers, sender=world.governor)
+    world.feeds["BTC"].set_listener(desk.keepers, sender=world.governor)
     desk.watched.update(feed.address for feed in feeds)
     desk.moody(at_work=SLOW, sub=0)
     books, donated, done = Books(desk.keepers), 0, {name: 0 for name in _ACTS}

@@ -19,6 +19,7 @@ from tests.keepers_kit import (
     MIN_CHECKS,
     NO_GAS,
     NOT_TRIGGERED,
+    PLENTY,
     PERFORM,
     PLACES,
     REBALANCED,
@@ -470,7 +471,8 @@ def test_deploy__fee_above_its_bound__is_refused(desk: Desk) -> None:
     world = desk.world
     with reverts("keepers: fee above its bound"):
         world.chain.deploy(
-            "Keepers", world.clearinghouse, world.mandates, DOLLAR + 1, sender=world.governor
+            *("Keepers", world.clearinghouse, world.mandates, world.system.oracle, DOLLAR + 1),
+            sender=world.governor,
         )
 
 
@@ -556,3 +558,40 @@ def test_attempt__full_gas__is_what_the_interface_says(desk: Desk) -> None:
         with desk.world.isolated():
             receipt = desk.keepers.rebalance_many([account], 0, sender=desk.world.keeper, gas=gas)
             assert receipt.return_value == [code]
+
+
+# ---- rounds and margin rates
+
+
+def test_learn_feed__round_that_moves_volatility__is_answered_in_its_own_transaction(
+    desk: Desk,
+) -> None:
+    """The oracle takes the round in before anybody's turn."""
+    world, keepers = desk.world, desk.keepers
+    account = world.open_account(leverage="2.6")
+    world.enrol(account)
+    desk.watch(account)
+    rates = world.system.oracle.marks([1])[1]
+    with world.isolated():
+        desk.feed.set_answer(1_880 * 10**8, sender=world.governor, gas=PLENTY)
+        assert world.system.oracle.marks([1])[1] == rates
+        assert world.rebalancer.last_at(account) == 0
+        world.poke(["ETH"])
+        assert world.rebalancer.plan(account).code == 0
+    receipt = keepers.learn_feed(1, sender=world.stranger)
+    assert tuple(args_of(keepers, receipt, "FeedLearned")) == (desk.feed.address, 1)
+    assert keepers.asset_of(desk.feed) == 1
+    receipt = desk.feed.set_answer(1_880 * 10**8, sender=world.governor, gas=PLENTY)
+    assert world.system.oracle.marks([1])[1] != rates
+    assert args_of(world.mandates, receipt, "Rebalanced").account == account
+    assert world.rebalancer.last_at(account) == world.chain.time
+
+
+def test_learn_feed__unknown_asset__is_refused(desk: Desk) -> None:
+    with reverts("keepers: unknown asset"):
+        desk.keepers.learn_feed(77, sender=desk.world.stranger)
+
+
+def test_deploy__listed_assets__are_known_to_the_entry(world: World) -> None:
+    for name in world.names:
+        assert world.keepers.asset_of(world.feeds[name]) == world.asset(name)

@@ -96,7 +96,7 @@ def puller(world: World) -> Iterator[Puller]:
     world.system.oracle.set_feed(
         1, feed, heartbeat_s, low_log2, high_log2, 2_000 * WAD, sender=world.governor
     )
-    world.keepers.set_pull_feed(feed, True, sender=world.governor)
+    puller.desk.keepers.set_pull_feed(feed, True, sender=world.governor)
     world.chain.advance(12)
     yield puller
 
@@ -167,7 +167,7 @@ def test_push_and_rebalance__fall__is_on_chain_and_cured_in_one_transaction(
     world, desk = puller.world, puller.desk
     accounts = [desk.short(), desk.quiet(1)]
     world.set_venue_price("ETH", 1_800 * WAD)
-    receipt = world.keepers.push_and_rebalance(
+    receipt = puller.desk.keepers.push_and_rebalance(
         puller.feed, puller.fresh(1_800), accounts, 0, sender=world.keeper
     )
     assert receipt.return_value == [REBALANCED, NOT_TRIGGERED]
@@ -183,7 +183,7 @@ def test_push_and_rebalance__watched_accounts__have_a_turn_and_pay_the_sender(
     for account in (short, quiet):
         desk.watch(account, feed=puller.feed)
     world.set_venue_price("ETH", 1_800 * WAD)
-    receipt = world.keepers.push_and_rebalance(
+    receipt = puller.desk.keepers.push_and_rebalance(
         puller.feed, puller.fresh(1_800), [], 0, sender=world.keeper
     )
     assert desk.served(receipt) == [(short, REBALANCED), (quiet, NOT_TRIGGERED)]
@@ -198,7 +198,7 @@ def test_push_and_rebalance__somebody_was_faster__goes_on(puller: Puller) -> Non
     world.set_venue_price("ETH", 1_800 * WAD)
     payload = puller.fresh(1_800)
     puller.push(payload)
-    receipt = world.keepers.push_and_rebalance(
+    receipt = puller.desk.keepers.push_and_rebalance(
         puller.feed, payload, [short], 0, sender=world.keeper
     )
     assert receipt.return_value == [REBALANCED]
@@ -217,7 +217,7 @@ def test_push_and_rebalance__price_that_is_refused__reverts_all_with_its_reason(
         (b"", ""),
     ):
         with reverts(reason):
-            world.keepers.push_and_rebalance(
+            puller.desk.keepers.push_and_rebalance(
                 puller.feed, payload, [account], 0, sender=world.keeper
             )
     assert hook.count() == 0
@@ -228,30 +228,32 @@ def test_push_and_rebalance__old_price_of_anybody__changes_no_price(puller: Pull
     world = puller.world
     before = tuple(puller.feed.latestRoundData())
     for payload in (bytes(160), puller.signed(1, 5, key=OTHER_KEY)):
-        world.keepers.push_and_rebalance(puller.feed, payload, [], 0, sender=world.attacker)
+        puller.desk.keepers.push_and_rebalance(puller.feed, payload, [], 0, sender=world.attacker)
         assert tuple(puller.feed.latestRoundData()) == before
 
 
 def test_push_and_rebalance__feed_that_is_not_allowed__is_refused(puller: Puller) -> None:
     world = puller.world
-    world.keepers.set_pull_feed(puller.feed, False, sender=world.governor)
+    puller.desk.keepers.set_pull_feed(puller.feed, False, sender=world.governor)
     for feed in (puller.feed, world.feeds["ETH"], world.stranger):
         with reverts("keepers: feed not allowed"):
-            world.keepers.push_and_rebalance(feed, puller.fresh(1_800), [], 0, sender=world.keeper)
+            puller.desk.keepers.push_and_rebalance(
+                feed, puller.fresh(1_800), [], 0, sender=world.keeper
+            )
 
 
 def test_push_and_rebalance__feed_that_fails_without_a_reason__has_one(puller: Puller) -> None:
     world = puller.world
     feed = world.chain.deploy("MutePullFeed", sender=world.governor)
-    world.keepers.set_pull_feed(feed, True, sender=world.governor)
+    puller.desk.keepers.set_pull_feed(feed, True, sender=world.governor)
     with reverts("keepers: push failed"):
-        world.keepers.push_and_rebalance(feed, b"", [], 0, sender=world.keeper)
+        puller.desk.keepers.push_and_rebalance(feed, b"", [], 0, sender=world.keeper)
 
 
 def test_push_and_rebalance__account_that_fails__keeps_the_price(puller: Puller) -> None:
     world = puller.world
     account, _ = puller.desk.moody(at_work=REVERTS)
-    world.keepers.push_and_rebalance(
+    puller.desk.keepers.push_and_rebalance(
         puller.feed, puller.fresh(1_950), [account], 0, sender=world.keeper
     )
     assert world.price_wad("ETH") == 1_950 * WAD
