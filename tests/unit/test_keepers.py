@@ -19,9 +19,9 @@ from tests.keepers_kit import (
     MIN_CHECKS,
     NO_GAS,
     NOT_TRIGGERED,
-    PLENTY,
     PERFORM,
     PLACES,
+    PLENTY,
     REBALANCED,
     REVERTS,
     SLOW,
@@ -581,6 +581,7 @@ def test_learn_feed__round_that_moves_volatility__is_answered_in_its_own_transac
     receipt = keepers.learn_feed(1, sender=world.stranger)
     assert tuple(args_of(keepers, receipt, "FeedLearned")) == (desk.feed.address, 1)
     assert keepers.asset_of(desk.feed) == 1
+    world.set_venue_price("ETH", 1_880 * WAD)
     receipt = desk.feed.set_answer(1_880 * 10**8, sender=world.governor, gas=PLENTY)
     assert world.system.oracle.marks([1])[1] != rates
     assert args_of(world.mandates, receipt, "Rebalanced").account == account
