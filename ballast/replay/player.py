@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any, Literal
 
-from ballast.chain import BLOCK_INTERVAL_S, Call, Event, Reverted
+from ballast.chain import BLOCK_INTERVAL_S, Call, Contract, Event, Receipt, Reverted
 from ballast.model.margin import Position
 from ballast.prices import ANSWER_SCALE, HOUR_S, PriceSeries, Round, iso
-from ballast.replay.cohorts import TARGET_BPS, Member, open_cohorts, plan_accounts
+from ballast.replay.cohorts import TARGET_BPS, Member, open_cohorts, plan_accounts, watch
 from ballast.replay.keeper import Keeper, Sent
 from ballast.replay.liquidator import Liquidator, Taking
 from ballast.replay.world import ReplayError, World, build_world, start_node
@@ -55,6 +56,7 @@ def replay(
     liquidation_delay_s: int = 0,
     delay_blocks: Literal[0, 1] = 1,
     is_thorough: bool = False,
+    is_listening: bool = False,
     on_progress: Progress | None = None,
 ) -> Recording:
     """Play ``series`` on a node of its own and return what was seen.
@@ -63,10 +65,11 @@ def replay(
     earliest :data:`WARM_UP_S` after the first round. Whoever falls below maintenance is liquidated
     ``liquidation_delay_s`` later, at once by default. The keeper's transactions stand in the block
     after a round, with ``delay_blocks`` 0 right behind it in the same block. A thorough recording
-    has a frame of every block with transactions. ``on_progress`` is told of rounds played,
-    rounds in all and the recording so far. Raises ReplayError for a series that is too short, has
-    an asset without a pool here, or is too wild at the opening for the accounts; ChainError when
-    the node is missing or fails.
+    has a frame of every block with transactions. Where the keepers' entry listens, sixteen hooked
+    accounts at each feed are rebalanced in the very transaction of its update. ``on_progress`` is
+    told of rounds played, rounds in all and the recording so far. Raises ReplayError for a series
+    that is too short, has an asset without a pool here, or is too wild at the opening for the
+    accounts; ChainError when the node is missing or fails.
     """
     opens_at_s = max(opens_at_s or 0, series.start_s + WARM_UP_S)
     if series.end_s <= opens_at_s:
@@ -80,6 +83,8 @@ def replay(
         player = Player(world, series, accounts, opens_at_s, on_progress)
         player.liquidator.delay_s = liquidation_delay_s
         player.delay_blocks, player.is_thorough = delay_blocks, is_thorough
+        if is_listening:
+            world.listen()
         return player.play()
 
 
@@ -173,6 +178,7 @@ class Player:
         keeper without delay."""
         sent: list[Sent] = []
         takings: list[Taking] = []
+        updates: list[Receipt] = []
         self._block += 1
         self._time_s += BLOCK_INTERVAL_S
         assets = sorted({r.asset for r in rounds})
@@ -183,7 +189,7 @@ class Player:
             with self.world.chain.one_block():
                 sent = self.keeper.send()
                 takings = self.liquidator.send()
-                self.world.publish(rounds, self._time_s)
+                updates = self.world.publish(rounds, self._time_s)
                 if is_foreseen:
                     sent += self.keeper.follow(foreseen, assets, self._time_s)
         except Reverted:
@@ -200,6 +206,8 @@ class Player:
             self.recording.rebalances += done
             if not done:
                 self.keeper.note_reverted(item)
+        for update in updates:
+            self.recording.rebalances += self._served(update)
         self.recording.liquidations += [x for item in takings for x in self._liquidation(item)]
 
     def _provide(self) -> None:
@@ -225,6 +233,11 @@ class Player:
                 f"the accounts cannot open at {iso(self.opens_at_s)} ({error}): the market is too "
                 "wild for 3.5x, choose an earlier or calmer --from"
             ) from error
+        if self.world.is_listening:
+            with self.world.chain.one_block():
+                watch(self.world, self.members)
+            self._block += 1
+            self._time_s += BLOCK_INTERVAL_S
         self._block += 2
         self._time_s += 2 * BLOCK_INTERVAL_S
         self.keeper.members = self.liquidator.members = self.members
@@ -304,13 +317,29 @@ class Player:
         """The event of the contract that judged it; none if the transaction reverted."""
         return self.world.system.mandates.events(sent.receipt, "Rebalanced")
 
+    def _served(self, update: Receipt) -> list[Rebalance]:
+        """The rebalances that an update of a feed brought about in its own transaction."""
+        if not self.world.is_listening:
+            return []
+        of = {member.account: member for member in self.members}
+        judged = [e.args for e in self.world.system.mandates.events(update, "Rebalanced")]
+        sent = [Sent(of[args.account], self._time_s, update) for args in judged]
+        return [
+            replace(self._rebalance(item, args), gas=update.gas_used // len(judged))
+            for item, args in zip(sent, judged, strict=True)
+        ]
+
     def _rebalance(self, sent: Sent, judged: Any) -> Rebalance:
         """The rebalance as the events of its transaction tell it."""
-        system, receipt = self.world.system, sent.receipt
-        steps = [e.args for e in system.rebalancer.events(receipt, "StepTaken")]
-        swaps = [e.args for e in system.clearinghouse.events(receipt, "Swapped")]
-        trades = [e.args for e in system.perps.events(receipt, "Traded")]
-        paid = [e.args.amount for e in system.mandates.events(receipt, "KeeperPaid")]
+        system, receipt, account = self.world.system, sent.receipt, sent.member.account
+
+        def told(contract: Contract, name: str) -> list[Any]:
+            return [e.args for e in contract.events(receipt, name) if e.args.account == account]
+
+        steps = told(system.rebalancer, "StepTaken")
+        swaps = told(system.clearinghouse, "Swapped")
+        trades = told(system.perps, "Traded")
+        paid = [args.amount for args in told(system.mandates, "KeeperPaid")]
         unit_wad = WAD // 10 ** self.world.decimals("quote")
         sales, fees = [], 0
         sold = [s for s in steps if s.kind in (_SELL, _UNWIND)]

@@ -56,25 +56,39 @@ class World:
     publisher: str
     market: str  # where borrowed money is spent
     answers: dict[str, int]  # newest answer of each feed, 8 decimals
+    is_listening: bool = False
     _quote_at: int = field(default=0)
 
     def decimals(self, asset: str) -> int:
         """Decimals of an asset's token, or of the ``quote`` token."""
         return QUOTE_DECIMALS if asset == "quote" else DECIMALS[asset]
 
-    def publish(self, rounds: Sequence[Round], time_s: int) -> None:
+    def publish(self, rounds: Sequence[Round], time_s: int) -> list[Receipt]:
         """Send ``rounds`` to their feeds and let the arbitrageur bring the pools to them.
 
-        To be called inside the block of ``time_s`` (unix seconds).
+        To be called inside the block of ``time_s`` (unix seconds). Returns the updates of the
+        feeds. Where a feed tells a listener the pools are brought to the price before it is
+        published, as they are where people trade; else a hook would sell at a price that is gone.
         """
         if time_s - self._quote_at >= _QUOTE_HEARTBEAT_S:
             self._quote_at = time_s
             self.quote_feed.set_answer(ANSWER_SCALE, sender=self.publisher)
-        for r in rounds:
-            self.feeds[r.asset].set_answer(r.answer, sender=self.publisher)
-            self.answers[r.asset] = r.answer
-        for asset in sorted({r.asset for r in rounds}):
-            self.arbitrageur.align(asset, self.answers[asset])
+        newest = {r.asset: r.answer for r in rounds}
+        if self.is_listening:
+            for asset in sorted(newest):
+                self.arbitrageur.align(asset, newest[asset])
+        updates = [self.feeds[r.asset].set_answer(r.answer, sender=self.publisher) for r in rounds]
+        self.answers.update(newest)
+        if not self.is_listening:
+            for asset in sorted(newest):
+                self.arbitrageur.align(asset, newest[asset])
+        return updates
+
+    def listen(self) -> None:
+        """From now on every round is told to the keepers' entry in its own transaction."""
+        self.is_listening = True
+        for feed in self.feeds.values():
+            feed.set_listener(self.system.keepers, sender=self.system.governor)
 
     @contextmanager
     def undone(self) -> Iterator[None]:
