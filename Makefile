@@ -24,15 +24,18 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VVM_BINARY_PATH := $(CURDIR)/.cache/vvm
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format gas deep clean
+.PHONY: help setup demo efficiency test lint format gas deep clean
 
 help: ## list the verbs
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /: /' | awk -F': ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /: /' | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 setup: $(READY) ## install everything that is pinned: Python packages, npm packages, a local node
 
 demo: $(READY) ## play a crash on a local chain: make demo ARGS="--prices FILE --from DATE --to DATE --accounts N"
 	@$(BIN)/ape run demo $(ARGS)
+
+efficiency: $(READY) ## how good the rebalancing is: make efficiency ARGS="--hourly FILE --chainlink FILE --chainlink FILE"
+	@$(BIN)/ape run efficiency $(ARGS)
 
 test: $(READY) ## all tests, 500 examples per property
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)

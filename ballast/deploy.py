@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from ballast.chain import Chain, Contract, Receipt
 LOCAL = Path(__file__).parent / "parameters" / "local.toml"
 WAD = 10**18
 GWEI = 10**9
+BPS = 10_000
+YEAR_S = 31_536_000
 _RATE_FIELDS = (
     "z_init_bps",
     "floor_init_bps",
@@ -82,6 +84,7 @@ class System:
     allocator: Contract
     rebalancer: Contract
     lens: Contract
+    keepers: Contract
     assets: Mapping[str, int]  # name -> asset id
 
     @property
@@ -105,6 +108,7 @@ class System:
             "Allocator": self.allocator,
             "Rebalancer": self.rebalancer,
             "Lens": self.lens,
+            "Keepers": self.keepers,
         }
 
     @property
@@ -140,7 +144,7 @@ def load_parameters(path: Path | str = LOCAL) -> dict[str, Any]:
         parameters = tomllib.loads(Path(path).read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise DeployError(f"cannot read parameters from {path}: {error}") from error
-    for section in ("quote", "vault", "house", "liquidation", "assets"):
+    for section in ("quote", "vault", "house", "liquidation", "keepers", "assets"):
         if section not in parameters:
             raise DeployError(f"{path} has no [{section}] section")
     return parameters
@@ -273,6 +277,8 @@ def deploy(
         "Rebalancer", clearinghouse, mandates, planner, allocator, liquidator, oracle, native
     )
     lens = put("Lens", clearinghouse, mandates, rebalancer, oracle, vault, perps, liquidity_vault)
+    fee = int(parameters["keepers"]["fee"] * 10**decimals)
+    keepers = put("Keepers", clearinghouse, mandates, oracle, fee)
     system = System(
         chain=chain,
         governor=governor,
@@ -294,6 +300,7 @@ def deploy(
         allocator=allocator,
         rebalancer=rebalancer,
         lens=lens,
+        keepers=keepers,
         assets={name: parameters["assets"][name]["id"] for name in markets},
     )
     for name, market in markets.items():
@@ -322,10 +329,58 @@ def _list(system: System, terms: Mapping[str, Any], market: Market) -> None:
         sender=system.governor,
     )
     system.liquidator.learn_unit(terms["id"], sender=system.governor)
+    system.keepers.learn_feed(terms["id"], sender=system.governor)
     if "perpetual" in terms:
         system.perps.list_market(
             terms["id"], market_terms(terms["perpetual"]), sender=system.governor
         )
+
+
+def list_shares(
+    system: System,
+    name: str,
+    terms: Mapping[str, Any],
+    vault: Contract,
+    asset_feed: Contract | str,
+    *,
+    stated_price_wad: int,
+) -> tuple[System, Contract]:
+    """Lists shares of an ERC-4626 vault as collateral ``name``, priced by a VaultFeed of their own.
+
+    ``asset_feed`` is the feed of the vault's asset. ``terms`` are those of an asset and, as
+    ``growth_bps``, the most that assets per share may grow in a year. Returns the system that knows
+    the asset, and the feed, whose ``checkpoint`` somebody must call once a day.
+    """
+    feed = system.chain.deploy(
+        "VaultFeed",
+        vault,
+        asset_feed,
+        terms["growth_bps"] * WAD // BPS // YEAR_S,
+        vault.address == system.vault.address,
+        sender=system.governor,
+    )
+    system = replace(system, assets={**system.assets, name: terms["id"]})
+    _list(system, terms, Market(vault, feed, stated_price_wad))
+    return system, feed
+
+
+def deploy_share_adapter(
+    system: System, vaults: Iterable[Contract], onward: Contract | None = None
+) -> Contract:
+    """Deploys an ERC4626Adapter for the vaults named and lets accounts swap through it.
+
+    ``onward`` sells what vaults do not redeem for cash; without one, name it with ``set_onward``
+    once an adapter was deployed that takes this one for its exchange.
+    """
+    adapter = system.chain.deploy(
+        "ERC4626Adapter", system.exchange, system.governor, sender=system.governor
+    )
+    for vault in vaults:
+        adapter.set_vault(vault, True, sender=system.governor)
+    if onward is not None:
+        adapter.set_onward(onward, sender=system.governor)
+    system.allow_adapter(adapter)
+    return adapter
 
 
 def liquidation_terms(terms: Mapping[str, Any]) -> tuple[int, ...]:

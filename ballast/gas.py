@@ -105,6 +105,15 @@ REFERENCES: dict[str, Reference] = {
     "price and rates, each further asset": Reference(),
     "refresh of one asset, new round": Reference(None, None, 10_000),
     "refresh of one asset, nothing new": Reference(),
+    "rebalance_many, each quiet account, n = 2": Reference(),
+    "rebalance_many, each through Uniswap v3, n = 2": Reference(),
+    "round of a feed, nobody told": Reference(),
+    "round of a feed, 1 account watched": Reference(),
+    "round of a feed, 4 accounts watched": Reference(),
+    "round of a feed, 16 accounts watched": Reference(),
+    "round of a feed, 1 watched and rebalanced": Reference(),
+    "round of a feed, 1 of 16 watched rebalanced": Reference(),
+    "watch an account, first time": Reference(),
     "set guard, first time": Reference(),
     "set policy, first time": Reference(),
 }
@@ -125,6 +134,7 @@ GUARD = (13_000, 300, 300, 0, 0, 0)
 TRIGGER_BPS = 12_000
 SETTLE, TRIM, HEDGE = 1, 2, 4  # bits of a policy's actions
 FAR = 2**40 - 1
+LISTENED_GAS = 16_000_000  # of a round whose listener is to be reached
 DONOR_GUARD = (10_000, 300, 100, 10_000, 0, 0)
 
 
@@ -353,6 +363,8 @@ def measure_all(bench: Bench) -> None:
     _measure_rebalances(bench)
     bench.refresh()
     _measure_liquidations(bench)
+    bench.refresh()
+    _measure_keepers(bench)
 
 
 def _measure_ledger(bench: Bench, accounts: Mapping[int, int]) -> None:
@@ -607,6 +619,80 @@ def _measure_liquidations(bench: Bench) -> None:
         bench.measure(name, receipt)
     receipt = liquidator.liquidate(rescued, takers[2, 0], b"\0" * 32, sender=stranger)
     bench.measure("rescue before a liquidation, n = 2", receipt)
+
+
+def _measure_keepers(bench: Bench) -> None:
+    """Several accounts in one call, and as many as a list holds at each round."""
+    keepers, feed, governor = bench.system.keepers, bench.feeds[0], bench.governor
+    for _ in range(24):  # a quiet day, for the rates to come down
+        bench.chain.advance(3_600)
+        bench.refresh()
+    quiet = [_enrolled(bench, sub) for sub in (40, 41, 42, *range(50, 66))]
+    asked = [_enrolled(bench, 70 + i, is_near=True) for i in range(5)]
+    bench.quote.approve(keepers, UNLIMITED, sender=bench.trader)
+    bench.refresh()
+
+    def told(count: int, name: str) -> None:
+        for account in quiet[len(keepers.watched(feed)) : count]:
+            keepers.watch(account, feed, 100 * DOLLAR, sender=bench.trader)
+        for _ in range(2):  # the second time nothing is written first
+            bench.refresh()
+            receipt = feed.set_answer(bench.price, sender=governor, gas=LISTENED_GAS)
+        bench.measure(name, receipt)
+
+    told(0, "round of a feed, nobody told")
+    feed.set_listener(keepers, sender=governor)
+    receipt = keepers.watch(quiet[0], feed, 100 * DOLLAR, sender=bench.trader)
+    bench.measure("watch an account, first time", receipt)
+    for count in (1, 4, 16):
+        told(count, f"round of a feed, {count} account{'s' if count > 1 else ''} watched")
+    feed.set_listener(NOBODY, sender=governor)
+
+    gas = bench.result.gas
+    costs = [
+        keepers.rebalance_many(quiet[:count], 0, sender=bench.keeper, gas=LISTENED_GAS).gas_used
+        for count in (1, 3)
+    ]
+    gas["rebalance_many, each quiet account, n = 2"] = (costs[1] - costs[0]) // 2
+    _fall(bench)
+    for account, leaving, name in (
+        (asked.pop(), 1, "round of a feed, 1 of 16 watched rebalanced"),
+        (asked.pop(), 16, "round of a feed, 1 watched and rebalanced"),
+    ):
+        for row in keepers.watched(feed)[:leaving]:
+            keepers.unwatch(row.account, feed, bench.trader, sender=bench.trader)
+        keepers.watch(account, feed, 100 * DOLLAR, sender=bench.trader)
+        feed.set_listener(keepers, sender=governor)
+        receipt = feed.set_answer(bench.price, sender=governor, gas=LISTENED_GAS)
+        feed.set_listener(NOBODY, sender=governor)
+        assert bench.system.mandates.events(receipt, "Rebalanced"), "nobody was rebalanced"
+        bench.measure(name, receipt)
+    costs = []
+    for accounts in (asked[:1], asked[1:]):
+        receipt = keepers.rebalance_many(accounts, 0, sender=bench.keeper, gas=LISTENED_GAS)
+        told_of = bench.system.mandates.events(receipt, "Rebalanced")
+        assert len(told_of) == len(accounts), "not all were rebalanced"
+        costs.append(receipt.gas_used)
+    gas["rebalance_many, each through Uniswap v3, n = 2"] = costs[1] - costs[0]
+
+
+def _enrolled(bench: Bench, sub: int, *, is_near: bool = False) -> int:
+    """An account of two collaterals that sells the first, far from its trigger or just above."""
+    account = bench.account(sub, 2)
+    bench.system.mandates.set_guard(account, bench.system.rebalancer, GUARD, sender=bench.trader)
+    sales, donors = [(1, 35)], list[int]()
+    policy = (TRIGGER_BPS, 600, 0, False, donors, sales, bench.adapter.address, 0, 0)
+    bench.system.rebalancer.set_policy(account, policy, sender=bench.trader)
+    if is_near:
+        bench.borrow_down_to(account, TRIGGER_BPS + 20)
+    return account
+
+
+def _fall(bench: Bench) -> None:
+    """The venue is 4% lower; the feed follows with its next round."""
+    bench.chain.advance(600)
+    bench.price = bench.price * 96 // 100
+    Arbitrageur(bench.venue, bench.stranger).align("ASSET-1", bench.price)
 
 
 def _swap(bench: Bench, amount: int) -> Receipt:

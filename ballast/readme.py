@@ -25,6 +25,7 @@ _CONTRACTS = {
     "LiquidityVault": ("ERC-7540 shares of the house, the traders' other side", "liquidity_vault"),
     "Exchange": ("what a swap must bring, through which adapters", "clearinghouse_swap"),
     "Listings": ("what may be held and swapped, checked", "listings"),
+    "Keepers": ("where keepers and price updates enter", "keepers"),
     "Lens": ("batch views for keepers and pages", "lens"),
     "UniswapV3Adapter": ("one swap venue behind one verb", "uniswap_adapter"),
 }

@@ -17,18 +17,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
 from ballast.chain import BLOCK_INTERVAL_S, Contract, Receipt, RevmChain
-from ballast.deploy import WAD, Market, System, account_id, deploy, load_parameters
+from ballast.deploy import (
+    BPS,
+    WAD,
+    YEAR_S,
+    Market,
+    System,
+    account_id,
+    deploy,
+    deploy_share_adapter,
+    list_shares,
+    load_parameters,
+)
 
 UNLIMITED = 2**256 - 1
 ZERO_ADDRESS = "0x" + "00" * 20
 FEED_DECIMALS = 8
 QUOTE = "USD"
 MAX_POKED = 16  # assets in one poke
+# Fields of `IRebalancer.Bounds`.
+BOUNDS = (
+    *("expires_at", "emergency_cooldown_s", "max_step", "gas_cap_gwei", "confirms", "call_s"),
+    *("buffer_bps", "horizon_s", "payer", "pay_bps", "pay_cap", "gap_per_pay"),
+)
 SAMPLING_S, OPENS_AT_S = 300, 48  # the oracle's grid, and where between two of its points
 VENUE_FEE_PPM = 3_000  # 30 bp, the fee tier of most pools
 
@@ -55,6 +71,21 @@ class AssetSpec:
 TWO_ASSETS: Mapping[str, AssetSpec] = {"ETH": AssetSpec(18, 2_000), "BTC": AssetSpec(8, 30_000)}
 
 
+@dataclass(frozen=True)
+class VaultSpec:
+    """Shares of a vault as one more collateral. `terms` as in an `AssetSpec`.
+
+    They start from the bundled terms of shares where the vault's asset is the quote token, from
+    those of its asset otherwise.
+    """
+
+    of: str = QUOTE  # the vault's asset
+    is_lending_vault: bool = False  # of the system's own one instead of a mock
+    decimals_offset: int = 0  # decimals that shares have beyond the asset's
+    yearly_bps: int = 500  # what a mock earns
+    terms: Mapping[str, Any] = field(default_factory=dict)
+
+
 def many_assets(count: int, decimals: Sequence[int] = (18, 8, 6)) -> dict[str, AssetSpec]:
     """`count` assets: ETH, BTC and further ones A03, A04, ... with decimals in turn."""
     assets = dict(TWO_ASSETS)
@@ -73,6 +104,9 @@ class World:
     tokens: Mapping[str, Contract]  # the quote token under QUOTE
     feeds: Mapping[str, Contract]
     venue: Contract
+    vaults: Mapping[str, VaultSpec] = field(default_factory=dict)  # of collaterals that are shares
+    share_feeds: Mapping[str, Contract] = field(default_factory=dict)
+    share_adapter: Contract | None = None  # turns shares into the vault's asset and back
 
     # ---- people
 
@@ -134,6 +168,11 @@ class World:
         return self.system.rebalancer
 
     @property
+    def keepers(self) -> Contract:
+        """Where keepers and price updates enter."""
+        return self.system.keepers
+
+    @property
     def names(self) -> list[str]:
         """Names of the collaterals."""
         return list(self.system.assets)
@@ -157,10 +196,19 @@ class World:
         return to_wad(amount) // self.unit_wad(name)
 
     def fund(self, who: str, name: str, units: int) -> None:
-        """Mints so that `who` holds at least `units` token units."""
-        missing = units - int(self.tokens[name].balanceOf(who))
-        if missing > 0:
-            self.tokens[name].mint(who, missing, sender=self.governor)
+        """Mints so that `who` holds at least `units` token units; shares by a deposit."""
+        token = self.tokens[name]
+        missing = units - int(token.balanceOf(who))
+        if missing <= 0:
+            return
+        if name not in self.vaults:
+            token.mint(who, missing, sender=self.governor)
+            return
+        asset = self.vaults[name].of
+        # A percent more, for the vault earns in the blocks until it is asked.
+        self.fund(self.governor, asset, int(token.previewMint(missing)) * 101 // 100 + 1)
+        self.tokens[asset].approve(token, UNLIMITED, sender=self.governor)
+        token.mint(missing, who, sender=self.governor)
 
     # ---- time
 
@@ -204,7 +252,8 @@ class World:
         for moved in self.names if name == QUOTE else [name]:
             self.set_venue_price(moved, fee_ppm=fee_ppm)
         if is_poked:
-            self.poke(None if name == QUOTE else [name])
+            shares = [share for share, spec in self.vaults.items() if spec.of == name]
+            self.poke(None if name == QUOTE else [name, *shares])
         else:
             self.chain.mine()
 
@@ -303,16 +352,18 @@ class World:
         wallet_cap_wad: int = 0,
         wallet_period_s: int = 86_400,
         donors: Sequence[int] = (),
-        sales: Mapping[str, int] | None = None,
+        sales: Mapping[str, int] | Mapping[int, int] | None = None,
         hook: Any = None,
         budget_wad: int = 10**6 * WAD,
         actions: int = 0,
         funding_bps: int = 0,
+        adapter: Any = None,
     ) -> None:
         """Gives an account its guard, the owner a budget and, with the default hook, a policy.
 
-        `sales` maps collateral names to their expected cost in basis points, every listed asset at
-        30 by default. `actions` with perpetuals add up: 1 settle, 2 trim, 4 hedge, 8 unwind.
+        `sales` maps collateral names or ids to their expected cost in basis points, every listed
+        asset at 30 by default; they are sold at the world's venue or through `adapter`. `actions`
+        add up: 1 settle, 2 trim, 4 hedge, 8 unwind, 16 take on risk again.
         """
         owner = self.owner_of(account)
         guard = (
@@ -323,10 +374,6 @@ class World:
             wallet_cap_wad,
             wallet_period_s if wallet_cap_wad else 0,
         )
-        self.mandates.set_guard(account, hook or self.rebalancer, guard, sender=owner)
-        self.mandates.arm_budget((budget_wad, 86_400, 10 * budget_wad), sender=owner)
-        if hook is not None:
-            return
         if sales is None:
             sales = {name: 30 for name in self.names[:8]}
         policy = (
@@ -335,12 +382,30 @@ class World:
             min_step_wad,
             uses_wallet,
             list(donors),
-            [(self.asset(name), cost_bps) for name, cost_bps in sales.items()],
-            self.venue if sales else ZERO_ADDRESS,
+            [
+                (self.asset(name) if isinstance(name, str) else name, cost_bps)
+                for name, cost_bps in sales.items()
+            ],
+            (adapter or self.venue) if sales else ZERO_ADDRESS,
             actions,
             funding_bps,
         )
-        self.rebalancer.set_policy(account, policy, sender=owner)
+        # First: tests want bands so narrow that the hook refuses them once it knows the target.
+        if hook is None:
+            self.rebalancer.set_policy(account, policy, sender=owner)
+        self.mandates.set_guard(account, hook or self.rebalancer, guard, sender=owner)
+        self.mandates.arm_budget((budget_wad, 86_400, 10 * budget_wad), sender=owner)
+
+    def bound(self, account: int, **bounds: int | bool) -> Receipt:
+        """Sets bounds of an account's policy by their names in `IRebalancer.Bounds`, 0 for others.
+
+        With a policy in force what is looser than before waits for an hour.
+        """
+        unknown = set(bounds) - set(BOUNDS)
+        if unknown:
+            raise TypeError(f"no such bounds: {sorted(unknown)}")
+        values = tuple(bounds.get(name, 0) for name in BOUNDS)
+        return self.rebalancer.set_bounds(account, values, sender=self.owner_of(account))
 
     def make_donor(self, account: int, floor_bps: int = 12_000) -> None:
         """Lets a sub-account give to siblings while it keeps `floor_bps`, at least 10,000."""
@@ -359,13 +424,16 @@ def build_world(
     quote_token: str | None = None,
     lent: Amount = 50_000_000,
     is_cold: bool = False,
+    vaults: Mapping[str, VaultSpec] | None = None,
 ) -> World:
     """Deploys a world with `lent` whole quote tokens in the vault and plenty of all at the venue.
 
     `quote_token` names a mock whose constructor takes nothing, for a token with bad habits.
 
     An asset without a section in the bundled parameters gets ETH's terms without its perpetual, the
-    next free id and a price band from 2**10 to 2**93.
+    next free id and a price band from 2**10 to 2**93. `vaults` are listed after the assets, their
+    shares can be swapped through `World.share_adapter`, all else by way of it through the venue,
+    and a mock opens with one whole asset.
     """
     assets = TWO_ASSETS if assets is None else assets
     chain = RevmChain(block_interval_s=BLOCK_INTERVAL_S, is_cold=is_cold)
@@ -419,6 +487,50 @@ def build_world(
     if deposit:
         system.vault.deposit(deposit, lender, sender=lender)
     # Volatility is sampled on a grid of time; a world always opens at the same place in it.
+    if vaults:
+        world = _with_vaults(world, vaults, parameters)
     chain.advance((OPENS_AT_S - chain.time) % SAMPLING_S)
     world.refresh()
     return world
+
+
+def _with_vaults(
+    world: World, vaults: Mapping[str, VaultSpec], parameters: Mapping[str, Any]
+) -> World:
+    """The world with shares of vaults as further collaterals, ids from 100 on."""
+    chain, system, governor = world.chain, world.system, world.governor
+    tokens, feeds = dict(world.tokens), {}
+    for number, (name, spec) in enumerate(vaults.items()):
+        asset = tokens[spec.of]
+        if spec.is_lending_vault:
+            vault = system.vault
+        else:
+            growth_wad = spec.yearly_bps * WAD // BPS // YEAR_S
+            vault = chain.deploy(
+                *("MockYieldVault", asset, name, name[:5], spec.decimals_offset, growth_wad),
+                sender=governor,
+            )
+            world.fund(governor, spec.of, world.units(spec.of, 1))
+            asset.approve(vault, UNLIMITED, sender=governor)
+            vault.deposit(world.units(spec.of, 1), governor, sender=governor)
+        terms = parameters["shares"]
+        if spec.of != QUOTE:
+            terms = {**terms, **parameters["assets"][spec.of]}
+            terms.pop("perpetual", None)
+        terms = {**terms, "id": 100 + number, **spec.terms}
+        price_wad = WAD if spec.of == QUOTE else world.price_wad(spec.of)
+        system, feeds[name] = list_shares(
+            system, name, terms, vault, world.feeds[spec.of], stated_price_wad=price_wad
+        )
+        tokens[name] = vault
+        for who in (world.owner, world.attacker, world.other_owner):
+            vault.approve(system.clearinghouse, UNLIMITED, sender=who)
+    adapter = deploy_share_adapter(system, [tokens[name] for name in vaults], world.venue)
+    return replace(
+        world,
+        system=system,
+        tokens=tokens,
+        vaults=vaults,
+        share_feeds=feeds,
+        share_adapter=adapter,
+    )

@@ -199,8 +199,10 @@ def state_of(account: uint256) -> bytes32:
     return self._state_of(account, self._snapshot(account))
 
 
+# A hook that `flag` asks may ask back.
 @external
 @view
+@reentrant
 def flagged_since(account: uint256) -> (uint256, uint256):
     """@notice Since when an account is flagged below maintenance, and triggered."""
     return breaches._below_since(account), breaches._triggered_since(account)

@@ -53,6 +53,9 @@ def plan(request: IPlanner.Request, picture: IMandates.Snapshot) -> IRebalancer.
     plan.shortfall = readiness._shortfall_up(picture, target_bps)
     plan.uncured = plan.shortfall
     plan.code = readiness._code(request, picture, plan.shortfall, sources.UNIT_WAD)
+    if plan.code == readiness.NO_POLICY:
+        plan.shortfall = 0
+        plan.uncured = 0
     if not readiness._is_planned(plan.code):
         return plan
     plan = free_means._with_free_means(plan, request, target_bps, picture)

@@ -246,11 +246,13 @@ def plan(account: uint256) -> IRebalancer.Plan:
 @external
 @view
 def is_triggered(account: uint256) -> bool:
-    """@notice Whether its policy would have a rebalance for its margin now, or soon."""
+    """@notice Whether its policy would have a rebalance now, or soon."""
     request: IPlanner.Request = self._request(account, staticcall IMandates(MANDATES).guard_word(account))
     picture: IMandates.Snapshot = staticcall IMandates(MANDATES).snapshot(account)
     shortfall: uint256 = readiness._shortfall_up(picture, guards._target_bps(request.guard_word))
     code: uint256 = readiness._code(request, picture, shortfall, UNIT_WAD)
+    if code == readiness.ABOVE_TRIGGER and guards._allocates(request.guard_word):
+        return self._allocation_plan(request, picture).code == readiness.READY
     return readiness._is_planned(code) and code != readiness.BELOW_MINIMUM
 
 
@@ -465,10 +467,16 @@ def _plan(
         plan = staticcall IPlanner(PLANNER).plan(request, picture)
         if plan.code != readiness.ABOVE_TRIGGER or not guards._allocates(request.guard_word):
             return True, plan
+    return False, self._allocation_plan(request, picture)
+
+
+@internal
+@view
+def _allocation_plan(request: IPlanner.Request, picture: IMandates.Snapshot) -> IRebalancer.Plan:
     limits: uint256 = 0
     weights: uint256 = 0
     limits, weights = staticcall IMandates(MANDATES).allocation_words(request.account)
-    return False, staticcall IAllocator(ALLOCATOR).plan(request, limits, weights, picture)
+    return staticcall IAllocator(ALLOCATOR).plan(request, limits, weights, picture)
 
 
 @internal

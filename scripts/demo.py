@@ -55,6 +55,14 @@ OUT = Path("out/demo")
     help="How long the liquidator is away after an account fell below maintenance margin.",
 )
 @click.option(
+    "--listen/--no-listen",
+    "is_listening",
+    default=True,
+    show_default=True,
+    help="Whether a feed's update rebalances accounts in its own transaction, or only a keeper "
+    "does, in the next block.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=OUT,
@@ -68,6 +76,7 @@ def cli(
     end: str | None,
     accounts: int,
     delay_min: int,
+    is_listening: bool,
     out: Path,
 ) -> None:
     """Play a market crash on a local chain: real contracts, real Uniswap V3, every price round.
@@ -80,7 +89,7 @@ def cli(
         # The oracle watches the hours before, as far as the source has them.
         first_s = opens_at_s - WARM_UP_S if opens_at_s is not None else None
         series = load(prices, first_s, parse_time(end) if end else None)
-        recording = _play(console, series, accounts, opens_at_s, 60 * delay_min)
+        recording = _play(console, series, accounts, opens_at_s, 60 * delay_min, is_listening)
         figures = write(recording, out)
     except (PriceError, ReplayError, ChainError, ArtifactError, OSError) as error:
         raise click.ClickException(str(error)) from error
@@ -92,7 +101,12 @@ def cli(
 
 
 def _play(
-    console: Console, series: Any, accounts: int, opens_at_s: int | None, delay_s: int
+    console: Console,
+    series: Any,
+    accounts: int,
+    opens_at_s: int | None,
+    delay_s: int,
+    is_listening: bool,
 ) -> Recording:
     columns = (
         TextColumn("{task.description}"),
@@ -124,6 +138,7 @@ def _play(
             accounts=accounts,
             opens_at_s=opens_at_s,
             liquidation_delay_s=delay_s,
+            is_listening=is_listening,
             on_progress=on_progress,
         )
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 BLOCK_GAS_LIMIT = 1_000_000_000
 HARDFORK = "prague"  # named, because the default follows the newest
 START_TIME_S = 1_700_000_000
+# Blocks whose state can be asked for. Older ones would be written to disk, gigabytes in an hour of
+# replay, and left there.
+HISTORY = 500
 _START_TIMEOUT_S = 20.0
 
 
@@ -58,7 +61,8 @@ class Anvil:
     """`with Anvil() as node: chain = node.chain()`.
 
     Blocks are mined per transaction unless `block_time_s` asks for a clock. Any address may send
-    transactions. `extra` takes further command-line arguments.
+    transactions. Calls reach back a few hundred blocks. `extra` takes further command-line
+    arguments.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class Anvil:
             str(gas_limit),
         ]
         self._arguments += ["--auto-impersonate", "--quiet"]
+        self._arguments += ["--prune-history", str(HISTORY)]
         if timestamp is not None:
             self._arguments += ["--timestamp", str(timestamp)]
         if block_time_s is not None:

@@ -74,7 +74,6 @@ class RevmChain(Chain):
         self._block = block
         self._time = time
         self._is_shared_block = False
-        self.base_fee = 0  # wei; senders pay exactly that
         self._receipts: list[Receipt] = []  # those that carry logs, for `logs`
         self._base: dict[str, _Account] = {}
         self.evm = self._new_evm()
@@ -87,16 +86,10 @@ class RevmChain(Chain):
         return evm
 
     def _block_env(self) -> Any:
-        return pyrevm.BlockEnv(
-            number=self._block,
-            timestamp=self._time,
-            basefee=self.base_fee,
-            gas_limit=BLOCK_GAS_LIMIT,
-        )
+        return pyrevm.BlockEnv(number=self._block, timestamp=self._time, gas_limit=BLOCK_GAS_LIMIT)
 
     def _open(self) -> None:
         self.evm.set_block_env(self._block_env())
-        self.evm.set_tx_env(pyrevm.TxEnv(gas_price=self.base_fee))
 
     # ---- calls and transactions
 

@@ -23,7 +23,7 @@ from ballast.model import plan as plans
 from ballast.model.margin import BPS, RATE, WAD, Leg, Mark, Position, Terms, div_up
 from ballast.model.perps import SIZE_STEP_WAD
 from ballast.model.plan import QUOTE_ASSET, UNLIMITED, Code, Kind, Plan, Scene, Step
-from ballast.model.sizing import ROUNDING_WAD
+from ballast.model.sizing import MAX_VALUE_WAD, ROUNDING_WAD
 
 HYSTERESIS_BPS = 500
 LEAST_PART = 100  # a step does at least this part of what is wanted
@@ -119,9 +119,7 @@ class _Draft:
 
     def with_step(self, step: Step, cost_e6: int) -> _Draft:
         budget = max(0, self.budget - div_up(step.value * cost_e6, RATE))
-        allowance = self.allowance
-        if allowance != UNLIMITED:
-            allowance = max(0, allowance - step.value)
+        allowance = max(0, self.allowance - step.value)
         return _Draft(replace(self.plan, steps=(*self.plan.steps, step)), budget, allowance)
 
 
@@ -139,7 +137,7 @@ def make_allocation_plan(
     draft = _Draft(
         Plan(Code.READY),
         max(0, scene.budget_wad - plans.ROUNDING_UNITS * scene.loans.unit_wad),
-        scene.bounds.max_step_wad or UNLIMITED,
+        scene.bounds.max_step_wad or MAX_VALUE_WAD,
     )
     not_before = scene.policy.last_at + 1 + scene.policy.cooldown_s
     is_unmet, draft = _with_cuts(draft, scene, allocation)

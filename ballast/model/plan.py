@@ -713,13 +713,14 @@ def _with_change(plan: Plan, account: int, held: _Holding, form: _Form, size_wad
     else:
         size_wad += planned[sold].amount * held.unit_wad
         planned[sold] = held.step(account, kind, size_wad)
-    return replace(plan, steps=tuple(planned))
+    # A hedge of which nothing is left gives its place free.
+    return replace(plan, steps=tuple(step for step in planned if step.amount))
 
 
 def _hedges_last(planned: tuple[Step, ...]) -> tuple[Step, ...]:
     """What is sold after a hedge is tested by the ledger, and what is sold before is not."""
     others = tuple(step for step in planned if step.kind != Kind.HEDGE)
-    return others + tuple(s for s in planned if s.kind == Kind.HEDGE and s.amount)
+    return others + tuple(s for s in planned if s.kind == Kind.HEDGE)
 
 
 def _holdings(plan: Plan, scene: Scene, may_be_tested: bool) -> list[_Holding]:

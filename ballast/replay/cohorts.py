@@ -71,6 +71,8 @@ _BPS = 10_000
 _MAX_UINT = 2**256 - 1
 
 _RESERVE_SUB = 1
+_PLACES = 16  # of a feed's list
+_WATCH_FUNDS = 500
 
 
 @dataclass(frozen=True)
@@ -234,6 +236,21 @@ def _deposit(world: World, account: int, owner: str, asset: str, amount: int) ->
 def _units(world: World, asset: str, value: float) -> int:
     """Token units worth ``value`` whole quote tokens at the newest price, down."""
     return int(value * 10 ** world.decimals(asset)) * ANSWER_SCALE // world.answers[asset]
+
+
+def watch(world: World, members: Sequence[Member]) -> None:
+    """Let hooked accounts be looked after at every round of the feed of their largest asset, as far
+    as there are places, for a prepaid fee of :data:`_WATCH_FUNDS` whole quote tokens each."""
+    keepers, units = world.system.keepers, _WATCH_FUNDS * 10 ** world.decimals("quote")
+    places = dict.fromkeys(world.feeds, _PLACES)
+    for member in members:
+        asset = member.plan.asset
+        if member.cohort != "hooked" or not places[asset]:
+            continue
+        places[asset] -= 1
+        fund(world.quote, member.owner, units)
+        world.quote.approve(keepers, _MAX_UINT, sender=member.owner)
+        keepers.watch(member.account, world.feeds[asset], units, sender=member.owner)
 
 
 def _give_mandate(world: World, member: Member) -> None:

@@ -9,19 +9,22 @@ may have sold to back to the market, as one would on a real chain.
 **Delay.** A rebalance becomes permitted with the round after which its plan is first ready, and
 counts from the block of that round as long as the plan stays ready. If the plan is ready only once
 the keeper's poke has taken a round into the margin rates, that same round counts, so the poke's
-block is part of the delay. If a cooldown was what held it back, the first block after the cooldown
-counts. Blocks are counted by their time, twelve seconds each, because a quiet stretch is played
-without its empty blocks.
+block is part of the delay. A keeper without delay sees a round before it is mined and stands right
+behind it in the same block, as one does who takes a feed's transmission from the pool of
+transactions or buys the place behind it. If a cooldown was what held it back, the first block after
+the cooldown counts. Blocks are counted by their time, twelve seconds each, because a quiet stretch
+is played without its empty blocks.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ballast.chain import Receipt, Reverted
+from ballast.prices import Round
 from ballast.replay.cohorts import Member
 from ballast.replay.world import World
 
@@ -73,12 +76,19 @@ class Keeper:
 
         ``woken_s`` is the time of that block when the end of a cooldown is the reason to look.
         """
-        hooked = [m for m in self.members if m.cohort == "hooked"]
-        for start in range(0, len(hooked), _PLANS_PER_CALL):
-            part = hooked[start : start + _PLANS_PER_CALL]
+        for member, plan in self._plans(self._hooked):
+            self._judge(member, plan, self._round_s if woken_s is None else woken_s)
+
+    @property
+    def _hooked(self) -> list[Member]:
+        return [m for m in self.members if m.cohort == "hooked"]
+
+    def _plans(self, members: Sequence[Member]) -> Iterator[tuple[Member, Any]]:
+        """Every member with its plan as of the newest block."""
+        for start in range(0, len(members), _PLANS_PER_CALL):
+            part = members[start : start + _PLANS_PER_CALL]
             plans = self.world.system.lens.plans([m.account for m in part])
-            for member, plan in zip(part, plans, strict=True):
-                self._judge(member, plan, self._round_s if woken_s is None else woken_s)
+            yield from zip(part, plans, strict=True)
 
     def _judge(self, member: Member, plan: Any, since_s: int) -> None:
         system, account = self.world.system, member.account
@@ -91,36 +101,63 @@ class Keeper:
             self._permitted.pop(account, None)
             return
         since_s = self._permitted.setdefault(account, since_s)
-        try:
-            system.mandates.rebalance.call(account, sender=self.world.keeper)
-        except Reverted as error:
-            key = (account, since_s, str(error))
-            if key not in self._refusals:
-                self._refusals.add(key)
-                self.refused[str(error)] += 1
+        reason = self._refusal(member)
+        if reason is None:
+            self._ready.append(member)
             return
-        self._ready.append(member)
+        key = (account, since_s, reason)
+        if key not in self._refusals:
+            self._refusals.add(key)
+            self.refused[reason] += 1
 
     def send(self) -> list[Sent]:
         """Send what was decided; to be called inside a block."""
-        world, work = self.world, self._ready
-        unpoked, self._unpoked, self._ready = self._unpoked, set(), []
-        self.poke = world.system.poke(world.keeper, sorted(unpoked)) if unpoked else None
-        if unpoked:
-            world.system.perps.refresh(sender=world.keeper)
-        sent = []
-        for member in work:
-            receipt = world.system.mandates.rebalance(member.account, sender=world.keeper)
-            sent.append(Sent(member, self._permitted.pop(member.account), receipt))
-            for asset, share in member.plan.mix.items():
-                if share:
-                    world.arbitrageur.buy_back(asset, world.answers[asset])
-        return sent
+        work, self._ready = self._ready, []
+        unpoked, self._unpoked = self._unpoked, set()
+        self.poke = self._take_in(unpoked) if unpoked else None
+        return [self._send(member, self._permitted.pop(member.account)) for member in work]
+
+    def foresee(self, rounds: Sequence[Round], time_s: int) -> list[Member]:
+        """Who will be due right behind ``rounds`` in the next block, that of ``time_s``."""
+        world, hooked = self.world, self._hooked
+        with world.undone():
+            with world.chain.one_block():
+                world.publish(rounds, time_s)
+                self._take_in({r.asset for r in rounds})
+            ready = [m for m, plan in self._plans(hooked) if plan.code == READY]
+            return [m for m in ready if self._refusal(m) is None]
+
+    def follow(self, foreseen: Sequence[Member], assets: Sequence[str], time_s: int) -> list[Sent]:
+        """Send what was foreseen, behind the rounds of ``assets`` in the block of ``time_s``."""
+        self.poke = self._take_in(set(assets))
+        self._unpoked.difference_update(assets)
+        return [self._send(member, time_s) for member in foreseen]
+
+    def _take_in(self, assets: Collection[str]) -> Receipt:
+        """Poke the oracle, and let the house's headroom follow."""
+        world = self.world
+        receipt = world.system.poke(world.keeper, sorted(assets))
+        world.system.perps.refresh(sender=world.keeper)
+        return receipt
+
+    def _send(self, member: Member, permitted_s: int) -> Sent:
+        world = self.world
+        receipt = world.system.mandates.rebalance(member.account, sender=world.keeper)
+        for asset, share in member.plan.mix.items():
+            if share:
+                world.arbitrageur.buy_back(asset, world.answers[asset])
+        return Sent(member, permitted_s, receipt)
+
+    def _refusal(self, member: Member) -> str | None:
+        """Why a rebalance would revert now; none if it would stand."""
+        try:
+            self.world.system.mandates.rebalance.call(member.account, sender=self.world.keeper)
+        except Reverted as error:
+            return str(error)
+        return None
 
     def note_reverted(self, sent: Sent) -> None:
         """Take note of a rebalance that reverted, with the reason that holds now."""
-        try:
-            account = sent.member.account
-            self.world.system.mandates.rebalance.call(account, sender=self.world.keeper)
-        except Reverted as error:
-            self.refused[str(error)] += 1
+        reason = self._refusal(sent.member)
+        if reason is not None:
+            self.refused[reason] += 1

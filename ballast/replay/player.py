@@ -5,19 +5,21 @@ hundreds. A round stands in the first block at or after its time. Inside a block
 in the order in which it was sent: first what the keeper decided on the block before, then the
 rounds that came since, then the arbitrageur. Every account is measured at the end of each block
 with a round, so between a round and its measurement there is no transaction of a keeper who knew
-of it.
+of it, unless the keeper was asked to have no delay.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
-from ballast.chain import BLOCK_INTERVAL_S, Call, Event, Reverted
+from ballast.chain import BLOCK_INTERVAL_S, Call, Contract, Event, Receipt, Reverted
 from ballast.model.margin import Position
 from ballast.prices import ANSWER_SCALE, HOUR_S, PriceSeries, Round, iso
-from ballast.replay.cohorts import TARGET_BPS, Member, open_cohorts, plan_accounts
+from ballast.replay.cohorts import TARGET_BPS, Member, open_cohorts, plan_accounts, watch
 from ballast.replay.keeper import Keeper, Sent
 from ballast.replay.liquidator import Liquidator, Taking
 from ballast.replay.world import ReplayError, World, build_world, start_node
@@ -37,7 +39,7 @@ from ballast.report.recording import (
 # The oracle sees this much of the market before the accounts open, so that they open at its
 # volatility and not at the prior.
 WARM_UP_S = 6 * HOUR_S
-_BPS = 10_000
+_BPS, _PPM = 10_000, 10**6
 # IRebalancer.Step
 _MOVE_CASH, _PULL_CASH, _MOVE_COLLATERAL, _SELL, _SETTLE, _TRIM, _HEDGE, _UNWIND = range(1, 9)
 _LENT_PART = 3  # the vault holds this many times what both cohorts borrow
@@ -52,16 +54,22 @@ def replay(
     accounts: int,
     opens_at_s: int | None = None,
     liquidation_delay_s: int = 0,
+    delay_blocks: Literal[0, 1] = 1,
+    is_thorough: bool = False,
+    is_listening: bool = False,
     on_progress: Progress | None = None,
 ) -> Recording:
     """Play ``series`` on a node of its own and return what was seen.
 
     ``accounts`` are opened in each cohort at ``opens_at_s`` (unix seconds), by default and at the
     earliest :data:`WARM_UP_S` after the first round. Whoever falls below maintenance is liquidated
-    ``liquidation_delay_s`` later, at once by default. ``on_progress`` is told of rounds played,
-    rounds in all and the recording so far. Raises ReplayError for a series that is too short, has
-    an asset without a pool here, or is too wild at the opening for the accounts; ChainError when
-    the node is missing or fails.
+    ``liquidation_delay_s`` later, at once by default. The keeper's transactions stand in the block
+    after a round, with ``delay_blocks`` 0 right behind it in the same block. A thorough recording
+    has a frame of every block with transactions. Where the keepers' entry listens, sixteen hooked
+    accounts at each feed are rebalanced in the very transaction of its update. ``on_progress`` is
+    told of rounds played, rounds in all and the recording so far. Raises ReplayError for a series
+    that is too short, has an asset without a pool here, or is too wild at the opening for the
+    accounts; ChainError when the node is missing or fails.
     """
     opens_at_s = max(opens_at_s or 0, series.start_s + WARM_UP_S)
     if series.end_s <= opens_at_s:
@@ -74,7 +82,21 @@ def replay(
         world = build_world(node, series.start_s, series.opening())
         player = Player(world, series, accounts, opens_at_s, on_progress)
         player.liquidator.delay_s = liquidation_delay_s
+        player.delay_blocks, player.is_thorough = delay_blocks, is_thorough
+        if is_listening:
+            world.listen()
         return player.play()
+
+
+def slots(series: PriceSeries) -> Iterator[tuple[int, list[Round]]]:
+    """The blocks that carry rounds: time (unix seconds) and rounds."""
+
+    def slot(r: Round) -> int:
+        since_s = r.time_s - series.start_s
+        return series.start_s + -(-since_s // BLOCK_INTERVAL_S) * BLOCK_INTERVAL_S
+
+    for slot_s, rounds in groupby(series.rounds, key=slot):
+        yield slot_s, list(rounds)
 
 
 class Player:
@@ -93,6 +115,8 @@ class Player:
         self.opens_at_s = opens_at_s
         self.keeper = Keeper(world)
         self.liquidator = Liquidator(world)
+        self.delay_blocks: Literal[0, 1] = 1
+        self.is_thorough = False
         self.members: list[Member] = []
         self.recording = Recording(series.source, [], list(world.tokens))
         self._plans = plan_accounts(accounts, list(world.tokens))
@@ -106,7 +130,7 @@ class Player:
         """Every round, then the transactions that the last one asked for."""
         total, done = len(self.series.rounds), 0
         self._provide()
-        for slot_s, rounds in self._slots():
+        for slot_s, rounds in slots(self.series):
             if not self.members and slot_s > self.opens_at_s:
                 self._pass_to(self.opens_at_s)
                 self._open()
@@ -119,30 +143,18 @@ class Player:
             done += len(rounds)
             self._on_progress(done, total, self.recording)
         while self._has_work:
-            self._mine([])
-            self._look()
+            self._mine_quietly()
         self._measure(0)
         for cohort, (start, _) in self.recording.takers.items():
             self.recording.takers[cohort] = (start, self.liquidator.equity(cohort))
         self.recording.refused = dict(self.keeper.refused)
         return self.recording
 
-    def _slots(self) -> Iterator[tuple[int, list[Round]]]:
-        """The blocks that carry rounds: time and rounds."""
-        start_s = self.series.start_s
-
-        def slot(r: Round) -> int:
-            return start_s + -(-(r.time_s - start_s) // BLOCK_INTERVAL_S) * BLOCK_INTERVAL_S
-
-        for slot_s, rounds in groupby(self.series.rounds, key=slot):
-            yield slot_s, list(rounds)
-
     def _pass_to(self, time_s: int) -> None:
         """Blocks up to ``time_s``, with the keeper at work in them."""
         while self._time_s < time_s:
             if self._has_work:
-                self._mine([])
-                self._look()
+                self._mine_quietly()
                 continue
             waking = (self.keeper.wakes_at_s, self.liquidator.wakes_at_s)
             wake_s = min((at_s for at_s in waking if at_s is not None), default=None)
@@ -154,18 +166,32 @@ class Player:
             if wake_s is not None and self._time_s >= wake_s:
                 self._look(woken_s=self._time_s)
 
+    def _mine_quietly(self) -> None:
+        """One block without a round."""
+        self._mine([])
+        if self.is_thorough and self.members:
+            self._measure(0)
+        self._look()
+
     def _mine(self, rounds: Sequence[Round]) -> None:
-        """One block: the keeper's transactions, then the rounds, then the arbitrageur."""
+        """One block: the keeper's transactions, then the rounds, then the arbitrageur, and last a
+        keeper without delay."""
         sent: list[Sent] = []
         takings: list[Taking] = []
+        updates: list[Receipt] = []
         self._block += 1
         self._time_s += BLOCK_INTERVAL_S
+        assets = sorted({r.asset for r in rounds})
+        is_foreseen = bool(rounds and self.members) and self.delay_blocks == 0
+        foreseen = self.keeper.foresee(rounds, self._time_s) if is_foreseen else []
         is_selling = self.liquidator.has_work
         try:
             with self.world.chain.one_block():
                 sent = self.keeper.send()
                 takings = self.liquidator.send()
-                self.world.publish(rounds, self._time_s)
+                updates = self.world.publish(rounds, self._time_s)
+                if is_foreseen:
+                    sent += self.keeper.follow(foreseen, assets, self._time_s)
         except Reverted:
             # A rebalance or a liquidation with nothing left to do, or an arbitrageur with nothing
             # to buy back.
@@ -174,12 +200,14 @@ class Player:
             if not (sent or takings or is_selling) or not is_poked:
                 raise
         if rounds:
-            self.keeper.see_rounds(sorted({r.asset for r in rounds}), self._time_s)
+            self.keeper.see_rounds([] if is_foreseen else assets, self._time_s)
         for item in sent:
             done = [self._rebalance(item, e.args) for e in self._judged(item)]
             self.recording.rebalances += done
             if not done:
                 self.keeper.note_reverted(item)
+        for update in updates:
+            self.recording.rebalances += self._served(update)
         self.recording.liquidations += [x for item in takings for x in self._liquidation(item)]
 
     def _provide(self) -> None:
@@ -205,6 +233,11 @@ class Player:
                 f"the accounts cannot open at {iso(self.opens_at_s)} ({error}): the market is too "
                 "wild for 3.5x, choose an earlier or calmer --from"
             ) from error
+        if self.world.is_listening:
+            with self.world.chain.one_block():
+                watch(self.world, self.members)
+            self._block += 1
+            self._time_s += BLOCK_INTERVAL_S
         self._block += 2
         self._time_s += 2 * BLOCK_INTERVAL_S
         self.keeper.members = self.liquidator.members = self.members
@@ -284,18 +317,46 @@ class Player:
         """The event of the contract that judged it; none if the transaction reverted."""
         return self.world.system.mandates.events(sent.receipt, "Rebalanced")
 
+    def _served(self, update: Receipt) -> list[Rebalance]:
+        """The rebalances that an update of a feed brought about in its own transaction."""
+        if not self.world.is_listening:
+            return []
+        of = {member.account: member for member in self.members}
+        judged = [e.args for e in self.world.system.mandates.events(update, "Rebalanced")]
+        sent = [Sent(of[args.account], self._time_s, update) for args in judged]
+        return [
+            replace(self._rebalance(item, args), gas=update.gas_used // len(judged))
+            for item, args in zip(sent, judged, strict=True)
+        ]
+
     def _rebalance(self, sent: Sent, judged: Any) -> Rebalance:
         """The rebalance as the events of its transaction tell it."""
-        system, receipt = self.world.system, sent.receipt
-        steps = [e.args for e in system.rebalancer.events(receipt, "StepTaken")]
-        swaps = [e.args for e in system.clearinghouse.events(receipt, "Swapped")]
+        system, receipt, account = self.world.system, sent.receipt, sent.member.account
+
+        def told(contract: Contract, name: str) -> list[Any]:
+            return [e.args for e in contract.events(receipt, name) if e.args.account == account]
+
+        steps = told(system.rebalancer, "StepTaken")
+        swaps = told(system.clearinghouse, "Swapped")
+        trades = told(system.perps, "Traded")
+        paid = [args.amount for args in told(system.mandates, "KeeperPaid")]
         unit_wad = WAD // 10 ** self.world.decimals("quote")
-        sales = []
+        sales, fees = [], 0
         sold = [s for s in steps if s.kind in (_SELL, _UNWIND)]
         for step, swap in zip(sold, swaps, strict=True):
             asset = self._names[swap.asset_in]
             amount = swap.amount_in / 10 ** self.world.decimals(asset)
             sales.append(Sale(asset, amount, step.value, swap.amount_out * unit_wad))
+            fees += step.value * self.world.venue.pools[asset].fee_ppm // _PPM
+        for trade in trades:
+            fees += abs(trade.size_change) * trade.index_wad * trade.fee_e6 // (WAD * _PPM)
+        # A short is trimmed by a purchase.
+        trimmed = 1 if sent.member.plan.kind == "short" else -1
+        signs = {_MOVE_COLLATERAL: 1, _SELL: -1, _TRIM: trimmed, _HEDGE: -1}
+        exposure: Counter[str] = Counter()
+        for step in steps:
+            if step.kind in signs:
+                exposure[self._names[step.asset]] += signs[step.kind] * step.value
 
         def value_of(*kinds: int) -> int:
             return sum(step.value for step in steps if step.kind in kinds)
@@ -316,6 +377,9 @@ class Player:
             settled=value_of(_SETTLE),
             trimmed=value_of(_TRIM, _UNWIND),
             hedged=value_of(_HEDGE),
+            fees=fees,
+            pay=sum(paid) * unit_wad,
+            exposure=dict(exposure),
         )
 
     def _liquidation(self, taking: Taking) -> list[Liquidation]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ballast.chain import BLOCK_INTERVAL_S, Anvil, Contract, Receipt, RpcChain
@@ -14,7 +15,7 @@ from ballast.venue import Arbitrageur, Venue, deploy_venue, deploy_weth, fund
 SETUP_S = 1_800
 QUOTE_DECIMALS = 6
 _QUOTE_HEARTBEAT_S = 12 * 3_600
-_DECIMALS = {"ETH": 18, "BTC": 8}
+DECIMALS = {"ETH": 18, "BTC": 8}
 _NODE_GAS_LIMIT = 10_000_000_000  # both cohorts open in one block
 _MAX_UINT = 2**256 - 1
 
@@ -55,25 +56,49 @@ class World:
     publisher: str
     market: str  # where borrowed money is spent
     answers: dict[str, int]  # newest answer of each feed, 8 decimals
+    is_listening: bool = False
     _quote_at: int = field(default=0)
 
     def decimals(self, asset: str) -> int:
         """Decimals of an asset's token, or of the ``quote`` token."""
-        return QUOTE_DECIMALS if asset == "quote" else _DECIMALS[asset]
+        return QUOTE_DECIMALS if asset == "quote" else DECIMALS[asset]
 
-    def publish(self, rounds: Sequence[Round], time_s: int) -> None:
+    def publish(self, rounds: Sequence[Round], time_s: int) -> list[Receipt]:
         """Send ``rounds`` to their feeds and let the arbitrageur bring the pools to them.
 
-        To be called inside the block of ``time_s`` (unix seconds).
+        To be called inside the block of ``time_s`` (unix seconds). Returns the updates of the
+        feeds. Where a feed tells a listener the pools are brought to the price before it is
+        published, as they are where people trade; else a hook would sell at a price that is gone.
         """
         if time_s - self._quote_at >= _QUOTE_HEARTBEAT_S:
             self._quote_at = time_s
             self.quote_feed.set_answer(ANSWER_SCALE, sender=self.publisher)
-        for r in rounds:
-            self.feeds[r.asset].set_answer(r.answer, sender=self.publisher)
-            self.answers[r.asset] = r.answer
-        for asset in sorted({r.asset for r in rounds}):
-            self.arbitrageur.align(asset, self.answers[asset])
+        newest = {r.asset: r.answer for r in rounds}
+        if self.is_listening:
+            for asset in sorted(newest):
+                self.arbitrageur.align(asset, newest[asset])
+        updates = [self.feeds[r.asset].set_answer(r.answer, sender=self.publisher) for r in rounds]
+        self.answers.update(newest)
+        if not self.is_listening:
+            for asset in sorted(newest):
+                self.arbitrageur.align(asset, newest[asset])
+        return updates
+
+    def listen(self) -> None:
+        """From now on every round is told to the keepers' entry in its own transaction."""
+        self.is_listening = True
+        for feed in self.feeds.values():
+            feed.set_listener(self.system.keepers, sender=self.system.governor)
+
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """Undoes on leaving what was published and mined inside."""
+        mark, answers, quote_at = self.chain.snapshot(), dict(self.answers), self._quote_at
+        try:
+            yield
+        finally:
+            self.chain.revert(mark)
+            self.answers, self._quote_at = answers, quote_at
 
     def provide(self, amount: int) -> int:
         """Let the provider ask for shares of the house for ``amount`` whole quote tokens.
@@ -102,11 +127,11 @@ def build_world(node: Anvil, start_s: int, opening: Mapping[str, int]) -> World:
     The next block after it is that of ``start_s``. Raises ReplayError for an asset that has no
     token here.
     """
-    unknown = sorted(set(opening) - set(_DECIMALS))
+    unknown = sorted(set(opening) - set(DECIMALS))
     if unknown:
         raise ReplayError(
             f"{unknown[0]} has no token and no pool here: pass prices of "
-            f"{' and '.join(_DECIMALS)} only"
+            f"{' and '.join(DECIMALS)} only"
         )
     chain = RpcChain(node.url, block_interval_s=BLOCK_INTERVAL_S)
     governor, lender, keeper, trader, publisher, market, provider, liquidator = chain.accounts[:8]
@@ -116,7 +141,7 @@ def build_world(node: Anvil, start_s: int, opening: Mapping[str, int]) -> World:
         asset: weth
         if asset == "ETH"
         else chain.deploy("MockToken", f"Wrapped {asset}", f"W{asset}", decimals, sender=governor)
-        for asset, decimals in _DECIMALS.items()
+        for asset, decimals in DECIMALS.items()
         if asset in opening
     }
     venue = deploy_venue(chain, weth, quote, tokens, opening, sender=governor)

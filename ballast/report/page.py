@@ -13,6 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from ballast.prices import ANSWER_SCALE
 from ballast.report import charts
+from ballast.report.efficiency import GAS_GWEI, efficiency
 from ballast.report.recording import WAD, Cohort, Kind, Rebalance, Recording
 from ballast.report.summary import summarise
 
@@ -56,6 +57,8 @@ def render(recording: Recording) -> str:
         rebalances=_rebalances(recording),
         liquidations=_liquidations(recording),
         ledger=_who_paid(recording, summary),
+        efficiency=efficiency(recording),
+        gas_gwei=GAS_GWEI,
         refused=sorted(recording.refused.items()),
         span=_span(recording),
     )

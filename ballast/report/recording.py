@@ -116,7 +116,7 @@ class Rebalance:
     account: int  # index into Recording.accounts
     time_s: int
     block: int
-    delay_blocks: int  # from the round that permitted it to the transaction
+    delay_blocks: int  # from the round that permitted it to the transaction; 0 in its own block
     gas: int
     before: Initial
     after: Initial
@@ -128,6 +128,10 @@ class Rebalance:
     settled: int = 0  # gains paid out by the house, WAD
     trimmed: int = 0  # value by which perpetuals were closed, WAD
     hedged: int = 0  # value sold short against collateral, WAD
+    fees: int = 0  # of the venue and of perpetual markets, a part of the cost, WAD
+    pay: int = 0  # what the caller got, a part of the cost, WAD
+    # Signed change of the net exposure to each asset, value at the round's price, WAD.
+    exposure: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,9 @@ implements: IAggregatorV3
 
 from contracts.interfaces import IPriceListener
 
-LISTENER_GAS: constant(uint256) = 5_000_000
+# Enough for `Keepers` to look at sixteen accounts and rebalance some, one whose hook burns all it is given among them;
+# within what one transaction may use on mainnet, and only what is used is paid for.
+LISTENER_GAS: constant(uint256) = 15_000_000
 RESERVED_GAS: constant(uint256) = 10_000  # closes the update after the listener has burnt its share
 
 MASK_8: constant(uint256) = 2**8 - 1

@@ -163,8 +163,7 @@ def _size(
     if edge.cost_e6 != 0:
         affordable: uint256 = budget * fixed_point.RATE // edge.cost_e6
         lots = min(lots, affordable * fixed_point.WAD // price_wad // edge.lot_wad)
-    if allowance != max_value(uint256):
-        lots = min(lots, allowance * fixed_point.WAD // price_wad // edge.lot_wad)
+    lots = min(lots, allowance * fixed_point.WAD // price_wad // edge.lot_wad)
     return lots * edge.lot_wad
 
 
@@ -174,7 +173,7 @@ def _max_value(request: IPlanner.Request, picture: IMandates.Snapshot) -> uint25
     """@dev What a rebalance may sell and trade: all in an emergency."""
     most: uint256 = bounds._max_step(request.bounds_word)
     if most == 0 or readiness._is_emergency(picture):
-        return max_value(uint256)
+        return sizing.MAX_VALUE_WAD
     return most
 
 
@@ -309,12 +308,17 @@ def _with_change(
     elif form == UPGRADE:
         place: uint256 = 0
         sold: uint256 = size
-        for i: uint256 in range(len(plan.steps), bound=steps.MAX_STEPS):
-            step: IRebalancer.Step = plan.steps[i]
+        kept: DynArray[IRebalancer.Step, steps.MAX_STEPS] = []
+        for step: IRebalancer.Step in plan.steps:
             if step.asset == h.asset and step.kind == steps.HEDGE:
-                plan.steps[i] = self._step(account, h, steps.HEDGE, 1, step.amount - size, h.hedge_e6)
+                # A hedge of which nothing is left gives its place free.
+                if step.amount != size:
+                    kept.append(self._step(account, h, steps.HEDGE, 1, step.amount - size, h.hedge_e6))
+                continue
+            kept.append(step)
             if step.asset == h.asset and step.kind == steps.SELL:
-                place = i + 1
+                place = len(kept)
+        plan.steps = kept
         if place != 0:
             sold += plan.steps[place - 1].amount * h.unit_wad
             plan.steps[place - 1] = self._step(account, h, kind, unit, sold, cost_e6)
@@ -351,7 +355,7 @@ def _hedges_last(
         if step.kind != steps.HEDGE:
             sorted.append(step)
     for step: IRebalancer.Step in planned:
-        if step.kind == steps.HEDGE and step.amount != 0:
+        if step.kind == steps.HEDGE:
             sorted.append(step)
     return sorted
 

@@ -16,6 +16,7 @@ from contracts.modules import fixed_point
 from contracts.modules import packing
 from contracts.modules import policies
 from contracts.modules import readiness
+from contracts.modules import sizing
 from contracts.modules import sources
 from contracts.modules import steps
 
@@ -41,7 +42,7 @@ def _new(request: IPlanner.Request) -> Draft:
     draft.budget -= min(draft.budget, costed_means.ROUNDING_UNITS * sources.UNIT_WAD)
     draft.allowance = bounds._max_step(request.bounds_word)
     if draft.allowance == 0:
-        draft.allowance = max_value(uint256)
+        draft.allowance = sizing.MAX_VALUE_WAD
     return draft
 
 
@@ -73,8 +74,7 @@ def _charged(draft_: Draft, value_wad: uint256, cost_e6: uint256) -> Draft:
     """@dev What one more step leaves of what may be lost and traded."""
     draft: Draft = draft_
     draft.budget -= min(draft.budget, fixed_point._mul_div_up(value_wad, cost_e6, fixed_point.RATE))
-    if draft.allowance != max_value(uint256):
-        draft.allowance -= min(draft.allowance, value_wad)
+    draft.allowance -= min(draft.allowance, value_wad)
     return draft
 
 

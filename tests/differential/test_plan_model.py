@@ -11,36 +11,21 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import lru_cache
-from random import Random
-from typing import Any
 
-import pytest
 from hypothesis import given, seed
 from hypothesis import strategies as st
 
 from ballast.chain import Reverted
 from ballast.model import plan as plans
 from ballast.model import sizing
-from ballast.model.ledger import Account, Loans
 from ballast.model.mandate import judgement, least_proceeds_up
-from ballast.model.margin import BPS, RATE, WAD, Mark, Position, div_up
-from ballast.model.oracle import Price, Risk
-from ballast.model.perps import (
-    SIZE_STEP_WAD,
-    Breaker,
-    Exposure,
-    Headroom,
-    Market,
-    MarketTerms,
-)
+from ballast.model.margin import BPS, WAD, div_up
+from ballast.model.perps import SIZE_STEP_WAD
 from ballast.model.plan import (
     Code,
     Kind,
     Plan,
-    Policy,
-    Sale,
     Scene,
     Step,
     Venue,
@@ -64,6 +49,9 @@ REASONS = {
     Code.COOLING_DOWN: "rebalancer: cooling down",
     Code.BELOW_MINIMUM: "rebalancer: below minimum step",
     Code.NO_MEANS: "rebalancer: no means left",
+    Code.EXPIRED: "rebalancer: policy expired",
+    Code.UNCONFIRMED: "rebalancer: not confirmed yet",
+    Code.CALLED: "rebalancer: margin call runs",
 }
 FEE_BPS = 30
 ROUNDS = 5
@@ -346,6 +334,119 @@ def test_plan__any_account_policy_and_prices__equals_the_model(
             assert world.mandates.wallet_left(account) == after.wallet.left_wad
 
 
+# Names of `IRebalancer.Bounds`; `expires_at` from now. What is left out is none.
+some_bounds = st.fixed_dictionaries(
+    {},
+    optional={
+        "expires_at": st.sampled_from((100, 1_000, 10**6)),
+        "emergency_cooldown_s": st.sampled_from((60, 700)),
+        "max_step": st.sampled_from((20, 300, 3_000)).map(lambda whole: whole * WAD),
+        "confirms": st.just(True),
+        "call_s": st.sampled_from((12, 500, 10**5)),
+        "buffer": st.tuples(
+            st.sampled_from((5_000, 20_000, 60_000)), st.sampled_from((600, 86_400))
+        ),
+    },
+)
+quiet_rounds = st.lists(
+    st.tuples(st.sampled_from((0, 30, 600)), st.tuples(*[st.integers(970, 1_010)] * 4), st.none()),
+    min_size=3,
+    max_size=6,
+)
+
+
+def test_plan__any_bounds__equals_the_model() -> None:
+    """As above with bounds, round after round; and it did meet what they are there for."""
+    met: Counter[str] = Counter()
+    wanted = {
+        **dict.fromkeys(("EXPIRED", "UNCONFIRMED", "CALLED", "COOLING_DOWN"), 10),
+        **dict.fromkeys(("called", "sold after a call", "goes on", "stops at its step"), 10),
+        **dict.fromkeys(("confirmed", "triggered by its buffer"), 5),
+    }
+    missing = wanted
+    for number in range(ROUNDS):
+        equals_the_model_with_bounds(met, number)
+        missing = {what: met[what] for what, least in wanted.items() if met[what] < least}
+        if not missing:
+            break
+    assert missing == {}
+
+
+def equals_the_model_with_bounds(met: Counter[str], number: int) -> None:
+    @given(
+        own=indebted,
+        other=holdings,
+        terms=all_terms(st.sampled_from((FEE_BPS, 0, 150))),
+        bounds=some_bounds,
+        moves=quiet_rounds,
+        has_flag=st.booleans(),
+        is_low=st.booleans(),
+    )
+    def check(
+        own: Holding,
+        other: Holding,
+        terms: Terms,
+        bounds: dict,
+        moves: list,
+        has_flag: bool,
+        is_low: bool,
+    ) -> None:
+        world = plan_world(6)
+        with world.isolated():
+            given_bounds = dict(bounds)
+            if "expires_at" in bounds:
+                given_bounds["expires_at"] += world.chain.time + 300
+            buffer_bps, horizon_s = given_bounds.pop("buffer", (0, 0))
+            world.bound(
+                world.account(ACCOUNT), buffer_bps=buffer_bps, horizon_s=horizon_s, **given_bounds
+            )
+            if is_low:  # so that a buffer, or a step left undone, is what starts a rebalance
+                terms = replace(terms, trigger_bps=min(terms.trigger_bps, 10_300))
+            account = set_up(world, own, [other] * 3, terms)
+            for _ in play(world, moves):
+                scene = read_scene(world, account)
+                plan = make_plan(scene)
+                assert read_plan(world, account) == plan
+                after, taken = carry_out(scene, venue_of(world, scene))
+                is_call = plan.called and scene.now >= scene.remembered.deadline + 86_400
+                expected = REASONS.get(Code(plan.code))
+                if expected is None and not (is_call and not taken):
+                    expected = expected_reason(world, scene, after, taken)
+                assert rebalance_now(world, account) == (expected or "")
+                count_bounds(met, scene, plan, bool(is_call), expected or "")
+                if has_flag:
+                    world.system.liquidator.flag(account, sender=world.keeper)
+                if expected:
+                    continue
+                for known, model in after.accounts.items():
+                    assert read_account(world, known) == model
+                deadline, unfinished_at, _ = world.rebalancer.state_of(account)
+                if is_call:
+                    assert deadline == scene.now + scene.bounds.call_s
+                assert (unfinished_at == scene.now) <= (scene.bounds.max_step_wad > 0)
+
+    if number:  # or it would meet the same again
+        seed(number)(check)
+    check()
+
+
+def count_bounds(met: Counter[str], scene: Scene, plan: Plan, is_call: bool, reason: str) -> None:
+    assert scene.policy is not None
+    terms, bounds = scene.assess(scene.account), scene.bounds
+    met[Code(plan.code).name] += 1
+    if reason:
+        return
+    sold = sum(step.value for step in plan.steps if step.kind == Kind.SELL)
+    is_calm, above = terms.excess_init >= 0, terms.required_init * scene.policy.trigger_bps
+    goes_on = scene.now <= scene.remembered.unfinished_at + 3_600
+    met["called"] += is_call
+    met["sold after a call"] += is_calm and bounds.call_s > 0 and sold > 0
+    met["stops at its step"] += is_calm and 0 < bounds.max_step_wad < sold + 30 * WAD
+    met["goes on"] += goes_on
+    met["confirmed"] += is_calm and bounds.confirms and not goes_on
+    met["triggered by its buffer"] += not goes_on and terms.equity_init * BPS >= above
+
+
 # Long, short, hedged in part, in full or beyond, and what has no collateral at all.
 perp_values = st.one_of(
     st.just(0), st.integers(100, 20_000), st.integers(-20_000, -100), st.integers(-20_000, -100)
@@ -602,232 +703,6 @@ def check_sizes(scene: Scene, plan: Plan) -> None:
             assert amount_wad <= scene.accounts[source].position(asset).collateral_wad
         else:
             assert amount_wad <= scene.accounts[source].cash_wad
-
-
-# ---- the plan against the linear program
-
-
-@dataclass(frozen=True)
-class Asset:
-    """One asset of a made-up account, rates and costs in millionths; None is not for sale."""
-
-    price_wad: int
-    collateral_wad: int
-    size_wad: int
-    result_wad: int
-    r_e6: int
-    l_e6: int
-    fee_e6: int
-    sale_e6: int | None
-
-
-def draw_asset(random: Random, is_hedger: bool) -> Asset:
-    """A hedger has collateral that is dearer to sell than to hedge."""
-    price = random.choice((3, 2_000, 60_000)) * WAD + random.randrange(WAD)
-    worth = random.choice((0, 1, 1, 1)) * random.randrange(1_000, 20_000)
-    part = random.choice((-1_300, -1_000, -1_000, -970, -500, 0, 0, 0, 400))
-    if is_hedger:
-        worth, part = random.randrange(1_000, 20_000), random.choice((0, 0, -300, -800))
-    alone = random.choice((-1, 1)) * random.randrange(1_000, 20_000)
-    size = worth * part // 1_000 if worth else alone
-    r_e6 = random.randrange(150_000, 800_000)
-    return Asset(
-        price,
-        worth * WAD * WAD // price,
-        size * WAD * WAD // price // SIZE_STEP_WAD * SIZE_STEP_WAD,
-        random.choice((0, -1, 1)) * random.randrange(500) * WAD if size else 0,
-        r_e6,
-        random.randrange(20_000, 60_000),
-        random.choice((0, 500, 5_000 if is_hedger else random.randrange(20_000))),
-        random.choice((None, 3_000 if is_hedger else 0, random.randrange(30) * 1_000)),
-    )
-
-
-def scene_of(random: Random, assets: list[Asset], equity: int) -> Scene:
-    """An account with thousandths of its target, in markets so deep that a trade has no impact.
-
-    The house is rich, and all rounding is by a wei: the quote token has 18 decimals.
-    """
-    target_bps, now = random.randrange(10_100, 16_000), 1_700_000_000
-    marks, markets, positions = {}, {}, {}
-    for number, asset in enumerate(assets, 1):
-        price = asset.price_wad
-        risk = Risk(asset.r_e6, asset.l_e6, asset.r_e6 // 2, asset.l_e6 // 2, 2**72 - 1, now, 0)
-        marks[number] = Mark(Price(price, price, 0, now), risk)
-        cost = asset.size_wad * price // WAD - asset.result_wad
-        positions[number] = Position(asset.collateral_wad, asset.size_wad, cost)
-        most = 2**72 - 1
-        terms = MarketTerms(most, most, most, most, 1, asset.fee_e6, 0, 0, 0, 5_000)
-        markets[number] = Market(
-            terms, Exposure(2**60, 2**60), Headroom(most, most, now), Breaker(price, price, now)
-        )
-    account = Account(positions=positions)
-    assessed = account.assess(marks, Loans())
-    equity = assessed.required_init * target_bps * equity // 1_000 // BPS
-    cash = equity - assessed.equity_init
-    account = replace(account, cash_wad=max(0, cash), debt_shares=max(0, -cash))
-    sales = [(number, asset.sale_e6) for number, asset in enumerate(assets, 1)]
-    return Scene(
-        account=1 << 8,
-        accounts={1 << 8: account},
-        marks=marks,
-        unit_wad=dict.fromkeys(marks, 1),
-        loans=Loans(),
-        policy=Policy(
-            target_bps - 1,
-            sales=tuple(Sale(number, cost // 100) for number, cost in sales if cost is not None),
-            actions=15,
-            funding_bps=random.choice((0, 0, 30)),
-        ),
-        target_bps=target_bps,
-        now=now,
-        markets=markets,
-        house=Account(10**9 * WAD),
-    )
-
-
-Point = tuple[Fraction, Fraction]  # cure and cost
-
-
-def choices_of(scene: Scene, asset: int) -> set[Point]:
-    """The corners of what may be done with an asset at all: from the tables, not from the plan.
-
-    Sales and hedges share D; trims and unwindings stand beside them.
-    """
-    assert scene.policy is not None and scene.target_bps is not None
-    held, mark = scene.own.position(asset), scene.marks[asset]
-    target = Fraction(scene.target_bps, BPS)
-    net = Fraction(mark.risk.r_init_e6, RATE)
-    gross = Fraction(mark.risk.l_init_e6, RATE)
-    fee = Fraction(scene.markets[asset].terms.base_fee_e6, RATE)
-    sale = dict(scene.policy.sales).get(asset)
-    s = Fraction(sale, BPS) if sale is not None else None
-    b, q, d = held.collateral_wad, held.size_wad, held.delta_wad
-    price = Fraction(mark.price_wad, WAD)
-
-    def act(size: int, released: Fraction, cost: Fraction, later: Fraction = Fraction(0)) -> Point:
-        return size * price * (target * released - cost), size * price * (cost + later)
-
-    most_sold = min(b, max(d, 0)) if s is not None else 0
-    may_hedge = d > 0 and q <= 0 and fee < (net - gross) / 2
-    most_hedged = d if may_hedge else 0
-    most_trimmed = min(abs(q), abs(d)) if d * q > 0 and fee < (net + gross) / 2 else 0
-    most_paired = min(b, -q) if q < 0 and s is not None else 0
-    funding = Fraction(scene.policy.funding_bps, BPS)
-    shared = [(0, 0), (most_sold, 0), (0, most_hedged)]
-    shared += [(most_sold, d - most_sold), (d - most_hedged, most_hedged)] if d > 0 else []
-    corners = set()
-    for sold, hedged in shared:
-        if not (0 <= sold <= most_sold and 0 <= hedged <= most_hedged):
-            continue
-        for trimmed in (0, most_trimmed):
-            for paired in (0, most_paired):
-                parts = [
-                    act(sold, net + gross, s or Fraction(0)),
-                    act(hedged, net - gross, fee, funding),
-                    act(trimmed, net + gross, fee),
-                    act(paired, 2 * gross, (s or Fraction(0)) + fee),
-                ]
-                corners.add((sum(p[0] for p in parts), sum(p[1] for p in parts)))
-    return corners
-
-
-def least_cost(scene: Scene, shortfall: int) -> Fraction | None:
-    """The optimum of the linear program, None if the shortfall cannot be cured.
-
-    By its dual, which knows of no order, hull or greed: for a price y of a unit of cure, each asset
-    does what is best at that price, and the optimum is the largest y S + sum min (cost - y cure).
-    It is piecewise linear in y, so it suffices to look where the best corner of an asset changes.
-    """
-    corners = [choices_of(scene, asset) for asset in scene.marks]
-    if sum(max(cure for cure, _ in known) for known in corners) < shortfall:
-        return None
-    prices = {Fraction(0)}
-    for known in corners:
-        for cure, cost in known:
-            for other_cure, other_cost in known:
-                if cure != other_cure:
-                    prices.add((cost - other_cost) / (cure - other_cure))
-    return max(
-        y * shortfall + sum(min(cost - y * cure for cure, cost in known) for known in corners)
-        for y in prices
-        if y >= 0
-    )
-
-
-def without_upgrades(scene: Scene) -> Plan:
-    """The plan of one who does not know of the hull's second edge."""
-    edges = plans._Holding.edges
-    forms = plans._Form
-
-    def fewer(held: Any) -> list[Any]:
-        return [edge for edge in edges(held) if edge.form != forms.UPGRADE]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plans._Holding, "edges", fewer)
-        return make_plan(scene)
-
-
-def exact_venue(scene: Scene) -> Venue:
-    """Pays the price less the expected cost."""
-    assert scene.policy is not None
-    costs = dict(scene.policy.sales)
-
-    def proceeds(asset: int, units: int) -> int:
-        value = units * scene.marks[asset].price_wad
-        return value * (BPS - costs[asset]) // BPS // WAD
-
-    return proceeds
-
-
-def test_plan__random_accounts__costs_what_the_linear_program_does() -> None:
-    """And lands on the target without turning or enlarging any exposure; the hull is needed.
-
-    A lot of a perpetual is 1e-9 units, up to which sizes are rounded and bounds cut.
-    """
-    random = Random(20_200_312)
-    seen: Counter[str] = Counter()
-    for number in range(3_000):
-        is_hedger = number % 2 == 0
-        assets = [draw_asset(random, is_hedger) for _ in range(2)]
-        scene = scene_of(random, assets, random.randrange(50 if is_hedger else 300, 999))
-        plan = make_plan(scene)
-        if plan.code == Code.ABOVE_TRIGGER:  # owes nothing and has no perpetual
-            continue
-        shortfall = plan.shortfall - sum(s.value for s in plan.steps if s.kind == Kind.SETTLE)
-        lots = sum(4 * mark.price_wad // SIZE_STEP_WAD + 4_000 for mark in scene.marks.values())
-        # The fee is rounded up to a millionth, for the impact is not quite nothing.
-        rounding = sum(step.value for step in plan.steps) * 4 // RATE
-        best = least_cost(scene, max(0, shortfall))
-        if best is None:
-            assert plan.uncured > 0 and plan.code in (Code.READY, Code.NO_MEANS)
-            seen["out of reach"] += 1
-            continue
-        seen["within reach"] += 1
-        assert plan.code == Code.READY and plan.uncured <= lots + rounding
-        cost = sum(step.cost for step in plan.steps)
-        assert abs(cost - best) <= lots + rounding
-        short = without_upgrades(scene)
-        seen["needs the hull"] += short.uncured > lots + rounding
-        check_landing(scene, plan, lots + rounding)
-    assert seen["within reach"] > 1_500, seen
-    assert seen["needs the hull"] > 100, seen
-
-
-def check_landing(scene: Scene, plan: Plan, slack: int) -> None:
-    """What carrying the plan out leads to."""
-    assert scene.target_bps is not None
-    after, taken = carry_out(scene, exact_venue(scene))
-    assert taken == plan.steps
-    ended = after.assess(scene.account)
-    wanted = div_up(ended.required_init * scene.target_bps, BPS)
-    is_gain_enough = all(step.kind == Kind.SETTLE for step in plan.steps)
-    assert ended.equity_init >= wanted - slack
-    assert is_gain_enough or ended.equity_init <= wanted + slack
-    for asset, held in scene.own.positions.items():
-        new = after.own.position(asset)
-        assert abs(new.delta_wad) <= abs(held.delta_wad)
-        assert new.delta_wad * held.delta_wad >= 0
 
 
 # ---- cases that random accounts seldom meet

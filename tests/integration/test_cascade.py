@@ -189,10 +189,7 @@ def cascade() -> Cascade:
             world.refresh()
         _open(world, account, number)
     for account in accounts[::4]:
-        world.enrol(account, sales={})
-        owner = world.owner_of(account)
-        policy = (10_500, 0, 0, False, [], [(1, 35), (2, 35)], adapter, 3, 0)
-        world.rebalancer.set_policy(account, policy, sender=owner)
+        world.enrol(account, sales={"ETH": 35, "BTC": 35}, adapter=adapter, actions=3)
     takers = [world.account(sub, other) for sub in (0, 1)]
     for taker in takers:
         world.deposit(taker, QUOTE, 1_500_000 * 10**6)

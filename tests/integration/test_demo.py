@@ -260,6 +260,30 @@ def test_demo__pools__stand_at_the_feed_when_a_keeper_sells(run):
 # The cohorts
 
 
+def test_replay__entry_that_listens__rebalances_in_the_transaction_of_the_price() -> None:
+    """Zero delay: one transaction holds the new answer and the rebalance that it asks for."""
+    series = _crash()
+    with start_node(series.start_s) as node:
+        world = build_world(node, series.start_s, series.opening())
+        world.listen()
+        player = Player(world, series, ACCOUNTS, series.start_s + WARM_UP_S)
+        done = player.play().rebalances
+        answers = {
+            (event.block, event.tx_hash)
+            for feed in world.feeds.values()
+            for event in world.chain.events(feed, "AnswerUpdated")
+        }
+        judged = world.chain.events(world.system.mandates, "Rebalanced")
+        with_the_price = [e for e in judged if (e.block, e.tx_hash) in answers]
+    assert len(done) == len(judged) > 0
+    at_once = [r for r in done if r.delay_blocks == 0]
+    assert len(at_once) >= len(with_the_price) > len(judged) // 2
+    assert percentile([r.delay_blocks for r in done], 50) == 0
+    # Each is told from its own account's events, though one transaction may hold several.
+    for rebalance in done:
+        assert rebalance.cost >= 0 and rebalance.after.equity > 0
+
+
 def test_cohorts__at_the_opening__are_twins(run):
     hooked, bare = run.recording.accounts[:COHORT], run.recording.accounts[COHORT:]
     first = run.recording.frames[0]

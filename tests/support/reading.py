@@ -143,7 +143,6 @@ def read_scene(world: World, account: int, donors: Sequence[int] = ()) -> plans.
             *world.rebalancer.state_of(account)[:2],
             world.system.liquidator.flagged_since(account)[1],
         ),
-        base_fee_wei=world.chain.base_fee,
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ballast.chain import Contract, Reverted
+from ballast.chain.abi import tuple_codec
 from tests.support.world import QUOTE, ZERO_ADDRESS, World
 
 # People.
@@ -38,7 +39,6 @@ NOBODY: frozenset[str] = frozenset()  # outside of the one moment that the refus
 
 GUARD = (13_000, 300, 100, 0, 0, 0)
 BUDGET = (10**18, 86_400, 10**18)
-ALLOCATION = (0, 5_000, 0, 0, 0, 0, 0, 0, False, [])
 PARAMETERS = (3_000, 1_500, 8_000, 1_500, 800, 4_000, 250, 200, 600, 10**12)
 RATE = (100, 400, 6_000, 8_000)
 NO_PICTURE = (0, 0, 0, 0, 0, [])
@@ -54,9 +54,14 @@ NOT_HEIR = "ownable_2step: caller is not the new owner"
 NOT_BORROWER = "vault: not the clearinghouse"
 NOT_YOURS = "clearinghouse: not yours to call"
 NOT_AT_WORK = "mandates: only the hook at work"
+NO_BOUNDS = (0, 0, 0, 0, False, 0, 0, 0, 0, 0, 0, 0)
+NO_ALLOCATION = (0, 0, 0, 0, 0, 0, 0, 0, False, [])
 NOT_LIQUIDATOR = "perps: only the liquidator"
 NO_ALLOWANCE = "erc20: insufficient allowance"
 NOT_ACTING = "liquidity: not an operator"
+NOT_WATCHER = "keepers: only the owner"
+
+_upkeep = tuple_codec([{"type": "uint256[]"}, {"type": "uint256"}])
 
 
 @dataclass(frozen=True)
@@ -362,11 +367,7 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         ),
         # What the owner announced, once its hour has passed.
         "apply_guard": Entry(ANYONE, "", _account()),
-        "set_allocation": Entry(
-            _only(OWNER),
-            "mandates: only the owner",
-            lambda scene, caller: (scene.account, ALLOCATION),
-        ),
+        "set_allocation": Entry(_only(OWNER), "mandates: only the owner", _account(NO_ALLOCATION)),
         "apply_allocation": Entry(ANYONE, "", _account()),
         "revoke": Entry(_only(OWNER), "mandates: only the owner", _account()),
         "set_operator": Entry(
@@ -413,12 +414,17 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         "set_close_only": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1, True)),
     },
     "Planner": {},
+    "Allocator": {},
+    "Mixer": {},
     "Rebalancer": {
         "set_policy": Entry(
             _only(OWNER),
             "rebalancer: only the owner",
             _account((10_500, 0, 0, False, [], [], ZERO_ADDRESS, 0, 0)),
         ),
+        "set_bounds": Entry(_only(OWNER), "rebalancer: only the owner", _account(NO_BOUNDS)),
+        # What the owner announced, once its hour has passed.
+        "apply_policy": Entry(ANYONE, "", _account()),
         "clear_policy": Entry(_only(OWNER), "rebalancer: only the owner", _account()),
         "on_mandate": Entry(_only(MANDATES), "rebalancer: only mandates", _account(0, NO_PICTURE)),
         "unwind": Entry(
@@ -445,6 +451,36 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         ),
         "set_parameters": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1, PARAMETERS)),
     },
+    "Keepers": {
+        **_OWNED,
+        # Attempts, whoever asks; what they do is the hook's.
+        "rebalance_many": Entry(ANYONE, "", lambda scene, caller: ([scene.account], 0)),
+        "performUpkeep": Entry(
+            ANYONE, "", lambda scene, caller: (_upkeep.encode(([scene.account], 0)),)
+        ),
+        # Through a feed that is allowed, and none is.
+        "push_and_rebalance": Entry(
+            ANYONE, "", lambda scene, caller: (scene.world.feeds["ETH"], b"", [], 0)
+        ),
+        "on_price": Entry(ANYONE, "", lambda scene, caller: (scene.world.feeds["ETH"], 1)),
+        "learn_feed": Entry(ANYONE, "", _fixed(1)),
+        # What is the caller's.
+        "claim": Entry(ANYONE, "", lambda scene, caller: (scene.world.owner,)),
+        "watch": Entry(
+            _only(OWNER),
+            NOT_WATCHER,
+            lambda scene, caller: (scene.account, scene.world.feeds["ETH"], 10**8),
+        ),
+        "unwatch": Entry(
+            _only(OWNER),
+            NOT_WATCHER,
+            lambda scene, caller: (scene.account, scene.world.feeds["ETH"], scene.world.owner),
+        ),
+        "set_fee": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1)),
+        "set_pull_feed": Entry(
+            _only(GOVERNOR), NOT_GOVERNOR, lambda scene, caller: (scene.world.feeds["ETH"], True)
+        ),
+    },
     "UniswapV3Adapter": {
         **_OWNED,
         "swap": Entry(
@@ -460,5 +496,20 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
             lambda scene, caller: (scene.world.tokens["ETH"], scene.world.tokens[QUOTE], 0),
         ),
     },
+    "ERC4626Adapter": {
+        **_OWNED,
+        "swap": Entry(
+            _only(EXCHANGE),
+            "vault adapter: only exchange",
+            lambda scene, caller: (
+                *(scene.world.tokens["ETH"], scene.world.tokens[QUOTE], 1, 0, caller),
+            ),
+        ),
+        "set_vault": Entry(
+            _only(GOVERNOR), NOT_GOVERNOR, lambda scene, caller: (scene.world.system.vault, True)
+        ),
+        "set_onward": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(ZERO_ADDRESS)),
+    },
+    "VaultFeed": {"checkpoint": Entry(ANYONE, "", _fixed())},
     "Lens": {},
 }

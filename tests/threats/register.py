@@ -155,6 +155,12 @@ THREATS: dict[str, Row] = {
         ORACLE,
         MEASURED + "_owner.py",
     ),
+    "T26": Row(
+        "A gift to the vault whose shares are collateral",
+        "assets per share grow by a set part a second at most; a fall counts at once",
+        "adapters/VaultFeed.vy",
+        "threats/test_vault_shares.py",
+    ),
     "T27": Row(
         "A venue's price as oracle",
         "venues are never asked for a price",
@@ -483,7 +489,6 @@ THREATS: dict[str, Row] = {
 }
 
 NOT_MET: dict[str, str] = {
-    "T26": "no collateral is priced by its own contract",
     "T53": "no entry takes a permit",
     "T56": "no reward is paid to callers of a rebalance",
     "T57": "no reward is paid to callers of a rebalance",

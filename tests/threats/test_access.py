@@ -51,7 +51,12 @@ CONTRACTS = ROOT / "contracts"
 # What an allowed caller gets, where the scene has nothing to do for it.
 IDLE_HANDS = {
     ("Deleverager", "adl"): "deleverager: house not short",
+    ("Keepers", "claim"): "watches: nothing to claim",
+    ("Keepers", "push_and_rebalance"): "keepers: feed not allowed",
+    ("Keepers", "unwatch"): "watches: not watched",
+    ("Mandates", "apply_allocation"): "mandates: nothing to apply yet",
     ("Mandates", "apply_guard"): "mandates: nothing to apply yet",
+    ("Rebalancer", "apply_policy"): "rebalancer: nothing to apply yet",
     ("Perps", "settle"): "perpetuals: no gain",
 }
 # What stops a contract that is believed to be one: no mandate is open, nothing is lent or listed,
@@ -76,6 +81,7 @@ STOPPED = {
     ("Perps", "fill"): "perps: headroom stale",
     ("Rebalancer", "on_mandate"): "rebalancer: no policy",
     ("UniswapV3Adapter", "swap"): "adapter: unknown pair",
+    ("ERC4626Adapter", "swap"): "vault adapter: unknown pair",
 }
 
 
@@ -112,20 +118,26 @@ def scene() -> Iterator[Scene]:
         for who in (world.owner, world.attacker, world.keeper):
             world.fund(who, "BTC", 10**8)
             world.fund(who, QUOTE, 10**12)
-            spenders = (world.clearinghouse, world.system.vault, world.system.token_liquidator)
+            system = world.system
+            spenders = (system.clearinghouse, system.vault, system.token_liquidator, system.keepers)
             for spender in spenders:
                 world.quote.approve(spender, UNLIMITED, sender=who)
-        adapter = _adapter(world, world.system.exchange.address)
-        contracts = {**world.system.contracts, "UniswapV3Adapter": adapter}
+        contracts = {**world.system.contracts, **_adapters(world, world.system.exchange.address)}
         world.chain.mine()
         yield Scene(world, account, victim, contracts, _wired(world), hook, deposits, redemptions)
 
 
-def _adapter(world: World, exchange: str) -> Contract:
-    """Any address serves as its router: nobody here gets as far."""
-    return world.chain.deploy(
-        "UniswapV3Adapter", exchange, world.venue, world.governor, sender=world.governor
-    )
+def _adapters(world: World, exchange: str) -> dict[str, Contract]:
+    """Any address serves as a router: nobody here gets as far."""
+    governor, vault, feed = world.governor, world.system.vault, world.feeds[QUOTE]
+    arguments = {
+        "UniswapV3Adapter": (exchange, world.venue, governor),
+        "ERC4626Adapter": (exchange, governor),
+        "VaultFeed": (vault, feed, 10**9, True),
+    }
+    return {
+        name: world.chain.deploy(name, *given, sender=governor) for name, given in arguments.items()
+    }
 
 
 def _wired(world: World) -> dict[str, Contract]:
@@ -145,7 +157,8 @@ def _wired(world: World) -> dict[str, Contract]:
         *(world.governor, world.governor, RATE, 0, 10**15),
     )
     mandates = put(
-        *("Mandates", world.clearinghouse, system.perps, who[LIQUIDATOR], 10**12, house_owner)
+        *("Mandates", world.clearinghouse, system.perps, who[LIQUIDATOR], system.oracle),
+        *(10**12, house_owner),
     )
     perps = put(
         *("Perps", who[CLEARINGHOUSE], system.oracle, who[MANDATES], who[LIQUIDATOR]),
@@ -158,8 +171,11 @@ def _wired(world: World) -> dict[str, Contract]:
         "LendingVault": vault,
         "Mandates": mandates,
         "Perps": perps,
-        "Rebalancer": put("Rebalancer", world.clearinghouse, who[MANDATES], system.planner),
-        "UniswapV3Adapter": _adapter(world, who[EXCHANGE]),
+        "Rebalancer": put(
+            *("Rebalancer", world.clearinghouse, who[MANDATES], system.planner, system.allocator),
+            *(system.liquidator, system.oracle, 1),
+        ),
+        **_adapters(world, who[EXCHANGE]),
     }
 
 
@@ -248,9 +264,11 @@ def test_sources__every_raw_call__stands_in_a_known_place() -> None:
     """T38: calls without an interface are few; their targets are fixed or chosen by an owner."""
     expected = {
         Path("Deleverager.vy"),  # the mandates contract
+        Path("Keepers.vy"),  # feeds, the governor's and those that owners watch
         Path("Liquidator.vy"),  # itself, and the owner's hook
         Path("Mandates.vy"),  # the owner's hook
         Path("Rebalancer.vy"),  # the mandates contract
+        Path("modules/attempts.vy"),  # the mandates contract, and the owner's hook
         Path("modules/feeds.vy"),  # the governor's feeds
         Path("mocks/MockFeed.vy"),
     }

@@ -111,9 +111,13 @@ def market() -> Iterator[Market]:
         account = world.open_account(leverage=3, equity=30_000)
         large_account = world.open_account(leverage=3, equity=300_000, sub=1)
         for one in (account, large_account):
-            world.enrol(one, slippage_bps=SLIPPAGE_BPS)
-            policy = (12_000, 0, 0, False, [], [(1, 45)], adapter, 0, 0)
-            world.rebalancer.set_policy(one, policy, sender=world.owner)
+            world.enrol(
+                one,
+                trigger_bps=12_000,
+                slippage_bps=SLIPPAGE_BPS,
+                sales={"ETH": 45},
+                adapter=adapter,
+            )
         world.set_price("ETH", PRICE)
         for token in ("ETH", "USD"):
             world.fund(world.attacker, token, world.units(token, 10**9))

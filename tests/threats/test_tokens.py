@@ -173,11 +173,7 @@ def test_rebalance__paused_token_beside__other_sales_help(
 ) -> None:
     """T15: a token that does not move keeps its own leg and no other."""
     world, token, account = blocked
-    world.enrol(account, sales={"ETH": 30})
-    policy = world.rebalancer.policy_of(account)
-    both = [(EXTRA_ID, 0), (1, 30)]
-    own = (policy.trigger_bps, 0, 0, False, [], both, world.venue, 0, 0)
-    world.rebalancer.set_policy(account, own, sender=world.owner)
+    world.enrol(account, sales={EXTRA_ID: 0, world.asset("ETH"): 30})
     token.set_manners(True, False, sender=world.governor)
     world.set_price("ETH", 1_200)
     before = world.clearinghouse.assess(account)

@@ -478,6 +478,12 @@ def test_test_contracts__may_misbehave__but_not_in_bytes_or_version(tmp_path: Pa
     }
 
 
+def test_origin__file_meant_for_it_and_its_neighbour__only_one_passes(tmp_path: Path) -> None:
+    code = HEAD + external("a: address = tx.origin")
+    files = {"contracts/Keepers.vy": code, "contracts/Other.vy": code}
+    assert [f.split()[1] for f in lint(tmp_path, files)] == ["forbidden"]
+
+
 def test_rules__every_one__has_a_case() -> None:
     tested = {rule for rule, *_ in CASES} | {
         "token-call",

@@ -138,13 +138,15 @@ def test_rebalance__trigger__is_met_just_below_it(world: World) -> None:
     account = world.open_account(leverage=3)
     equity, required, _, _ = world.clearinghouse.assess(account)
     at_bps = equity * 10_000 // required
-    world.enrol(account, trigger_bps=at_bps - 5)
-    assert world.rebalancer.plan(account).code == ABOVE_TRIGGER
-    with reverts("rebalancer: trigger not met"):
-        rebalance(world, account)
-    put(world, Policy(trigger_bps=at_bps + 1, sales=((ETH, 30),), adapter=world.venue.address))
+    world.enrol(account, trigger_bps=at_bps + 1)
     assert world.rebalancer.plan(account).code == READY
-    rebalance(world, account)
+    with world.isolated():
+        rebalance(world, account)
+        with reverts("rebalancer: trigger not met"):
+            rebalance(world, account)
+    later = Policy(trigger_bps=at_bps - 500, sales=((ETH, 30),), adapter=world.venue.address)
+    put(world, later)
+    assert world.rebalancer.plan(account).code == ABOVE_TRIGGER
     with reverts("rebalancer: trigger not met"):
         rebalance(world, account)
 
@@ -160,9 +162,8 @@ def test_rebalance__account_that_owes_nothing__is_left_alone(world: World) -> No
 
 def test_rebalance__cooling_down__waits_unless_below_initial_margin(world: World) -> None:
     account = world.open_account(leverage=3)
-    world.enrol(account, trigger_bps=12_900, cooldown_s=10_000)
+    world.enrol(account, trigger_bps=12_990, cooldown_s=10_000, sales={"ETH": 30})
     rebalance(world, account)
-    put(world, Policy(12_990, 10_000, sales=((ETH, 30),), adapter=world.venue.address))
     world.wait(2_000)
     world.borrow(account, 800 * 10**6)
     assert excess_init(world, account) > 0

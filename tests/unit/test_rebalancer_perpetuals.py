@@ -236,8 +236,9 @@ def test_hedge__dearer_than_a_sale__is_no_edge(market: World) -> None:
 def test_hedge__cheaper_but_with_funding_dearer__is_no_edge(market: World) -> None:
     account = trader(market, 0, collateral=10 * WAD, cash=0)
     lean(market, account, 11_000)
-    enrol(market, account, MAY_HEDGE, sales={"ETH": 120})
-    (step,) = steps(market, account)
+    with market.isolated():
+        enrol(market, account, MAY_HEDGE, sales={"ETH": 120})
+        (step,) = steps(market, account)
     enrol(market, account, MAY_HEDGE, sales={"ETH": 120}, funding_bps=100)
     assert (step.kind, kinds(market, account)) == (HEDGE, [SELL])
 

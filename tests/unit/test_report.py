@@ -200,6 +200,12 @@ def test_page__liquidations__each_party_and_each_row_is_there():
     assert "A01 rescued - - 1.00 10.00 0.00 - 12 250,000" in page
 
 
+def test_page__efficiency__each_group_of_accounts_has_its_row():
+    page = _text(render(_liquidated()))
+    # Two sales for 5 dollars less, 650,000 gas at 20 gwei and 200 dollars an ether, of 1,000.
+    assert "swaps 1 2 0.0 50.0 0.0 26.0 76.0 1 0 2 of 2" in page
+
+
 def test_page__nobody_liquidated__says_so():
     assert "Nobody fell below maintenance margin." in _text(render(_two_accounts()))
 
@@ -302,7 +308,7 @@ def test_render__whole_run__shows_every_account_and_rebalance(page):
     for account in recording.accounts:
         assert account.name in text
     rows = page.count("<tr>")
-    assert rows == len(recording.members("bare")) + len(recording.rebalances) + 9
+    assert rows == len(recording.members("bare")) + len(recording.rebalances) + 11
     assert f"{figures['hooked']['cost_bps']['mean']:.1f} bp" in text
     assert len(re.findall(r"of 12 accounts breached", text)) == 2
 

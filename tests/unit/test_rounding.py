@@ -411,7 +411,7 @@ def test_r34__units_worth_a_value__are_up() -> None:
 
 def test_r35__trigger__is_up(world: World) -> None:
     account = world.open_account(leverage=3)
-    world.enrol(account, trigger_bps=12_000, target_bps=20_000)
+    world.enrol(account, trigger_bps=13_500, target_bps=20_000)
     for bps in range(12_000, 13_500, 97):
         policy = (bps, 0, 0, False, [], [(ETH, 30)], world.venue, 0, 0)
         with world.isolated():
