@@ -10,7 +10,7 @@
          wants: first its limits (`cuts`), then what its `Mixer` says.
 @dev     A view, apart from `Planner` because both do not fit into one contract. The first wish that is not met is planned,
          and no later one before it: a limit that cannot be met keeps the mix from being changed.
-@custom:invariant I17
+@custom:invariant I50
 @custom:kill  Nothing to stop: it answers questions.
 """
 

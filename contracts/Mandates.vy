@@ -13,7 +13,7 @@
          Assumptions:
          1. A hook may be hostile and belong to the owner or to the caller; only the two tests are believed.
          2. A sibling is touched only by giving cash or collateral to the mandated account.
-@custom:invariant I14 I15 I16 I17
+@custom:invariant I14 I15 I16 I17 I50
 @custom:kill  An owner revokes the guard of an account; nothing here acts for it any more.
 """
 

@@ -9,7 +9,7 @@
 @notice  What the default hook would do for an account that keeps to its limits: bring it to its target weights
          (`mixes`), then up to its ceiling (`regrowths`).
 @dev     The second half of `Allocator`, which asks it; both do not fit into one contract.
-@custom:invariant I17
+@custom:invariant I50
 @custom:kill  Nothing to stop: it answers questions.
 """
 

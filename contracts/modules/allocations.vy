@@ -10,6 +10,7 @@
          weights  eight of asset u8 | weight_bps u16; asset 0 ends the list
          Everything here lets a mandate do what it could not do without: trade an account that is above its target, or
          let an exposure grow. What it may do ends where the allocation says, so that a hook cannot go further.
+@custom:invariant I50
 """
 
 from contracts.interfaces import IMandates

@@ -209,7 +209,7 @@ def venue_of(world: World, scene: Scene) -> SwapVenue:
 
 
 def test_allocation__any_account_wish_and_prices__equals_the_model() -> None:
-    """Code, figures and each step; carried out, everyone holds what the model says, to the wei, and
+    """I50: code, figures and each step; carried out, everyone holds what the model says, to the wei, and
     no guard undoes it. It did meet every kind of step, every limit and every way to be refused."""
     met: Counter[str] = Counter()
     wanted = {

@@ -247,7 +247,7 @@ def test_limit__budget_and_maximum_step__bound_what_is_sold(market: World) -> No
 
 
 def test_limits__called_again_and_again__end_after_a_few(market: World) -> None:
-    """T61: shares of what is left grow as others are cut, and it ends all the same."""
+    """I50, T61: shares of what is left grow as others are cut, and it ends all the same."""
     account = spot(market)
     wish(market, account, share_bps=5_500, position_bps=6_000)
     enrol(market, account)

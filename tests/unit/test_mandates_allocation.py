@@ -223,7 +223,7 @@ LIMITS = {
 def test_hook__limit__sells_down_to_it_and_no_further(
     world: World, hook: Contract, what: str
 ) -> None:
-    """To the token, at a venue that costs nothing; what one costs lowers the limit with equity."""
+    """I50: to the token, at a venue that is free; what one costs lowers the limit with equity."""
     terms, enough, too_much = LIMITS[what]
     price_pairs(world, fee_ppm=0)
     account = spot(world, hook, **terms)
