@@ -209,8 +209,8 @@ def venue_of(world: World, scene: Scene) -> SwapVenue:
 
 
 def test_allocation__any_account_wish_and_prices__equals_the_model() -> None:
-    """I50: code, figures and each step; carried out, everyone holds what the model says, to the wei, and
-    no guard undoes it. It did meet every kind of step, every limit and every way to be refused."""
+    """I50: code, figures and each step; carried out, everyone holds what the model says, to the
+    wei, and no guard undoes it. It met every kind of step, every limit and refused steps."""
     met: Counter[str] = Counter()
     wanted = {
         **{f"took {kind.name}": 6 for kind in (Kind.SELL, Kind.TRIM, Kind.HEDGE, *Change)},
