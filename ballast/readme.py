@@ -16,6 +16,7 @@ _CONTRACTS = {
     "Mandates": ("who may act; a hook's one call and the tests after it", "mandates operators"),
     "Rebalancer": ("the default hook: policy and execution", "rebalancer"),
     "Planner": ("its plan: the cheapest path to the target", "rebalancer"),
+    "Allocator": ("its plan for how an account is made up", "allocator mandates_allocation"),
     "Liquidator": ("rescue first, the smallest slice, insurance", "liquidator"),
     "Insurance": ("owner of the insurance fund", "liquidator_insurance"),
     "TokenLiquidator": ("the same for callers without an account", "token_liquidator"),
