@@ -28,6 +28,8 @@ _CONTRACTS = {
     "Listings": ("what may be held and swapped, checked", "listings"),
     "Keepers": ("where keepers and price updates enter", "keepers"),
     "Lens": ("batch views for keepers and pages", "lens"),
+    "VaultFeed": ("the price of vault shares, its growth bounded", "vault_feed"),
+    "ERC4626Adapter": ("vault shares into the vault's asset and back", "vault_adapter"),
     "UniswapV3Adapter": ("one swap venue behind one verb", "uniswap_adapter"),
 }
 
