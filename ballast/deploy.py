@@ -80,6 +80,7 @@ class System:
     token_liquidator: Contract
     deleverager: Contract
     planner: Contract
+    mixer: Contract
     allocator: Contract
     rebalancer: Contract
     lens: Contract
@@ -103,6 +104,7 @@ class System:
             "TokenLiquidator": self.token_liquidator,
             "Deleverager": self.deleverager,
             "Planner": self.planner,
+            "Mixer": self.mixer,
             "Allocator": self.allocator,
             "Rebalancer": self.rebalancer,
             "Lens": self.lens,
@@ -267,7 +269,8 @@ def deploy(
     insurance_fund = put("Insurance", clearinghouse, vault, liquidator)
     token_liquidator = put("TokenLiquidator", clearinghouse, liquidator)
     planner = put("Planner", clearinghouse, mandates, perps, house_owner)
-    allocator = put("Allocator", clearinghouse, mandates, perps, house_owner)
+    mixer = put("Mixer", clearinghouse, mandates, perps, house_owner, oracle)
+    allocator = put("Allocator", clearinghouse, mandates, perps, house_owner, mixer)
     # Gas is paid in ether: the asset of that name, where it is listed, says what it is worth.
     native = parameters["assets"].get("ETH", {"id": 0})["id"] if "ETH" in markets else 0
     rebalancer = put(
@@ -293,6 +296,7 @@ def deploy(
         token_liquidator=token_liquidator,
         deleverager=deleverager,
         planner=planner,
+        mixer=mixer,
         allocator=allocator,
         rebalancer=rebalancer,
         lens=lens,

@@ -433,7 +433,7 @@ def _judge_account(before: IMandates.Snapshot, after: IMandates.Snapshot, guard_
     if guards._allocates(guard_word):
         limits = self._limits[self._account]
         weights = self._weights[self._account]
-        measure = allocations._measure(after)
+        measure = allocations._measure_change(before, after)
     for leg: IMandates.Leg in after.legs:
         has_grown: bool = False
         is_held: bool = False

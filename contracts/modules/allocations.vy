@@ -187,6 +187,20 @@ def _measure(picture: IMandates.Snapshot) -> Measure:
 
 @internal
 @pure
+def _measure_change(before: IMandates.Snapshot, after: IMandates.Snapshot) -> Measure:
+    """
+    @dev The account afterwards, with the lesser equity of both: a sale that brought more than expected does not make too
+         much of what was sold. Volatile is what was, though the most volatile asset has left.
+    """
+    measure: Measure = self._measure(after)
+    old: Measure = self._measure(before)
+    measure.equity = min(measure.equity, old.equity)
+    measure.sigma_bps = max(measure.sigma_bps, old.sigma_bps)
+    return measure
+
+
+@internal
+@pure
 def _exposure_up(leg: IMandates.Leg) -> uint256:
     """@dev p |D|, WAD of the quote token."""
     delta: int256 = convert(packing._collateral_wad(leg.position), int256) + packing._size_wad(leg.position)

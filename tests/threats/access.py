@@ -415,6 +415,7 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
     },
     "Planner": {},
     "Allocator": {},
+    "Mixer": {},
     "Rebalancer": {
         "set_policy": Entry(
             _only(OWNER),

@@ -50,8 +50,8 @@ def paid(world: World, receipt: Any) -> int:
 def test_pay__keeper_does_as_he_likes_on_any_prices__is_paid_for_gaps_that_prices_opened(
     world: World, seed: int, record_property: Any
 ) -> None:
-    """T56, T57: he flags, pokes, waits, gives crumbs away and rebalances in any order. Each pay is at most a
-    part of what that call closed, and all of them of what prices and time opened."""
+    """T56, T57: he flags, pokes, waits, gives crumbs away and rebalances in any order. Each pay is
+    at most a part of what that call closed, and all of them of what prices and time opened."""
     rng, account, keeper = random.Random(seed), paying(world), world.keeper
     world.fund(keeper, QUOTE, world.units(QUOTE, 10**4))
     world.quote.approve(world.clearinghouse, 2**255, sender=keeper)
