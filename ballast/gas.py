@@ -28,7 +28,15 @@ from rich.table import Table
 
 from ballast.artifacts import ROOT
 from ballast.chain import BLOCK_INTERVAL_S, Anvil, Contract, Receipt, RpcChain
-from ballast.deploy import WAD, Market, System, account_id, deploy, load_parameters
+from ballast.deploy import (
+    WAD,
+    Market,
+    System,
+    account_id,
+    deploy,
+    deploy_share_adapter,
+    load_parameters,
+)
 from ballast.readme import README, contracts_table, with_table
 from ballast.venue import FEE_PPM, Arbitrageur, Venue, deploy_venue, deploy_weth
 
@@ -127,6 +135,7 @@ DOLLAR = 10**6
 ANSWER = 10**8
 VIEW_GAS = 500_000_000
 NOBODY = "0x" + "00" * 20
+SHARE_GROWTH_WAD = WAD // 10 // 31_536_000  # 10% a year
 SAMPLING_S = 300  # the oracle's grid
 
 # Ratios in basis points. A guard: target, band, slippage, floor, wallet cap and its period.
@@ -215,11 +224,17 @@ class Bench:
         )
         self.adapter.set_fee_tier(self.tokens[0], self.quote, FEE_PPM, sender=self.governor)
         self.system.allow_adapter(self.adapter)
-        for contract in (*self.system.contracts.values(), self.adapter):
+        for contract in (*self.system.contracts.values(), self.adapter, *self._share_contracts()):
             self.result.deployed_bytes[contract.name] = chain.code_size(contract.address)
         self._fund()
 
     # ---- set-up
+
+    def _share_contracts(self) -> tuple[Contract, ...]:
+        """What shares of a vault need; here of the lending vault, for their size alone."""
+        arguments = (self.system.vault, self.quote_feed, SHARE_GROWTH_WAD, True)
+        feed = self.chain.deploy("VaultFeed", *arguments, sender=self.governor)
+        return feed, deploy_share_adapter(self.system, ())
 
     def _token(self, name: str, symbol: str, decimals: int) -> Contract:
         return self.chain.deploy("MockToken", name, symbol, decimals, sender=self.governor)

@@ -16,6 +16,7 @@ _CONTRACTS = {
     "Mandates": ("who may act; a hook's one call and the tests after it", "mandates operators"),
     "Rebalancer": ("the default hook: policy and execution", "rebalancer"),
     "Planner": ("its plan: the cheapest path to the target", "rebalancer"),
+    "Allocator": ("its plan for how an account is made up", "allocator mandates_allocation"),
     "Liquidator": ("rescue first, the smallest slice, insurance", "liquidator"),
     "Insurance": ("owner of the insurance fund", "liquidator_insurance"),
     "TokenLiquidator": ("the same for callers without an account", "token_liquidator"),
@@ -27,6 +28,8 @@ _CONTRACTS = {
     "Listings": ("what may be held and swapped, checked", "listings"),
     "Keepers": ("where keepers and price updates enter", "keepers"),
     "Lens": ("batch views for keepers and pages", "lens"),
+    "VaultFeed": ("the price of vault shares, its growth bounded", "vault_feed"),
+    "ERC4626Adapter": ("vault shares into the vault's asset and back", "vault_adapter"),
     "UniswapV3Adapter": ("one swap venue behind one verb", "uniswap_adapter"),
 }
 

@@ -435,33 +435,44 @@ def _judge_account(before: IMandates.Snapshot, after: IMandates.Snapshot, guard_
         weights = self._weights[self._account]
         measure = allocations._measure_change(before, after)
     for leg: IMandates.Leg in after.legs:
-        if self._has_grown(before, leg):
-            is_held: bool = self._is_same_side(before, leg)
+        has_grown: bool = False
+        is_held: bool = False
+        has_grown, is_held = self._growth(self._position_of(before.legs, leg.asset), leg)
+        if has_grown:
             self._require_no_growth(
                 self._has_traded and allocations._may_grow(limits, weights, leg, measure, before.required_init, is_held)
             )
-    if self._has_traded:
-        most_bps: uint256 = guards._target_bps(guard_word) + guards._band_bps(guard_word)
-        most: uint256 = fixed_point._mul_div_up(after.required_init, most_bps, fixed_point.BPS)
-        if after.equity_init > convert(most, int256):
-            self._require_no_overshoot(self._keeps_to(limits, weights, measure, before, after))
+    if not self._has_traded:
+        return
+    most_bps: uint256 = guards._target_bps(guard_word) + guards._band_bps(guard_word)
+    most: uint256 = fixed_point._mul_div_up(after.required_init, most_bps, fixed_point.BPS)
+    if after.equity_init <= convert(most, int256):
+        return
+    # What shrank has to be no smaller than the allocation wants it.
+    self._require_no_overshoot(limits != 0 or weights != 0)
+    for old: IMandates.Leg in before.legs:
+        leg: IMandates.Leg = old
+        leg.position = self._position_of(after.legs, old.asset)
+        if fixed_point._abs(self._delta(leg.position)) < fixed_point._abs(self._delta(old.position)):
+            self._require_no_overshoot(allocations._is_above_a_limit(limits, weights, leg, measure))
 
 
 @internal
 @view
-def _has_grown(before: IMandates.Snapshot, leg: IMandates.Leg) -> bool:
+def _growth(position_before: uint256, leg: IMandates.Leg) -> (bool, bool):
     """
-    @dev Not where |D'| <= |D| + inflow with the same sign or zero, and R' <= R + inflow p (r + l) plus a wei of rounding.
-         What was not there before had no exposure; what did not move did not grow, for marks stay.
+    @dev Whether an exposure grew, and whether there was one on this side already. No growth is |D'| <= |D| + inflow with the
+         same sign or zero, and R' <= R + inflow p (r + l) plus a wei of rounding. What was not there before had no
+         exposure; what did not move did not grow, for marks stay.
     """
-    position_before: uint256 = self._position_in(before, leg.asset)
     if position_before == leg.position:
-        return False
+        return False, True
     price: uint256 = packing._newest_wad(leg.price_word)
     terms: margin.Terms = margin._terms(leg.position, 0, 0, price, leg.risk_word)
     terms_before: margin.Terms = margin._terms(position_before, 0, 0, price, leg.risk_word)
     delta: int256 = self._delta(leg.position)
     delta_before: int256 = self._delta(position_before)
+    is_held: bool = delta_before != 0 and (delta > 0) == (delta_before > 0)
     required: uint256 = terms_before.required_init + 1
     inflow: uint256 = self._inflow[leg.asset]
     if inflow != 0:
@@ -472,35 +483,7 @@ def _has_grown(before: IMandates.Snapshot, leg: IMandates.Leg) -> bool:
     delta_before += convert(inflow, int256)
     is_flipped: bool = (delta > 0 and delta_before < 0) or (delta < 0 and delta_before > 0)
     is_grown: bool = fixed_point._abs(delta) > fixed_point._abs(delta_before)
-    return is_flipped or is_grown or terms.required_init > required
-
-
-@internal
-@view
-def _is_same_side(before: IMandates.Snapshot, leg: IMandates.Leg) -> bool:
-    """@dev Whether there was exposure to the asset already, on the side on which it is now."""
-    delta: int256 = self._delta(leg.position)
-    delta_before: int256 = self._delta(self._position_in(before, leg.asset))
-    return delta_before != 0 and delta != 0 and (delta > 0) == (delta_before > 0)
-
-
-@internal
-@view
-def _keeps_to(
-    limits: uint256,
-    weights: uint256,
-    measure: allocations.Measure,
-    before: IMandates.Snapshot,
-    after: IMandates.Snapshot,
-) -> bool:
-    """@dev Whether everything that shrank is still no smaller than the allocation wants it."""
-    for old: IMandates.Leg in before.legs:
-        leg: IMandates.Leg = old
-        leg.position = self._position_in(after, old.asset)
-        is_less: bool = fixed_point._abs(self._delta(leg.position)) < fixed_point._abs(self._delta(old.position))
-        if is_less and not allocations._is_above_a_limit(limits, weights, leg, measure):
-            return False
-    return limits != 0 or weights != 0
+    return is_flipped or is_grown or terms.required_init > required, is_held
 
 
 @internal
@@ -686,8 +669,8 @@ def _excess_maint(picture: IMandates.Snapshot) -> int256:
 
 @internal
 @pure
-def _position_in(picture: IMandates.Snapshot, asset: uint256) -> uint256:
-    for leg: IMandates.Leg in picture.legs:
+def _position_of(legs: DynArray[IMandates.Leg, 16], asset: uint256) -> uint256:
+    for leg: IMandates.Leg in legs:
         if leg.asset == asset:
             return leg.position
     return 0

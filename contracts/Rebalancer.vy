@@ -252,7 +252,10 @@ def is_triggered(account: uint256) -> bool:
     shortfall: uint256 = readiness._shortfall_up(picture, guards._target_bps(request.guard_word))
     code: uint256 = readiness._code(request, picture, shortfall, UNIT_WAD)
     if code == readiness.ABOVE_TRIGGER and guards._allocates(request.guard_word):
-        return self._allocation_plan(request, picture).code == readiness.READY
+        is_for_margin: bool = False
+        plan: IRebalancer.Plan = empty(IRebalancer.Plan)
+        is_for_margin, plan = self._plan(request, picture, False)
+        return plan.code == readiness.READY
     return readiness._is_planned(code) and code != readiness.BELOW_MINIMUM
 
 
@@ -467,16 +470,10 @@ def _plan(
         plan = staticcall IPlanner(PLANNER).plan(request, picture)
         if plan.code != readiness.ABOVE_TRIGGER or not guards._allocates(request.guard_word):
             return True, plan
-    return False, self._allocation_plan(request, picture)
-
-
-@internal
-@view
-def _allocation_plan(request: IPlanner.Request, picture: IMandates.Snapshot) -> IRebalancer.Plan:
     limits: uint256 = 0
     weights: uint256 = 0
     limits, weights = staticcall IMandates(MANDATES).allocation_words(request.account)
-    return staticcall IAllocator(ALLOCATOR).plan(request, limits, weights, picture)
+    return False, staticcall IAllocator(ALLOCATOR).plan(request, limits, weights, picture)
 
 
 @internal

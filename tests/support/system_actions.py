@@ -13,6 +13,7 @@ from typing import Any
 
 from ballast.chain import Contract
 from ballast.model.margin import GWEI
+from ballast.sandbox import BOUNDS
 from tests.clearing_kit import action
 from tests.support.system_liquidations import LiquidationDraws
 from tests.support.system_state import ASSETS, WAD, Cast, State
@@ -51,6 +52,8 @@ class Actions(LiquidationDraws):
             (0.5, "revoke", self._revoke),
             (1.5, "arm_budget", self._arm_budget),
             (3, "set_policy", self._set_policy),
+            (1, "set_bounds", self._set_bounds),
+            (2, "apply_policy", self._apply_policy),
             (0.3, "clear_policy", self._clear_policy),
             (10, "rebalance", self._rebalance),
             (4, "rebalance", self._pressure),
@@ -473,6 +476,36 @@ class Actions(LiquidationDraws):
             bad[place] = self.rng.choice(values)
             call = Call(call.contract, call.function, (account, tuple(bad)), call.sender)
         return (call,)
+
+    def _set_bounds(self, state: State) -> tuple[Call, ...]:
+        """Some of: an end, a cooldown of emergencies, steps, a margin call, a buffer, a payer."""
+        rng, account = self.rng, self._account()
+        bounds = dict.fromkeys(BOUNDS, 0)
+        for name, values in (
+            ("expires_at", (state.time + 86_400, state.time + 10**6)),
+            ("emergency_cooldown_s", (60, 600)),
+            ("max_step", (100 * WAD, 5_000 * WAD)),
+            ("call_s", (60, 3_600)),
+        ):
+            if rng.random() < 0.3:
+                bounds[name] = rng.choice(values)
+        if rng.random() < 0.3:
+            bounds |= {"buffer_bps": 20_000, "horizon_s": 3_600}
+        if rng.random() < 0.5:
+            siblings = [account, *self.cast.siblings(account)]
+            bounds |= {"payer": rng.choice(siblings) & 255, "pay_bps": 50, "gap_per_pay": 20}
+            bounds["pay_cap"] = 20 * WAD
+        call = Call(
+            "Rebalancer", "set_bounds", (account, tuple(bounds.values())), self._sender(account)
+        )
+        return (call,)
+
+    def _apply_policy(self, state: State) -> tuple[Call, ...]:
+        account, announced = self._account(), self.cast.world.rebalancer.announced_policy
+        waiting = [other for other in self.cast.accounts if announced(other)[2]]
+        if waiting and self.rng.random() < 0.8:
+            account = self.rng.choice(waiting)
+        return (Call("Rebalancer", "apply_policy", (account,), "keeper"),)
 
     def _clear_policy(self, state: State) -> tuple[Call, ...]:
         account = self._account()

@@ -40,8 +40,10 @@ MICRO_WAD = 10**12
 ROUNDING_UNITS = 2  # of the quote token, that each step with cash may cost without being a loss
 REVOKED = 1 << 192  # the guard word that a revocation leaves in the event
 READY = 0
-# What a rebalance and an announced guard may do to others is judged by I14 to I16.
-OPEN_TO_ALL = frozenset({("Mandates", "rebalance"), ("Mandates", "apply_guard")})
+# What a rebalance and what was announced may do to others is judged by I14 to I16.
+OPEN_TO_ALL = frozenset(
+    {("Mandates", "rebalance"), ("Mandates", "apply_guard"), ("Rebalancer", "apply_policy")}
+)
 # What settling and deleveraging do to others is foretold by the model, call by call.
 FORETOLD = frozenset({("Perps", "settle"), ("Deleverager", "adl")})
 ROOMS = (

@@ -313,11 +313,23 @@ THREATS: dict[str, Row] = {
         "Rebalancer.vy",
         "threats/test_keepers.py",
     ),
+    "T56": Row(
+        "Calls for the reward alone",
+        "a part of the gap closed, a cap, least gap per pay; nothing is left to close right after",
+        "Rebalancer.vy",
+        "threats/test_keeper_pay.py",
+    ),
+    "T57": Row(
+        "A keeper opens the gap that he is paid for",
+        "triggers follow rounds and time alone; the pay comes out of the owner's own accounts",
+        MANDATES,
+        "threats/test_keeper_pay.py",
+    ),
     "T58": Row(
         "A reward drains the account",
-        "a rescue pays out of what is beyond initial margin",
-        LIQUIDATOR,
-        LIQUIDATED,
+        "a loss within the budget; a rescue pays out of what is beyond initial margin",
+        MANDATES,
+        "threats/test_keeper_pay.py",
     ),
     "T59": Row(
         "Accounts too small to be worth it",
@@ -490,8 +502,6 @@ THREATS: dict[str, Row] = {
 
 NOT_MET: dict[str, str] = {
     "T53": "no entry takes a permit",
-    "T56": "no reward is paid to callers of a rebalance",
-    "T57": "no reward is paid to callers of a rebalance",
 }
 
 
