@@ -17,6 +17,7 @@ _CONTRACTS = {
     "Rebalancer": ("the default hook: policy and execution", "rebalancer"),
     "Planner": ("its plan: the cheapest path to the target", "rebalancer"),
     "Allocator": ("its plan for how an account is made up", "allocator mandates_allocation"),
+    "Mixer": ("the part of that plan for weights and the ceiling", "allocator"),
     "Liquidator": ("rescue first, the smallest slice, insurance", "liquidator"),
     "Insurance": ("owner of the insurance fund", "liquidator_insurance"),
     "TokenLiquidator": ("the same for callers without an account", "token_liquidator"),

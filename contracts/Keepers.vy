@@ -318,6 +318,8 @@ def _poke(asset: uint256):
     success: bool = raw_call(
         ORACLE, abi_encode(assets, method_id=POKE), gas=POKE_GAS, revert_on_failure=False
     )
+    if not success:
+        log IKeepers.PokeFailed(asset=asset)
 
 
 @internal

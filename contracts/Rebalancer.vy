@@ -536,6 +536,8 @@ def _pay(request: IPlanner.Request, gas_before: uint256, gap_closed: uint256):
     success: bool = raw_call(
         MANDATES, abi_encode(payer, units, method_id=PAY), gas=PAY_GAS, revert_on_failure=False
     )
+    if not success:
+        log IRebalancer.PayFailed(account=request.account, payer=payer, amount=units)
 
 
 ################################################################

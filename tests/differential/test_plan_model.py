@@ -335,7 +335,7 @@ def test_plan__any_account_policy_and_prices__equals_the_model(
 
 
 # Names of `IRebalancer.Bounds`; `expires_at` from now. What is left out is none.
-some_bounds = st.fixed_dictionaries(
+mixed_bounds = st.fixed_dictionaries(
     {},
     optional={
         "expires_at": st.sampled_from((100, 1_000, 10**6)),
@@ -348,8 +348,14 @@ some_bounds = st.fixed_dictionaries(
         ),
     },
 )
+some_bounds = st.one_of(
+    mixed_bounds,
+    st.fixed_dictionaries({"call_s": st.sampled_from((12, 500))}),
+    st.fixed_dictionaries({"max_step": st.sampled_from((20 * WAD, 300 * WAD))}),
+    st.fixed_dictionaries({"buffer": st.tuples(st.just(60_000), st.sampled_from((600, 86_400)))}),
+)
 quiet_rounds = st.lists(
-    st.tuples(st.sampled_from((0, 30, 600)), st.tuples(*[st.integers(970, 1_010)] * 4), st.none()),
+    st.tuples(st.sampled_from((0, 30, 600)), st.tuples(*[st.integers(985, 1_008)] * 4), st.none()),
     min_size=3,
     max_size=6,
 )
@@ -400,7 +406,9 @@ def equals_the_model_with_bounds(met: Counter[str], number: int) -> None:
             world.bound(
                 world.account(ACCOUNT), buffer_bps=buffer_bps, horizon_s=horizon_s, **given_bounds
             )
-            if is_low:  # so that a buffer, or a step left undone, is what starts a rebalance
+            if is_low and not bounds.get(
+                "call_s"
+            ):  # so that a buffer, or a step left undone, is what starts a rebalance
                 terms = replace(terms, trigger_bps=min(terms.trigger_bps, 10_300))
             account = set_up(world, own, [other] * 3, terms)
             for _ in play(world, moves):

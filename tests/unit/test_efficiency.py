@@ -50,6 +50,7 @@ from ballast.report.recording import (
     Sale,
 )
 
+ACCOUNT = 7 << 8
 T0 = 1_584_000_000
 HOOKED, BARE = 0, 1
 
@@ -287,7 +288,10 @@ class _Events:
         self._logged = logged
 
     def events(self, receipt, name: str) -> list:
-        return [SimpleNamespace(args=SimpleNamespace(**a)) for a in self._logged.get(name, [])]
+        return [
+            SimpleNamespace(args=SimpleNamespace(account=ACCOUNT, **a))
+            for a in self._logged.get(name, [])
+        ]
 
 
 def _told(kind: str, steps: list[dict], swaps=(), trades=(), paid=()) -> Rebalance:
@@ -299,7 +303,7 @@ def _told(kind: str, steps: list[dict], swaps=(), trades=(), paid=()) -> Rebalan
         perps=_Events(Traded=list(trades)),
         mandates=_Events(KeeperPaid=[{"amount": amount} for amount in paid]),
     )
-    member = SimpleNamespace(plan=SimpleNamespace(kind=kind))
+    member = SimpleNamespace(plan=SimpleNamespace(kind=kind), account=ACCOUNT)
     player = object.__new__(Player)
     player.world = SimpleNamespace(
         system=system,

@@ -13,14 +13,24 @@ import pytest
 
 from ballast.chain import Contract, RevmChain
 from ballast.deploy import load_parameters, market_terms
-from ballast.model import oracle
+from ballast.model import allocation, oracle
 from ballast.model.margin import GWEI, RATE, Leg, terms_of
 from ballast.model.oracle import YEAR_S
+from ballast.sandbox import VaultSpec, build_world
 from tests.clearing_kit import UNIT, action, args_of, debt_units
 from tests.conftest import reverts
 from tests.liquidation_kit import Floor, open_floor
 from tests.liquidity_kit import Liquidity, deploy_liquidity
 from tests.perps_kit import STEP, Desk, open_desk
+from tests.support.allocations import (
+    MAY_RERISK,
+    enrol,
+    exposure,
+    fund_house,
+    price_pairs,
+    trade,
+    wish,
+)
 from tests.support.world import QUOTE, WAD, World
 
 ETH, BTC = 1, 2
@@ -50,8 +60,8 @@ PARAMETERS = parameter_word((3_001, 1_500, 8_000, 1_501, 801, 4_000, 251, 201, 6
 
 def test_table__ids__are_those_of_the_tests() -> None:
     """Neither a row without a test nor a test without a row, and the ids have no gap."""
-    rows = re.findall(r"^\| (R\d\d) \|", DOC.read_text(), re.MULTILINE)
-    tests = re.findall(r"^def test_r(\d\d)__", Path(__file__).read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| (R\d{2,3}) \|", DOC.read_text(), re.MULTILINE)
+    tests = re.findall(r"^def test_r(\d{2,3})__", Path(__file__).read_text(), re.MULTILINE)
     assert rows == [f"R{i:02}" for i in range(1, len(rows) + 1)]
     assert sorted(tests) == sorted(row[1:] for row in rows)
 
@@ -1185,3 +1195,90 @@ def test_r99__loan_share_that_a_taker_pays__is_up(world: World) -> None:
     paid = [e.args.amount_wad for e in floor_.liquidator.events(receipt, "CashPaid")]
     assert index(world).denominator != 1
     assert paid == [preview.fee_wad, preview.flow_wad + ceil(index(world)) * UNIT]
+
+
+def savers() -> World:
+    """Shares of a dollar vault that earns, a while after they were listed."""
+    world = build_world(vaults={"SHARES": VaultSpec()})
+    world.chain.advance(10_007)
+    return world
+
+
+def test_r100__price_of_a_share__is_down() -> None:
+    world = savers()
+    feed = world.share_feeds["SHARES"]
+    exact = Fraction(10**8 * feed.rate_wad(), WAD)
+    assert exact.denominator != 1 and feed.latestRoundData()[1] == floor(exact)
+
+
+def test_r101__growth_of_a_rate__is_down() -> None:
+    """A gift takes the live rate above what it may have grown to."""
+    world = savers()
+    feed, vault = world.share_feeds["SHARES"], world.tokens["SHARES"]
+    feed.checkpoint(sender=world.stranger)
+    world.fund(vault, QUOTE, vault.totalAssets())
+    world.chain.advance(1_237)
+    rate, _, at = feed.last_checkpoint()
+    exact = rate * (1 + Fraction(feed.GROWTH_WAD() * (world.chain.time - at), WAD))
+    assert exact.denominator != 1 and feed.rate_wad() == floor(exact) < feed.live_rate_wad()
+
+
+def test_r102__value_that_uses_an_amount__is_down() -> None:
+    for amount in ODD:
+        for use in (3, 999_983, 10**6 + 1):
+            assert allocation._part_of(amount, use) == floor(Fraction(amount * RATE, use))
+
+
+def wishing(world: World, cost_bps: int = 37, actions: int = 0, **wishes: Any) -> tuple[int, Any]:
+    """2x, three parts of ETH and one of BTC, and the plan for what is wished for."""
+    fund_house(world)
+    price_pairs(world)
+    account = world.open_account(leverage=2, mix={"ETH": 3, "BTC": 1})
+    wish(world, account, **wishes)
+    enrol(world, account, actions=actions, sales={"ETH": cost_bps, "BTC": cost_bps})
+    return account, world.rebalancer.plan(account)
+
+
+def test_r103__expected_cost_of_a_cut__is_up(world: World) -> None:
+    _, plan = wishing(world, position_bps=8_001)
+    (step,) = plan.steps
+    exact = Fraction(step.value * 37, 10_000)
+    assert exact.denominator != 1 and step.cost == ceil(exact)
+
+
+def test_r104__cut_to_a_limit__is_down(world: World) -> None:
+    world.set_price("ETH", "2000.12345678")
+    account, plan = wishing(world, position_bps=8_001)
+    equity = world.clearinghouse.assess(account)[0]
+    exact = exposure(world, account, "ETH") - Fraction(equity * 8_001, 10_000)
+    assert exact.denominator != 1 and plan.shortfall == floor(exact)
+    (step,) = plan.steps
+    price = world.price_wad("ETH")
+    assert step.value <= plan.shortfall < step.value + price * 10 * world.unit_wad("ETH") // WAD + 2
+
+
+def test_r105__swap_toward_a_weight__is_down(world: World) -> None:
+    account, plan = wishing(world, drift_bps=100, weights={"ETH": 5_003, "BTC": 4_997})
+    (step,) = plan.steps
+    whole = exposure(world, account, "ETH") + exposure(world, account, "BTC")
+    over = exposure(world, account, "ETH") - Fraction(whole * 5_003, 10_000)
+    assert (step.asset, step.bought) == (ETH, BTC)
+    assert 0 < step.value < over and over - step.value < over / 50
+
+
+def test_r106__growth_up_to_a_ceiling__is_down(world: World) -> None:
+    fund_house(world)
+    account = world.account()
+    world.deposit(account, QUOTE, world.units(QUOTE, 20_000))
+    trade(world, account, "ETH", WAD)
+    wish(world, account, ceiling_bps=30_001)
+    enrol(world, account, actions=MAY_RERISK, sales={})
+    equity, required, _, _ = world.clearinghouse.assess(account)
+    (step,) = world.rebalancer.plan(account).steps
+    rates = world.system.oracle.marks([ETH])[1]
+    rate = Fraction((rates & 2**24 - 1) + ((rates >> 24) & 2**24 - 1), 10**6)
+    exact = (equity - Fraction(required * 30_001, 10_000)) / (Fraction(30_001, 10_000) * rate)
+    assert step.amount % STEP == 0 and 0 < step.value <= exact
+    world.mandates.rebalance(account, sender=world.keeper)
+    equity, required, _, _ = world.clearinghouse.assess(account)
+    assert equity * 10_000 >= required * 30_001
