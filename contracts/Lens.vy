@@ -172,7 +172,7 @@ def picture(account: uint256) -> ILens.Picture:
 @view
 def position(account: uint256, asset: uint256) -> ILens.Position:
     """@notice The perpetual of an account in one market."""
-    snapshot: IMandates.Snapshot = pictures._snapshot(CLEARINGHOUSE, HOUSE, account)
+    snapshot: IMandates.Snapshot = pictures._snapshot(CLEARINGHOUSE, HOUSE, account, empty(address))
     leg: IMandates.Leg = self._leg(snapshot, asset)
     size: int256 = packing._size_wad(leg.position)
     entry: int256 = self._entry_wad(leg, account)
@@ -201,7 +201,7 @@ def position(account: uint256, asset: uint256) -> ILens.Position:
 @view
 def liquidation_price(account: uint256, asset: uint256) -> (uint256, bool):
     """@notice Where maintenance margin ends as one price moves."""
-    return self._liquidation_price(pictures._snapshot(CLEARINGHOUSE, HOUSE, account), asset)
+    return self._liquidation_price(pictures._snapshot(CLEARINGHOUSE, HOUSE, account, empty(address)), asset)
 
 
 @external
@@ -213,7 +213,7 @@ def largest_trade(account: uint256, asset: uint256, is_long: bool) -> uint256:
             that closes. In each it is an interval: the excess is concave in the size, and largest near no exposure.
     """
     growth: uint256 = staticcall IPerps(PERPS).largest_increase(asset, account, is_long) // markets.SIZE_STEP
-    snapshot: IMandates.Snapshot = pictures._snapshot(CLEARINGHOUSE, HOUSE, account)
+    snapshot: IMandates.Snapshot = pictures._snapshot(CLEARINGHOUSE, HOUSE, account, empty(address))
     leg: IMandates.Leg = self._leg(snapshot, asset)
     is_full: bool = leg.position == 0 and leg.cost == 0 and len(snapshot.legs) == asset_list.MAX_ASSETS
     if account == HOUSE or is_full or packing._flags(leg.price_word) & packing.IS_STALE != 0:

@@ -427,7 +427,7 @@ def _mark(account: uint256, is_below: bool, is_triggered: bool):
 @internal
 @view
 def _snapshot(account: uint256) -> IMandates.Snapshot:
-    return pictures._snapshot(rooms.CLEARINGHOUSE, rooms.HOUSE, account)
+    return pictures._snapshot(rooms.CLEARINGHOUSE, rooms.HOUSE, account, empty(address))
 
 
 @internal

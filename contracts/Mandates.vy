@@ -22,7 +22,6 @@ from contracts.interfaces import IMandates
 from contracts.interfaces import IPerps
 from contracts.modules import allocations
 from contracts.modules import budgets
-from contracts.modules import coming_rates
 from contracts.modules import fixed_point
 from contracts.modules import guards
 from contracts.modules import margin
@@ -326,10 +325,7 @@ def pay(payer: uint256, amount: uint256):
 @view
 def snapshot(account: uint256) -> IMandates.Snapshot:
     """@notice An account as its guard sees it."""
-    picture: IMandates.Snapshot = self._snapshot(account)
-    if guards._anticipates(self._guards[account]):
-        picture = coming_rates._raised(picture, ORACLE)
-    return picture
+    return self._picture(account, self._guards[account])
 
 
 @external
@@ -489,15 +485,25 @@ def _growth(position_before: uint256, leg: IMandates.Leg) -> (bool, bool):
 @internal
 def _judge_donor(donor: Donor) -> int256:
     """@dev Both tests for a donor; returns the equity it gave."""
-    after: IMandates.Snapshot = self._snapshot(donor.account)
-    self._require_no_weaker(donor.excess_init, donor.excess_maint, after)
+    equity_init: int256 = 0
+    required_init: uint256 = 0
+    equity_maint: int256 = 0
+    required_maint: uint256 = 0
+    equity_init, required_init, equity_maint, required_maint = self._assess(donor.account)
+    self._require_no_weaker(
+        donor.excess_init,
+        donor.excess_maint,
+        self._excess(equity_init, required_init),
+        self._excess(equity_maint, required_maint),
+    )
     guard_word: uint256 = self._guards[donor.account]
     if guards._anticipates(guard_word):
-        after = coming_rates._raised(after, ORACLE)
-    floor_bps: uint256 = guards._floor_bps(guard_word)
-    least: uint256 = fixed_point._mul_div_up(after.required_init, floor_bps, fixed_point.BPS)
-    self._require_floor(after.equity_init, least)
-    return donor.equity_maint - after.equity_maint
+        picture: IMandates.Snapshot = self._picture(donor.account, guard_word)
+        equity_init = picture.equity_init
+        required_init = picture.required_init
+    least: uint256 = fixed_point._mul_div_up(required_init, guards._floor_bps(guard_word), fixed_point.BPS)
+    self._require_floor(equity_init, least)
+    return donor.equity_maint - equity_maint
 
 
 ################################################################
@@ -513,11 +519,11 @@ def _give_mandate(account: uint256, payee: uint256, hook_gas: uint256):
     self._require_hook(hook)
     guard_word: uint256 = self._guards[account]
     extcall IClearinghouse(CLEARINGHOUSE).open_mandate(account)
-    before: IMandates.Snapshot = self._snapshot(account)
-    excess_init: int256 = self._excess_init(before)
-    excess_maint: int256 = self._excess_maint(before)
+    before: IMandates.Snapshot = self._picture(account, guard_word)
+    excess_init: int256 = self._excess(before.equity_init, before.required_init)
+    excess_maint: int256 = self._excess(before.equity_maint, before.required_maint)
     if guards._anticipates(guard_word):
-        before = coming_rates._raised(before, ORACLE)
+        excess_init, excess_maint = self._excesses(account)
     self._account = account
     self._payee = payee
     self._hook = hook
@@ -527,11 +533,15 @@ def _give_mandate(account: uint256, payee: uint256, hook_gas: uint256):
     self._call_hook(hook, hook_gas, account, guard_word, before)
     self._hook = empty(address)
 
-    after: IMandates.Snapshot = self._snapshot(account)
+    after: IMandates.Snapshot = self._picture(account, guard_word)
     rounding: int256 = ROUNDING_UNITS * convert(self._cash_steps * UNIT_WAD, int256)
-    self._require_no_weaker(excess_init - rounding, excess_maint - rounding, after)
+    excess_init_after: int256 = self._excess(after.equity_init, after.required_init)
+    excess_maint_after: int256 = self._excess(after.equity_maint, after.required_maint)
     if guards._anticipates(guard_word):
-        after = coming_rates._raised(after, ORACLE)
+        excess_init_after, excess_maint_after = self._excesses(account)
+    self._require_no_weaker(
+        excess_init - rounding, excess_maint - rounding, excess_init_after, excess_maint_after
+    )
     self._judge_account(before, after, guard_word)
     lost: int256 = before.equity_maint + convert(self._wallet_inflow, int256) - after.equity_maint
     for donor: Donor in self._donors:
@@ -580,8 +590,30 @@ def _call_hook(
 
 @internal
 @view
-def _snapshot(account: uint256) -> IMandates.Snapshot:
-    return pictures._snapshot(CLEARINGHOUSE, HOUSE, account)
+def _picture(account: uint256, guard_word: uint256) -> IMandates.Snapshot:
+    """@dev An account as its guard sees it, which may anticipate requirements that are going to rise."""
+    oracle: address = empty(address)
+    if guards._anticipates(guard_word):
+        oracle = ORACLE
+    return pictures._snapshot(CLEARINGHOUSE, HOUSE, account, oracle)
+
+
+@internal
+@view
+def _excesses(account: uint256) -> (int256, int256):
+    equity_init: int256 = 0
+    required_init: uint256 = 0
+    equity_maint: int256 = 0
+    required_maint: uint256 = 0
+    equity_init, required_init, equity_maint, required_maint = self._assess(account)
+    return self._excess(equity_init, required_init), self._excess(equity_maint, required_maint)
+
+
+@internal
+@view
+def _assess(account: uint256) -> (int256, uint256, int256, uint256):
+    """@dev The four integers at the requirements of now, which the protocol's test compares."""
+    return staticcall IClearinghouse(CLEARINGHOUSE).assess(account)
 
 
 @internal
@@ -591,14 +623,18 @@ def _remember(account: uint256):
         if known.account == account:
             return
     extcall IClearinghouse(CLEARINGHOUSE).latch(account)
-    before: IMandates.Snapshot = self._snapshot(account)
+    equity_init: int256 = 0
+    required_init: uint256 = 0
+    equity_maint: int256 = 0
+    required_maint: uint256 = 0
+    equity_init, required_init, equity_maint, required_maint = self._assess(account)
     self._require_few_donors(len(self._donors))
     self._donors.append(
         Donor(
             account=account,
-            excess_init=self._excess_init(before),
-            excess_maint=self._excess_maint(before),
-            equity_maint=before.equity_maint,
+            excess_init=self._excess(equity_init, required_init),
+            excess_maint=self._excess(equity_maint, required_maint),
+            equity_maint=equity_maint,
         )
     )
 
@@ -657,14 +693,8 @@ def _shortfall_up(picture: IMandates.Snapshot, guard_word: uint256) -> uint256:
 
 @internal
 @pure
-def _excess_init(picture: IMandates.Snapshot) -> int256:
-    return picture.equity_init - convert(picture.required_init, int256)
-
-
-@internal
-@pure
-def _excess_maint(picture: IMandates.Snapshot) -> int256:
-    return picture.equity_maint - convert(picture.required_maint, int256)
+def _excess(equity: int256, required: uint256) -> int256:
+    return equity - convert(required, int256)
 
 
 @internal
@@ -799,10 +829,9 @@ def _require_reason(length: uint256):
 
 @internal
 @pure
-def _require_no_weaker(excess_init: int256, excess_maint: int256, after: IMandates.Snapshot):
+def _require_no_weaker(excess_init: int256, excess_maint: int256, after_init: int256, after_maint: int256):
     """@dev Test 1: at initial margin afterwards, or neither excess fell (by more than what rounding may take)."""
-    after_init: int256 = self._excess_init(after)
-    if after_init < 0 and (after_init < excess_init or self._excess_maint(after) < excess_maint):
+    if after_init < 0 and (after_init < excess_init or after_maint < excess_maint):
         reasons._fail("mandates: account left weaker")
 
 

@@ -222,7 +222,8 @@ def on_mandate(account: uint256, guard_word: uint256, picture: IMandates.Snapsho
     if not is_called and (request.bounds_word != 0 or not is_for_margin):
         self._remember(request, is_for_margin, left)
     if is_for_margin and gap > left:
-        self._pay(request, gas_before, gap - left)
+        last_at: uint256 = policies._last_at(request.policy_word)
+        self._pay(account, request.bounds_word, last_at, request.triggered_since, gas_before, gap - left)
 
 
 ################################################################
@@ -508,12 +509,18 @@ def _remember(request: IPlanner.Request, is_for_margin: bool, left: uint256):
 
 
 @internal
-def _pay(request: IPlanner.Request, gas_before: uint256, gap_closed: uint256):
+def _pay(
+    account: uint256,
+    word: uint256,
+    last_at: uint256,
+    since: uint256,
+    gas_before: uint256,
+    gap_closed: uint256,
+):
     """
     @dev What the call cost and a part of the gap closed, within the owner's bounds; last, and never a reason to revert.
          Who pays nobody for a flag pays nobody for its age: one from before the last rebalance does not count.
     """
-    word: uint256 = request.bounds_word
     cap: uint256 = bounds._pay_cap(word)
     if cap == 0 or msg.gas * 63 // 64 <= PAY_GAS + RESERVED_GAS:
         return
@@ -523,12 +530,11 @@ def _pay(request: IPlanner.Request, gas_before: uint256, gap_closed: uint256):
         gas_wei: uint256 = gas_used * min(tx.gasprice, block.basefee + TIP_WEI)
         price_wad: uint256 = staticcall IRiskOracle(ORACLE).price_wad(NATIVE_ASSET)
         pay = gas_wei * price_wad // fixed_point.WAD * GAS_MARGIN_BPS // fixed_point.BPS
-    since: uint256 = request.triggered_since
-    if since > policies._last_at(request.policy_word):
+    if since > last_at:
         share_bps: uint256 = bounds._pay_bps(word) * min(block.timestamp - since, PAY_RAMP_S)
         pay += gap_closed * share_bps // (PAY_RAMP_S * fixed_point.BPS)
     pay = min(min(pay, cap), gap_closed // bounds._gap_per_pay(word))
-    payer: uint256 = packing._account(packing._owner(request.account), bounds._payer(word))
+    payer: uint256 = packing._account(packing._owner(account), bounds._payer(word))
     cash: uint256 = packing._cash_wad(staticcall IClearinghouse(CLEARINGHOUSE).account_word(payer))
     units: uint256 = min(pay, cash) // UNIT_WAD
     if units == 0:
@@ -537,7 +543,7 @@ def _pay(request: IPlanner.Request, gas_before: uint256, gap_closed: uint256):
         MANDATES, abi_encode(payer, units, method_id=PAY), gas=PAY_GAS, revert_on_failure=False
     )
     if not success:
-        log IRebalancer.PayFailed(account=request.account, payer=payer, amount=units)
+        log IRebalancer.PayFailed(account=account, payer=payer, amount=units)
 
 
 ################################################################

@@ -9,6 +9,7 @@
 
 from contracts.interfaces import IClearinghouse
 from contracts.interfaces import IMandates
+from contracts.interfaces import IRiskOracle
 from contracts.modules import asset_list
 from contracts.modules import margin
 from contracts.modules import packing
@@ -16,8 +17,12 @@ from contracts.modules import packing
 
 @internal
 @view
-def _snapshot(clearinghouse: address, house: uint256, account: uint256) -> IMandates.Snapshot:
-    """@dev What `assess` says, with its legs; inside a mandate at the marks that it fixed."""
+def _snapshot(clearinghouse: address, house: uint256, account: uint256, oracle: address) -> IMandates.Snapshot:
+    """
+    @dev What `assess` says, with its legs; inside a mandate at the marks that it fixed. With an oracle as the account would
+         stand at initial margin were every change of parameters under way complete: a requirement that is going to rise
+         counts in full from the first second of its notice, and none counts for less than now.
+    """
     net_wad: int256 = 0
     words: DynArray[uint256, 50] = []
     marks: DynArray[uint256, 32] = []
@@ -41,6 +46,9 @@ def _snapshot(clearinghouse: address, house: uint256, account: uint256) -> IMand
             leg.cost = packing._cost_wad(words[next])
             leg.funding = packing._funding_at(words[next + 1], block.timestamp)
             next += 2
+        if oracle != empty(address):
+            coming: uint256 = staticcall IRiskOracle(oracle).pending_risk(leg.asset)
+            leg.risk_word = packing._with_worse_init(leg.risk_word, coming)
         if account == house:
             leg.risk_word = margin._house_word(leg.risk_word, leg.position)
         terms: margin.Terms = self._terms(leg)

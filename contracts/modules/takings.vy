@@ -186,7 +186,7 @@ def _cover(account: uint256, legs: DynArray[IMandates.Leg, 16], need_wad: uint25
     self._pay(rooms.INSURANCE, account, insurance)
     house: uint256 = 0
     if insurance != need_wad:
-        picture: IMandates.Snapshot = pictures._snapshot(rooms.CLEARINGHOUSE, rooms.HOUSE, rooms.HOUSE)
+        picture: IMandates.Snapshot = pictures._snapshot(rooms.CLEARINGHOUSE, rooms.HOUSE, rooms.HOUSE, empty(address))
         house = cover._draw_house(need_wad - insurance, picture.equity_init, picture.required_init)
         self._pay(rooms.HOUSE, account, house)
     left: uint256 = need_wad - insurance - house
