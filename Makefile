@@ -12,14 +12,14 @@ READY := $(STAMPS)/python $(STAMPS)/node
 # functions that call other contracts (wrong).
 DEPLOYED = $(shell find contracts -name '*.vy' -not -path '*/modules/*' -not -name Lens.vy -not -name Planner.vy -not -name Liquidator.vy -not -name Allocator.vy -not -name Mixer.vy -not -name Keepers.vy)
 SITE := 'import sysconfig; print(sysconfig.get_paths()["purelib"])'
-NATRIX := -d NTX4 NTX11 -c MemoryExpansion.max_frame_size=33000
+NATRIX := -d NTX4 NTX11 -c MemoryExpansion.max_frame_size=33500
 # A plan holds the account and its donors at once, a liquidation the account before and after its rescue: 7,500 gas of
 # memory.
 NATRIX_TWO := -d NTX4 NTX11 -c MemoryExpansion.max_frame_size=43000
 # A plan for an allocation holds an account, all that may be done with each asset, and the steps so far: 20,000 gas.
 NATRIX_MIX := -d NTX4 NTX11 -c MemoryExpansion.max_frame_size=82000
 # A listener does not believe what its caller says of a round: an argument of its interface stays unused.
-NATRIX_LISTENER := -d NTX4 NTX10 NTX11 -c MemoryExpansion.max_frame_size=33000
+NATRIX_LISTENER := -d NTX4 NTX10 NTX11 -c MemoryExpansion.max_frame_size=33500
 # The batch views of the lens are for calls, which pay no gas: their frames may be large.
 NATRIX_LENS := -d NTX1 NTX4 NTX11
 
