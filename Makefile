@@ -15,7 +15,7 @@ SITE := 'import sysconfig; print(sysconfig.get_paths()["purelib"])'
 NATRIX := -d NTX4 NTX11 -c MemoryExpansion.max_frame_size=33500
 # A plan holds the account and its donors at once, a liquidation the account before and after its rescue: 7,500 gas of
 # memory.
-NATRIX_TWO := -d NTX4 NTX11 -c MemoryExpansion.max_frame_size=43000
+NATRIX_TWO := -d NTX4 NTX11 -c MemoryExpansion.max_frame_size=46000
 # A plan for an allocation holds an account, all that may be done with each asset, and the steps so far: 20,000 gas.
 NATRIX_MIX := -d NTX4 NTX11 -c MemoryExpansion.max_frame_size=82000
 # A listener does not believe what its caller says of a round: an argument of its interface stays unused.
