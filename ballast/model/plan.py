@@ -96,6 +96,7 @@ NOT_PLANNED = (Code.NO_POLICY, Code.EXPIRED, Code.ABOVE_TRIGGER)
 GWEI_WEI = 10**9
 YEAR_S = 31_536_000
 CALL_VALID_S = 86_400  # after its deadline a margin call allows sales for so long
+PAY_RAMP_S = 120
 UNFINISHED_S = 3_600  # what a maximum step left to do is gone on with for so long
 
 
@@ -141,6 +142,18 @@ class Bounds:
     call_s: int = 0
     buffer_bps: int = 0
     horizon_s: int = 0
+    pay_bps: int = 0
+    pay_cap_wad: int = 0
+    gap_per_pay: int = 0
+
+    def pay_wad(self, gas_wad: int, gap_closed_wad: int, flag_age_s: int) -> int:
+        """What whoever called is paid for a call that cost `gas_wad`: 15% more than that, and of
+        the gap closed a part that grows from the flag for two minutes; within cap and gap."""
+        if self.pay_cap_wad == 0:
+            return 0
+        share = self.pay_bps * min(flag_age_s, PAY_RAMP_S)
+        pay = gas_wad * 11_500 // BPS + gap_closed_wad * share // (PAY_RAMP_S * BPS)
+        return min(pay, self.pay_cap_wad, gap_closed_wad // self.gap_per_pay)
 
 
 class Remembered(NamedTuple):

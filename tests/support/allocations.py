@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from ballast.chain import Receipt
+from ballast.model.allocation import Allocation
 from tests.support.world import QUOTE, UNLIMITED, WAD, World
 
 SELL, TRIM, HEDGE, SWAP, BUY, UNHEDGE, LEVER = 4, 6, 7, 9, 10, 11, 12
@@ -14,30 +15,18 @@ MAY_TRIM, MAY_HEDGE, MAY_RERISK = 2, 4, 16
 TARGET_BPS, BAND_BPS = 11_000, 300
 
 
-@dataclass(frozen=True)
-class Wishes:
-    """The fields of an allocation in their order; weights in basis points by name of an asset."""
-
-    ceiling_bps: int = 0
-    share_bps: int = 0
-    position_bps: int = 0
-    exposure_bps: int = 0
-    sigma_high_bps: int = 0
-    sigma_low_bps: int = 0
-    drift_bps: int = 0
-    period_s: int = 0
-    anticipates: bool = False
-    weights: Mapping[str, int] = field(default_factory=dict)
-
-    def arguments(self, world: World) -> tuple[Any, ...]:
-        """As the contract takes them."""
-        fields = [getattr(self, name) for name in self.__dataclass_fields__][:-1]
-        return (*fields, [(world.asset(name), bps) for name, bps in self.weights.items()])
+def arguments_of(
+    world: World, *, weights: Mapping[str, int] | None = None, **terms: Any
+) -> tuple[Any, ...]:
+    """An allocation as the contract takes it; `weights` in basis points by name of an asset, the
+    other terms as in the model's `Allocation`."""
+    *fields, _ = (getattr(Allocation(**terms), f.name) for f in dataclasses.fields(Allocation))
+    return (*fields, [(world.asset(name), bps) for name, bps in (weights or {}).items()])
 
 
 def wish(world: World, account: int, **terms: Any) -> None:
     """Says how an account is to be made up: at once while it has no guard."""
-    arguments = Wishes(**terms).arguments(world)
+    arguments = arguments_of(world, **terms)
     world.mandates.set_allocation(account, arguments, sender=world.owner_of(account))
 
 

@@ -158,4 +158,7 @@ def read_bounds(world: World, account: int) -> plans.Bounds:
         bounds.call_s,
         bounds.buffer_bps,
         bounds.horizon_s,
+        bounds.pay_bps,
+        bounds.pay_cap,
+        bounds.gap_per_pay,
     )

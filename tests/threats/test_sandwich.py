@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -142,16 +143,26 @@ def test_rebalance__sandwiched__owner_loses_at_most_his_slippage(
     assert 0 < lost <= value * SLIPPAGE_BPS // 10_000 + world.unit_wad("USD")
 
 
-def test_rebalance__sandwiched_within_the_bound__attacker_pays_for_it(market: Market) -> None:
+def test_rebalance__sandwiched_within_the_bound__attacker_pays_for_it(
+    market: Market, record_property: Any
+) -> None:
     """T54: at every size that passes, the fee on the attacker's own trades exceeds his gain."""
-    profits = []
+    profits, losses, sold = [], [], 0
     for ether in range(4, 100, 8):
         with market.world.isolated():
             try:
-                _, _, profit = market.sandwich(ether * ETH)
+                value, lost, profit = market.sandwich(ether * ETH)
             except Reverted:
                 break
             profits.append(profit)
+            losses.append(lost * 10_000 / value)
+            sold = value
+    most, least = max(profits), min(profits)
+    record_property(
+        "told",
+        f"{len(profits)} sandwiches of a sale of {sold / WAD:,.0f} dollars: attacker "
+        f"{least / WAD:,.0f} to {most / WAD:,.0f}, owner {min(losses):.0f} to {max(losses):.0f} bp",
+    )
     assert len(profits) >= 6, "the attacks never got near the bound"
     assert max(profits) < 0
 

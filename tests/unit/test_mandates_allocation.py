@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from ballast.chain import Contract
 from tests.clearing_kit import args_of
 from tests.conftest import reverts
 from tests.support.allocations import (
-    Wishes,
+    arguments_of,
     enrol,
     fund_house,
     price_pairs,
@@ -29,18 +28,18 @@ GUARD = (13_000, 300, 100, 0, 0, 0)
 BUDGET = (10**9 * WAD, 60, 10**9 * WAD)
 ALLOCATES, ANTICIPATES = 1 << 193, 1 << 194
 GREW, OVERSHOT = "mandates: exposure grew", "mandates: above target and band"
-FULL = Wishes(
-    ceiling_bps=65_535,
-    share_bps=65_535,
-    position_bps=65_535,
-    exposure_bps=65_535,
-    sigma_high_bps=65_535,
-    sigma_low_bps=65_534,
-    drift_bps=BPS,
-    period_s=2**32 - 1,
-    anticipates=True,
-    weights={"ETH": 4_000, "BTC": 6_000},
-)
+FULL: dict[str, Any] = {
+    "ceiling_bps": 65_535,
+    "share_bps": 65_535,
+    "position_bps": 65_535,
+    "exposure_bps": 65_535,
+    "sigma_high_bps": 65_535,
+    "sigma_low_bps": 65_534,
+    "drift_bps": BPS,
+    "period_s": 2**32 - 1,
+    "anticipates": True,
+    "weights": {"ETH": 4_000, "BTC": 6_000},
+}
 
 
 def give(world: World, account: int, guard: tuple[int, ...] = GUARD, hook: Any = None) -> None:
@@ -60,9 +59,11 @@ def allocation(world: World, account: int) -> tuple[Any, ...]:
 
 def test_set_allocation__first_without_a_guard__holds_at_once(world: World) -> None:
     account = world.account()
-    receipt = world.mandates.set_allocation(account, FULL.arguments(world), sender=world.owner)
+    receipt = world.mandates.set_allocation(
+        account, arguments_of(world, **FULL), sender=world.owner
+    )
     args = args_of(world.mandates, receipt, "AllocationChanged")
-    assert allocation(world, account) == FULL.arguments(world)
+    assert allocation(world, account) == arguments_of(world, **FULL)
     words = world.mandates.allocation_words(account)
     assert (args.account, args.limits_word, args.weights_word) == (account, *words)
     give(world, account)
@@ -73,7 +74,7 @@ def test_set_allocation__first_without_a_guard__holds_at_once(world: World) -> N
 def test_set_allocation__beside_a_guard__holds_an_hour_after_it_was_announced(world: World) -> None:
     account = world.account()
     give(world, account)
-    arguments = Wishes(share_bps=5_000).arguments(world)
+    arguments = arguments_of(world, share_bps=5_000)
     receipt = world.mandates.set_allocation(account, arguments, sender=world.owner)
     args = args_of(world.mandates, receipt, "AllocationAnnounced")
     ready_at = world.chain.time + HOUR
@@ -122,7 +123,7 @@ def test_revoke__allocation__stays_and_waits_for_a_guard(world: World) -> None:
 def test_set_allocation__not_the_owner__is_refused(world: World) -> None:
     for who in (world.keeper, world.attacker, world.other_owner, world.governor):
         with reverts("mandates: only the owner"):
-            world.mandates.set_allocation(world.account(), FULL.arguments(world), sender=who)
+            world.mandates.set_allocation(world.account(), arguments_of(world, **FULL), sender=who)
 
 
 OUT_OF_RANGE = {
@@ -147,8 +148,8 @@ OUT_OF_RANGE = {
 def test_set_allocation__field_beyond_its_end__is_refused(world: World, what: str) -> None:
     terms: dict[str, Any] = OUT_OF_RANGE[what]
     with reverts("allocations: field out of range"):
-        wishes = replace(FULL, **terms)
-        world.mandates.set_allocation(world.account(), wishes.arguments(world), sender=world.owner)
+        arguments = arguments_of(world, **{**FULL, **terms})
+        world.mandates.set_allocation(world.account(), arguments, sender=world.owner)
 
 
 BAD_WEIGHTS = {
@@ -163,7 +164,7 @@ BAD_WEIGHTS = {
 
 @pytest.mark.parametrize("what", BAD_WEIGHTS)
 def test_set_allocation__bad_weight__is_refused(world: World, what: str) -> None:
-    *fields, _ = FULL.arguments(world)
+    *fields, _ = arguments_of(world, **FULL)
     reason = None if what == "far above all" else "allocations: bad weight"
     with reverts(reason):
         world.mandates.set_allocation(

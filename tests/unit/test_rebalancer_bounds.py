@@ -11,7 +11,7 @@ from ballast.model.plan import Code, make_plan
 from ballast.sandbox import BOUNDS
 from tests.clearing_kit import args_of, excess_init
 from tests.conftest import reverts
-from tests.support.reading import read_plan, read_scene
+from tests.support.reading import read_bounds, read_plan, read_scene
 from tests.support.world import QUOTE, WAD, ZERO_ADDRESS, World
 
 HOUR_S, DAY_S, YEAR_S = 3_600, 86_400, 31_536_000
@@ -536,10 +536,10 @@ def test_pay__share_of_the_gap__rises_with_the_age_of_the_flag(
         world.chain.set_time(flagged_at + age_s) if age_s else None
     before = world.rebalancer.plan(payer)
     receipt = world.mandates.rebalance(payer, sender=world.keeper)
-    elapsed = min(120, world.chain.time - flagged_at)
-    closed = before.shortfall - before.uncured
-    expected = closed * 200 * elapsed // (120 * 10_000) // world.unit_wad(QUOTE)
+    bounds, closed = read_bounds(world, payer), before.shortfall - before.uncured
+    expected = bounds.pay_wad(0, closed, world.chain.time - flagged_at) // world.unit_wad(QUOTE)
     assert abs(paid(world, receipt) - expected) <= expected // 10_000 + 1
+    assert (expected > 0) == (world.chain.time > flagged_at)
     keeper = world.account(0, world.keeper)
     assert world.clearinghouse.account_word(keeper) % 2**128 == paid(world, receipt) * 10**12
     assert args_of(world.mandates, receipt, "Rebalanced").loss >= paid(world, receipt) * 10**12
