@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-from ballast.chain import BLOCK_INTERVAL_S, Contract, Receipt, RevmChain
+from ballast.chain import BLOCK_INTERVAL_S, Contract, Receipt, RevmChain, RpcChain
 from ballast.deploy import (
     BPS,
     WAD,
@@ -99,7 +99,7 @@ def many_assets(count: int, decimals: Sequence[int] = (18, 8, 6)) -> dict[str, A
 class World:
     """One deployment and its people. Every account of `people` has approved what it needs."""
 
-    chain: RevmChain
+    chain: RevmChain | RpcChain
     system: System
     tokens: Mapping[str, Contract]  # the quote token under QUOTE
     feeds: Mapping[str, Contract]
@@ -425,10 +425,12 @@ def build_world(
     lent: Amount = 50_000_000,
     is_cold: bool = False,
     vaults: Mapping[str, VaultSpec] | None = None,
+    chain: RevmChain | RpcChain | None = None,
 ) -> World:
     """Deploys a world with `lent` whole quote tokens in the vault and plenty of all at the venue.
 
-    `quote_token` names a mock whose constructor takes nothing, for a token with bad habits.
+    It stands on a `chain` of its own in this process, or on the one given. `quote_token` names a
+    mock whose constructor takes nothing, for a token with bad habits.
 
     An asset without a section in the bundled parameters gets ETH's terms without its perpetual, the
     next free id and a price band from 2**10 to 2**93. `vaults` are listed after the assets, their
@@ -436,7 +438,7 @@ def build_world(
     and a mock opens with one whole asset.
     """
     assets = TWO_ASSETS if assets is None else assets
-    chain = RevmChain(block_interval_s=BLOCK_INTERVAL_S, is_cold=is_cold)
+    chain = chain or RevmChain(block_interval_s=BLOCK_INTERVAL_S, is_cold=is_cold)
     governor, owner, lender, _, attacker, other_owner = chain.accounts[:6]
     parameters = load_parameters()
     mock = (quote_token,) if quote_token else ("MockToken", "Dollar", QUOTE, quote_decimals)

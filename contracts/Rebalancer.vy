@@ -64,8 +64,8 @@ DELAY_S: constant(uint256) = 3_600
 # requires less than this part of its value (see `margin_rates._require_jump`).
 LEAST_RATE_E4: constant(uint256) = 1_351
 
-# A call for a rebalance costs so much gas before and after the hook, and its sender a tip.
-OVERHEAD_GAS: constant(uint256) = 130_000
+# A call for a rebalance costs so much gas around the hook, the pay itself included, and its sender a tip.
+OVERHEAD_GAS: constant(uint256) = 195_000
 TIP_WEI: constant(uint256) = 10**9
 GAS_MARGIN_BPS: constant(uint256) = 11_500
 # From the flag on the part of the gap that is paid grows for so long.
