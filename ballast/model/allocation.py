@@ -733,7 +733,8 @@ def _may_grow(
     allocation: Allocation, measure: Measure, leg: Leg, held: Position, required_before: int
 ) -> bool:
     weight_bps = allocation.weight_of(leg.asset)
-    is_light = weight_bps is not None and (value_of(leg) * BPS <= weight_bps * measure.collateral)
+    most = max(value_of(leg), exposure_up(leg))
+    is_light = weight_bps is not None and most * BPS <= weight_bps * measure.collateral
     if is_light and measure.required <= required_before:
         return True
     ceiling, low = allocation.ceiling_bps, allocation.sigma_low_bps

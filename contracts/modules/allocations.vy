@@ -263,7 +263,9 @@ def _may_grow(
     is_weighed: bool = False
     weight_bps: uint256 = 0
     is_weighed, weight_bps = self._weight_of(weights, leg.asset)
-    is_within: bool = is_weighed and self._value(leg) * BPS <= weight_bps * measure.collateral
+    # Neither the collateral nor the exposure: a perpetual is no way around a weight.
+    most: uint256 = max(self._value(leg), self._exposure_up(leg))
+    is_within: bool = is_weighed and most * BPS <= weight_bps * measure.collateral
     if is_within and measure.required <= required_before:
         return True
     ceiling_bps: uint256 = self._ceiling_bps(limits)

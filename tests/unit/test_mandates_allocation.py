@@ -277,6 +277,16 @@ def test_hook__weight_but_more_requirement__buys_nothing(world: World, hook: Con
         play(world, hook, account, swap(world, "BTC", "ETH", 1_000))
 
 
+def test_hook__weight__is_no_room_for_a_perpetual(world: World, hook: Contract) -> None:
+    """What a sale freed does not pay for a long beyond the weight, though no collateral is."""
+    account = spot(world, hook, drift_bps=100, weights={"ETH": 9_500, "BTC": 500})
+    sale = swap(world, "BTC", QUOTE, 3_000)
+    with world.isolated():
+        play(world, hook, account, sale)
+    with reverts(GREW):
+        play(world, hook, account, sale, trades(world, 8 * WAD // 10))
+
+
 def test_hook__asset_without_a_weight__is_not_bought(world: World, hook: Contract) -> None:
     """Above the ceiling what is held may grow, and what has a weight; not what is new."""
     account = world.open_account(leverage=1)

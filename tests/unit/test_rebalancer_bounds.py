@@ -532,8 +532,8 @@ def test_pay__share_of_the_gap__rises_with_the_age_of_the_flag(
     bound_to_pay(world, payer)
     world.system.liquidator.flag(payer, sender=world.stranger)
     flagged_at = world.system.liquidator.flagged_since(payer)[1]
-    with world.chain.one_block():
-        world.chain.set_time(flagged_at + age_s) if age_s else None
+    if age_s:
+        world.chain.set_time(flagged_at + age_s)
     before = world.rebalancer.plan(payer)
     receipt = world.mandates.rebalance(payer, sender=world.keeper)
     bounds, closed = read_bounds(world, payer), before.shortfall - before.uncured
