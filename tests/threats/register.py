@@ -31,6 +31,7 @@ VAULT, LEDGER, MANDATES = "LendingVault.vy", "Clearinghouse.vy", "Mandates.vy"
 ORACLE, MARKS, FEEDS = "RiskOracle.vy", "modules/price_marks.vy", "modules/feeds.vy"
 SWAPS, CALLS, HEALTH = "Exchange.vy", "modules/calls.vy", "modules/health.vy"
 TOKEN, BUDGETS, GUARDS = "modules/safe_token.vy", "modules/budgets.vy", "modules/guards.vy"
+JUDGEMENT = "modules/judgement.vy"
 PERPS, BOOKS, HOUSE = "Perps.vy", "modules/perpetuals.vy", "LiquidityVault.vy"
 LENDING = "unit/test_lending_vault_"
 MEASURED = "unit/test_risk_oracle"
@@ -346,7 +347,7 @@ THREATS: dict[str, Row] = {
     "T61": Row(
         "Siblings pass one amount around",
         "floors of donors; nothing to gain",
-        MANDATES,
+        JUDGEMENT,
         "threats/test_keepers.py",
     ),
     "T62": Row(
@@ -407,13 +408,13 @@ THREATS: dict[str, Row] = {
     "A4": Row(
         "Own hook, loose guard, own pool",
         "the tests of the protocol know no guard",
-        MANDATES,
+        JUDGEMENT,
         "threats/test_hooks.py",
     ),
     "A5": Row(
         "Money pulled in to hide a loss",
         "siblings and wallet are counted out again",
-        MANDATES,
+        JUDGEMENT,
         "threats/test_hooks.py",
     ),
     "A6": Row(
@@ -423,7 +424,7 @@ THREATS: dict[str, Row] = {
         TRADED,
     ),
     "A7": Row(
-        "A hook levers the account up", "no exposure grows", MANDATES, "threats/test_hooks.py"
+        "A hook levers the account up", "no exposure grows", JUDGEMENT, "threats/test_hooks.py"
     ),
     "A8": Row("A budget per sibling", "one budget per owner", BUDGETS, "threats/test_hooks.py"),
     "A9": Row(
