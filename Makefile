@@ -76,6 +76,6 @@ $(STAMPS)/python: requirements.lock
 	@.ci/setup-python "$(PYTHON)"
 	@mkdir -p $(STAMPS) $(VVM_BINARY_PATH) && touch $@
 
-$(STAMPS)/node: package-lock.json requirements-node.lock | $(STAMPS)/python
+$(STAMPS)/node: package-lock.json npm-tarballs.toml requirements-node.lock | $(STAMPS)/python
 	@.ci/setup-node
 	@mkdir -p $(STAMPS) && touch $@

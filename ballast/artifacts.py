@@ -80,12 +80,15 @@ def compile_contract(name: str | Path) -> Artifact:
 
 
 def npm_artifact(package: str, path: str) -> Artifact:
-    """Load a Hardhat or Truffle JSON artifact from `node_modules/<package>/<path>`."""
+    """Load the JSON artifact `node_modules/<package>/<path>` of Hardhat, Truffle or 0x's compiler."""
     file = NODE_MODULES / package / path
     if not file.is_file():
         hint = "run `make setup`" if not (NODE_MODULES / package).is_dir() else "check the path"
         raise ArtifactError(f"{package}/{path} is not in node_modules: {hint}")
     data = json.loads(file.read_text())
+    name = data.get("contractName") or file.stem
+    if "compilerOutput" in data:
+        data = data["compilerOutput"] | data["compilerOutput"]["evm"]
     code = data.get("bytecode", "")
     if isinstance(code, dict):  # Foundry and solc standard JSON nest it
         code = code["object"]
@@ -98,7 +101,6 @@ def npm_artifact(package: str, path: str) -> Artifact:
         raise ArtifactError(
             f"{package}/{path} needs linked libraries: pick another artifact or link it first"
         )
-    name = data.get("contractName") or file.stem
     return Artifact(name, tuple(data["abi"]), bytes.fromhex(code), f"{package}/{path}")
 
 

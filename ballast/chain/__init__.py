@@ -68,6 +68,7 @@ from ballast.chain.base import (
     Receipt,
     Reverted,
     create_address,
+    named_address,
 )
 from ballast.chain.revm import RevmChain
 from ballast.chain.rpc import Call, Rpc, RpcChain, RpcError, Signer, UnlockedSigner
@@ -97,6 +98,7 @@ __all__ = [
     "compile_contract",
     "create_address",
     "find_anvil",
+    "named_address",
     "npm_artifact",
     "to_address",
 ]

@@ -27,6 +27,7 @@ START_TIME_S = 1_700_000_000
 # replay, and left there.
 HISTORY = 500
 _START_TIMEOUT_S = 20.0
+_FORK_TIMEOUT_S = 120.0  # a node far away is asked first
 
 
 def find_anvil() -> str:
@@ -63,6 +64,9 @@ class Anvil:
     Blocks are mined per transaction unless `block_time_s` asks for a clock. Any address may send
     transactions. Calls reach back a few hundred blocks. `extra` takes further command-line
     arguments.
+
+    With `fork_url` the chain goes on from the newest block of another node, or from `fork_block`,
+    and from its time; `chain_id` should be that node's. What is read there is not kept on disk.
     """
 
     def __init__(
@@ -74,12 +78,15 @@ class Anvil:
         timestamp: int | None = START_TIME_S,
         block_time_s: int | None = None,
         gas_limit: int = BLOCK_GAS_LIMIT,
+        fork_url: str | None = None,
+        fork_block: int | None = None,
         extra: tuple[str, ...] = (),
     ) -> None:
         self.port = port
         self.pid: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._complaints: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives with the node
+        self._timeout_s = _START_TIMEOUT_S if fork_url is None else _FORK_TIMEOUT_S
         self._arguments = [
             "--chain-id",
             str(chain_id),
@@ -90,7 +97,12 @@ class Anvil:
         ]
         self._arguments += ["--auto-impersonate", "--quiet"]
         self._arguments += ["--prune-history", str(HISTORY)]
-        if timestamp is not None:
+        if fork_url is not None:
+            # A cache in the home directory would answer for a node that was built anew since.
+            self._arguments += ["--fork-url", fork_url, "--no-storage-caching"]
+            if fork_block is not None:
+                self._arguments += ["--fork-block-number", str(fork_block)]
+        elif timestamp is not None:
             self._arguments += ["--timestamp", str(timestamp)]
         if block_time_s is not None:
             self._arguments += ["--block-time", str(block_time_s)]
@@ -111,7 +123,7 @@ class Anvil:
         )
         self.pid = self._process.pid
         atexit.register(self.stop)
-        deadline = time.monotonic() + _START_TIMEOUT_S
+        deadline = time.monotonic() + self._timeout_s
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 self._complaints.seek(0)
@@ -122,7 +134,7 @@ class Anvil:
                     return self
             time.sleep(0.005)
         self.stop()
-        raise ChainError(f"anvil did not answer within {_START_TIMEOUT_S:.0f} s")
+        raise ChainError(f"anvil did not answer within {self._timeout_s:.0f} s")
 
     def stop(self) -> None:
         """End the process; harmless when it is not running."""

@@ -108,10 +108,12 @@ class Signer(Protocol):
 
 
 class UnlockedSigner:
-    """The node signs, for any address; senders it did not fund at the start are given ether."""
+    """The node signs, for any address; senders that have little ether are given some."""
 
     def prepare(self, rpc: Rpc, sender: str) -> None:
-        if sender not in DEV_ACCOUNTS:
+        if sender in DEV_ACCOUNTS:
+            return
+        if int(rpc.request("eth_getBalance", sender, "latest"), 16) < START_BALANCE_WEI:
             rpc.request("anvil_setBalance", sender, hex(START_BALANCE_WEI))
 
     def send(self, rpc: Rpc, transaction: dict[str, Any]) -> str:
@@ -352,6 +354,10 @@ class RpcChain(Chain):
 
     def set_balance(self, account: Any, wei: int) -> None:
         self.rpc.request("anvil_setBalance", to_address(account), hex(wei))
+
+    def deal(self, token: Any, account: Any, units: int) -> None:
+        """Set a balance of any ERC-20 token: the node finds the word that holds it and writes it."""
+        self.rpc.request("anvil_dealERC20", to_address(account), to_address(token), hex(units))
 
     def code(self, address: Any) -> bytes:
         return _unhex(self.rpc.request("eth_getCode", to_address(address), "latest"))
