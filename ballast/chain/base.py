@@ -301,6 +301,7 @@ class Chain(ABC):
     """A blockchain under control; the package documentation has its rules of time and blocks."""
 
     accounts: tuple[str, ...] = DEV_ACCOUNTS  # funded with START_BALANCE_WEI
+    counts_calls = True  # whether transactions that create nothing move a sender's nonce, too
 
     # ---- contracts
 
