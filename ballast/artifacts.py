@@ -102,7 +102,7 @@ def compile_contract(name: str | Path) -> Artifact:
 
 
 def npm_artifact(package: str, path: str) -> Artifact:
-    """Load the JSON artifact `node_modules/<package>/<path>` of Hardhat, Truffle or 0x's compiler."""
+    """Load a JSON artifact of Hardhat, Truffle or 0x from `node_modules/<package>/<path>`."""
     file = NODE_MODULES / package / path
     if not file.is_file():
         hint = "run `make setup`" if not (NODE_MODULES / package).is_dir() else "check the path"

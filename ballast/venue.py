@@ -152,18 +152,17 @@ def venue_at(
     router: str,
     quote: Contract,
     tokens: Mapping[str, Contract],
-    fees_ppm: Mapping[str, int],
+    fee_ppm: int,
 ) -> Venue:
     """A Uniswap V3 that is there already, by the address of its ``SwapRouter``.
 
-    ``fees_ppm`` says for each asset of ``tokens`` in which tier its pool is. Raises VenueError for
-    a pool that does not exist.
+    The pool of each asset of ``tokens`` is that of the tier ``fee_ppm``. Raises VenueError where
+    there is none.
     """
     contract = chain.at(router, uniswap_artifact("SwapRouter"))
     factory = chain.at(contract.factory(), uniswap_artifact("UniswapV3Factory"))
     pools = {}
     for asset, token in tokens.items():
-        fee_ppm = fees_ppm[asset]
         address = factory.getPool.call(token.address, quote.address, fee_ppm)
         if int(address, 16) == 0:
             raise VenueError(f"{asset}: there is no pool against the quote token at {fee_ppm} ppm")

@@ -5,8 +5,11 @@ Run by `make fork ARGS="..."`, `ape run fork ...` or `python -m scripts.fork ...
 
 from __future__ import annotations
 
+import signal
+import sys
 from contextlib import ExitStack
 from pathlib import Path
+from textwrap import fill
 
 import click
 from rich.console import Console
@@ -14,20 +17,23 @@ from rich.console import Console
 from ballast.artifacts import ArtifactError
 from ballast.chain import ChainError, Reverted
 from ballast.forks import (
-    MAINNET,
-    AddressError,
     ForkError,
     Story,
     StoryError,
+    fork_parameters,
     forked,
-    read_addresses,
     set_stage,
     upstream_node,
 )
+from ballast.parameters import ParameterError
+from ballast.steps import DeployError
 from ballast.venue import VenueError
-from scripts.telling import tell
 
-OUT = Path("out/fork/addresses.toml")
+OUT = Path("out/fork/upstream.toml")
+FAILURES = (
+    *(ForkError, StoryError, ParameterError, DeployError, VenueError),
+    *(ArtifactError, ChainError, Reverted, OSError),
+)
 
 
 @click.command()
@@ -38,10 +44,12 @@ OUT = Path("out/fork/addresses.toml")
     "Chainlink contracts and a past.",
 )
 @click.option(
-    "--addresses",
+    "--parameters",
+    "file",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Where tokens, feeds and the router are on that chain. Default: those of mainnet.",
+    help="Parameter file of that network, with the addresses of tokens, feeds and Uniswap. "
+    "Default: that of mainnet.",
 )
 @click.option(
     "--block", type=click.IntRange(min=1), metavar="N", help="Fork this block, not the newest."
@@ -60,37 +68,44 @@ OUT = Path("out/fork/addresses.toml")
     help="Only run the local chain that stands in for mainnet, to fork it from elsewhere.",
 )
 def cli(
-    url: str | None,
-    addresses: Path | None,
-    block: int | None,
-    is_replacing: bool,
-    port: int | None,
+    url: str | None, file: Path | None, block: int | None, is_replacing: bool, port: int | None
 ) -> None:
     """Fork a chain and play on it: deposit, trade, crash, rebalance, liquidation."""
     console = Console(highlight=False)
+    # A node must not outlive this process, whoever ends it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         with ExitStack() as nodes:
             if url is None:
-                url, there = nodes.enter_context(upstream_node(port))
-                there.write(OUT)
-                console.print(f"Upstream: chain {there.chain_id} at {url}, addresses in {OUT}")
-                if port is not None:
-                    click.pause("Press a key to end it.")
-                    return
-                addresses = OUT
-            where = read_addresses(addresses or MAINNET)
-            chain = nodes.enter_context(forked(url, where, block=block))
-            console.print(f"Fork: of block {chain.block:,}, at {chain.rpc.url}")
-            tell(console, Story(set_stage(chain, where, is_replacing=is_replacing)))
-    except (
-        *(AddressError, ForkError, StoryError, VenueError),
-        *(ArtifactError, ChainError, Reverted, OSError),
-    ) as error:
+                url, text = nodes.enter_context(upstream_node(port))
+                file = OUT
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(text)
+                console.print(f"Upstream: {url}, its parameter file {file}", soft_wrap=True)
+            if port is not None:
+                console.print("Serving it; end with Ctrl-C.")
+                signal.pause()
+            parameters = fork_parameters(file)
+            chain = nodes.enter_context(forked(url, parameters, block=block))
+            console.print(f"Fork: of block {chain.block:,}, at {chain.rpc.url}", soft_wrap=True)
+            tell(console, Story(set_stage(chain, parameters, is_replacing=is_replacing)))
+    except FAILURES as error:
         raise click.ClickException(str(error)) from error
     console.print(
-        "Look at docs/forks.md for what was real here and for a fork of mainnet, and at "
+        "Look at docs/forks.md for what is real here and how to fork mainnet, and at "
         "ballast/forks/story.py for what was checked."
     )
+
+
+def tell(console: Console, story: Story) -> None:
+    """Every chapter as soon as it has happened."""
+    for number, chapter in enumerate(story.tell(), start=1):
+        console.print(f"\n[bold]{number}. {chapter.title}[/bold]")
+        for line in chapter.lines:
+            console.print(
+                fill(line, console.width, initial_indent="   ", subsequent_indent="     ")
+            )
+    console.print("\nEvery check of the story holds.")
 
 
 if __name__ == "__main__":

@@ -356,7 +356,7 @@ class RpcChain(Chain):
         self.rpc.request("anvil_setBalance", to_address(account), hex(wei))
 
     def deal(self, token: Any, account: Any, units: int) -> None:
-        """Set a balance of any ERC-20 token: the node finds the word that holds it and writes it."""
+        """Set a balance of any ERC-20 token; Anvil finds the word that holds it."""
         self.rpc.request("anvil_dealERC20", to_address(account), to_address(token), hex(units))
 
     def code(self, address: Any) -> bytes:

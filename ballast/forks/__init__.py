@@ -1,8 +1,9 @@
 """Ballast on a fork of another chain, and the story that is told on it.
 
-    with upstream_node() as (url, addresses):            # stands in for mainnet
-        with forked(url, addresses) as chain:
-            for chapter in Story(set_stage(chain, addresses)).tell():
+    with upstream_node() as (url, text):                 # stands in for mainnet
+        parameters = parameters_of(text)                 # or: fork_parameters(), those of mainnet
+        with forked(url, parameters) as chain:
+            for chapter in Story(set_stage(chain, parameters)).tell():
                 ...
 
 `docs/forks.md` is the guide.
@@ -10,17 +11,13 @@
 
 from __future__ import annotations
 
-from ballast.forks.addresses import MAINNET, AddressError, Addresses, read_addresses
 from ballast.forks.chainlink import Feed, FeedError
 from ballast.forks.nodes import ForkError, forked, upstream_node
 from ballast.forks.stage import Stage, set_stage
 from ballast.forks.story import Chapter, Story, StoryError
-from ballast.forks.upstream import build_upstream
+from ballast.forks.upstream import build_upstream, fork_parameters, parameters_of
 
 __all__ = [
-    "MAINNET",
-    "AddressError",
-    "Addresses",
     "Chapter",
     "Feed",
     "FeedError",
@@ -29,8 +26,9 @@ __all__ = [
     "Story",
     "StoryError",
     "build_upstream",
+    "fork_parameters",
     "forked",
-    "read_addresses",
+    "parameters_of",
     "set_stage",
     "upstream_node",
 ]

@@ -1,5 +1,6 @@
-"""Real Chainlink feeds, from their published bytecode: oracles submit, an aggregator takes the median
-of a round, and a proxy stands before the aggregator of the day.
+"""Real Chainlink feeds, from their published bytecode.
+
+Oracles submit, an aggregator takes the median of a round, and a proxy stands before it.
 
 A proxy's round id is ``phase << 64 | round of the aggregator``. Each aggregator that is put behind
 the proxy begins a phase and counts its own rounds from 1, so what stands one below the first round

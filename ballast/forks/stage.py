@@ -1,11 +1,11 @@
 """Ballast on a chain that has real tokens, feeds and pools, and how prices are moved there.
 
-`set_stage` needs no more than the addresses. It deploys through `ballast.deploy`, with an adapter
-on the router and the proxies as feeds. Prices move as they do in earnest: oracles submit a round to
-the aggregator, and an arbitrageur brings the pool to it. Where the aggregator is a FluxAggregator
-its own oracles are played; where it is another, as on mainnet, whose reports are signed off chain,
-the owner of the proxy is played and puts a FluxAggregator of ours behind it (`replace_aggregator`):
-proxy, ids and everything that Ballast sees stay real, and the feed begins a new phase.
+`set_stage` needs no more than the network's parameter file. It deploys through `ballast.deploy`,
+with an adapter on the router and the proxies as feeds. Prices move as they do in earnest: oracles
+submit a round to the aggregator, and an arbitrageur brings the pool to it. Where the aggregator is
+a FluxAggregator its own oracles are played. Where it is another, as on mainnet, whose reports are
+signed off chain, the owner of the proxy is played and puts a FluxAggregator of ours behind it
+(`replace_aggregator`): the proxy stays, and the feed begins a new phase.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 
 from ballast.artifacts import Artifact
 from ballast.chain import Chain, Contract, named_address
-from ballast.deploy import WAD, Market, System, deploy, load_parameters
-from ballast.forks.addresses import Addresses
+from ballast.deploy import WAD, Market, System, deploy
 from ballast.forks.chainlink import Feed, deploy_link, feed_at, replace_aggregator
+from ballast.parameters import QUOTE
 from ballast.prices import ANSWER_SCALE
 from ballast.venue import Arbitrageur, Venue, erc20_artifact, fund, venue_at, weth_artifact
 
@@ -31,8 +31,7 @@ class Stage:
 
     chain: Chain
     system: System
-    quote_name: str
-    tokens: Mapping[str, Contract]  # the quote token among them
+    tokens: Mapping[str, Contract]  # the quote token under QUOTE
     feeds: Mapping[str, Feed]
     venue: Venue
     adapter: Contract
@@ -42,7 +41,12 @@ class Stage:
     @property
     def quote(self) -> Contract:
         """The quote token."""
-        return self.tokens[self.quote_name]
+        return self.tokens[QUOTE]
+
+    @property
+    def symbol(self) -> str:
+        """That of the quote token."""
+        return str(self.quote.symbol())
 
     @property
     def assets(self) -> list[str]:
@@ -51,7 +55,7 @@ class Stage:
 
     def asset(self, name: str) -> int:
         """Asset id of a collateral; 0 for the quote token."""
-        return 0 if name == self.quote_name else self.system.assets[name]
+        return 0 if name == QUOTE else self.system.assets[name]
 
     def unit_wad(self, name: str) -> int:
         """WAD of one token unit."""
@@ -76,9 +80,9 @@ class Stage:
         """A round of each feed named; pools follow, then volatility and the house's headroom."""
         for name, answer in answers.items():
             self.feeds[name].publish(answer)
-        quote_answer = self.feeds[self.quote_name].answer
+        quote_answer = self.feeds[QUOTE].answer
         for name, answer in answers.items():
-            if name != self.quote_name:
+            if name != QUOTE:
                 self.arbitrageur.align(name, answer * ANSWER_SCALE // quote_answer)
         self.system.poke(self.keeper)
         self.system.perps.refresh(sender=self.keeper)
@@ -90,27 +94,27 @@ class Stage:
 
 def set_stage(
     chain: Chain,
-    addresses: Addresses,
+    parameters: Mapping[str, Any],
     *,
     is_replacing: bool = False,
     token: Artifact | str | None = None,
 ) -> Stage:
-    """Deploy Ballast against the contracts at ``addresses`` and bring feeds and pools up to date.
+    """Deploy Ballast against the contracts of a network and bring feeds and pools up to date.
 
-    Aggregators of unknown oracles are replaced, all of them with ``is_replacing``. ``token`` says
-    what the tokens are, for nodes that can only mint; by default they are any ERC-20. Raises
-    VenueError where a pool is missing, Reverted with the contract's reason for a feed that Ballast
-    refuses.
+    ``parameters`` are those of a network's file. Aggregators of unknown oracles are replaced, all
+    of them with ``is_replacing``. ``token`` says what the tokens are, for nodes that can only mint;
+    by default they are any ERC-20. Raises VenueError where a pool is missing, Reverted with the
+    contract's reason for a feed that Ballast refuses.
     """
-    governor = named_address("governor")
-    keeper = named_address("keeper")
+    governor, keeper = named_address("governor"), named_address("keeper")
+    network = parameters["network"]
     tokens = {
-        name: chain.at(address, weth_artifact() if name == "ETH" else token or erc20_artifact())
-        for name, address in addresses.tokens.items()
+        name: chain.at(
+            entry["address"], weth_artifact() if name == "ETH" else token or erc20_artifact()
+        )
+        for name, entry in network["tokens"].items()
     }
-    quote, quote_name = tokens[addresses.quote], addresses.quote
-    assets = {name: tokens[name] for name in addresses.assets}
-    feeds = {name: feed_at(chain, addresses.feeds[name]) for name in (quote_name, *assets)}
+    feeds = {name: feed_at(chain, entry["address"]) for name, entry in network["feeds"].items()}
     foreign = [name for name, feed in feeds.items() if is_replacing or not feed.oracles]
     if foreign:
         link = deploy_link(chain, governor)
@@ -118,31 +122,28 @@ def set_stage(
             replace_aggregator(feeds[name], link, name, sender=governor)
     for feed in feeds.values():
         feed.publish(feed.answer)
-    venue = venue_at(chain, addresses.router, quote, assets, addresses.fees_ppm)
+    quote, quote_feed = tokens[QUOTE], feeds[QUOTE]
+    assets = {name: tokens[name] for name in parameters["assets"]}
+    fee_ppm = network["uniswap"]["fee_ppm"]
+    venue = venue_at(chain, network["uniswap"]["router"], quote, assets, fee_ppm)
     arbitrageur = Arbitrageur(venue, named_address("arbitrageur"))
     system = deploy(
         chain,
-        load_parameters(),
+        parameters,
         governor=governor,
         quote=quote,
-        quote_feed=feeds[quote_name].proxy,
+        quote_feed=quote_feed.proxy,
         markets={
-            name: Market(
-                assets[name],
-                feeds[name].proxy,
-                feeds[name].answer * WAD // feeds[quote_name].answer,
-            )
-            for name in assets
+            name: Market(contract, feeds[name].proxy, feeds[name].answer * WAD // quote_feed.answer)
+            for name, contract in assets.items()
         },
     )
     adapter = chain.deploy(
         "UniswapV3Adapter", system.exchange, venue.router, governor, sender=governor
     )
-    for name, contract in assets.items():
-        adapter.set_fee_tier(contract, quote, venue.pools[name].fee_ppm, sender=governor)
+    for contract in assets.values():
+        adapter.set_fee_tier(contract, quote, fee_ppm, sender=governor)
     system.allow_adapter(adapter)
-    stage = Stage(
-        chain, system, quote_name, tokens, feeds, venue, adapter, arbitrageur, keeper
-    )
+    stage = Stage(chain, system, tokens, feeds, venue, adapter, arbitrageur, keeper)
     stage.refresh()
     return stage

@@ -16,9 +16,18 @@ from typing import Any, NamedTuple
 
 from ballast.chain import Receipt, named_address
 from ballast.deploy import BPS, WAD, account_id
+from ballast.forks.chainlink import PHASE_SHIFT
 from ballast.forks.stage import MAX_UINT, Stage
 from ballast.model.margin import Position
-from ballast.replay.cohorts import BAND_BPS, SALE_COST_BPS, TARGET_BPS, TRADE_SLIPPAGE_BPS, TRIGGER_BPS
+from ballast.parameters import QUOTE
+from ballast.prices import ANSWER_SCALE
+from ballast.replay.cohorts import (
+    BAND_BPS,
+    SALE_COST_BPS,
+    TARGET_BPS,
+    TRADE_SLIPPAGE_BPS,
+    TRIGGER_BPS,
+)
 from ballast.replay.keeper import READY
 
 LENT = 2_000_000  # whole quote tokens, as all amounts here
@@ -114,7 +123,7 @@ class Story:
         return sum(size * self.stage.price_wad(name) // WAD for name, size in sizes)
 
     def _account_line(self, name: str, account: int) -> str:
-        margin, quote = self._margin(account), self.stage.quote_name
+        margin, quote = self._margin(account), self.stage.symbol
         return (
             f"{name}: exposure {_money(self._exposure(account))} {quote}, equity "
             f"{_money(margin.equity_maint)}, initial margin {_money(margin.required_init)}, "
@@ -125,22 +134,23 @@ class Story:
 
     def _ground(self) -> list[str]:
         stage, lines = self.stage, []
+        quote_answer = stage.feeds[QUOTE].answer
         for name, feed in stage.feeds.items():
-            phase, number = feed.round_id >> 64, feed.round_id & (2**64 - 1)
-            lines.append(
-                f"feed of {name}: {feed.answer / 10**8:,.2f} dollars, round {number} of phase {phase}"
-            )
+            symbol = stage.tokens[name].symbol()
+            phase, number = divmod(feed.round_id, 1 << PHASE_SHIFT)
+            dollars = feed.answer / ANSWER_SCALE
+            lines.append(f"feed of {symbol}: ${dollars:,.2f}, round {number} of phase {phase}")
         for name, pool in stage.venue.pools.items():
-            answer = stage.feeds[name].answer
-            distance = abs(pool.answer() * 10**8 // stage.feeds[stage.quote_name].answer - answer)
+            symbol, answer = stage.tokens[name].symbol(), stage.feeds[name].answer
+            there = pool.answer()
             lines.append(
-                f"pool of {name}: {pool.answer() / 10**8:,.2f} {stage.quote_name}, fee "
+                f"pool of {symbol}: {there / ANSWER_SCALE:,.2f} {stage.symbol}, fee "
                 f"{pool.fee_ppm / 10_000:.2f}%"
             )
-            _check(distance * BPS <= 10 * answer, f"the pool of {name} is not at the feed's price")
-            price = stage.price_wad(name)
-            there = answer * WAD // stage.feeds[stage.quote_name].answer
-            _check(price == there, f"the oracle reads {name} as {price}, the feed says {there}")
+            away = abs(there * quote_answer // ANSWER_SCALE - answer)
+            _check(away * BPS <= answer, f"the pool of {symbol} is not at the feed's price")
+            price, told = stage.price_wad(name), answer * WAD // quote_answer
+            _check(price == told, f"the oracle reads {symbol} as {price}, the feed says {told}")
         sizes = {name: stage.chain.code_size(c) for name, c in stage.system.contracts.items()}
         largest = max(sizes, key=lambda name: sizes[name])
         lines.append(
@@ -151,12 +161,12 @@ class Story:
 
     def _fund(self) -> list[str]:
         """Lenders deposit; a provider asks for shares of the house and gets them later."""
-        stage, quote = self.stage, self.stage.quote_name
+        stage, quote = self.stage, self.stage.symbol
         vault, house = stage.system.vault, stage.system.liquidity_vault
         lender, provider = named_address("lender"), named_address("provider")
-        lent = stage.give(lender, quote, LENT * WAD, vault)
+        lent = stage.give(lender, QUOTE, LENT * WAD, vault)
         vault.deposit(lent, lender, sender=lender)
-        provided = stage.give(provider, quote, PROVIDED * WAD, house)
+        provided = stage.give(provider, QUOTE, PROVIDED * WAD, house)
         asked = house.requestDeposit(provided, provider, provider, sender=provider)
         (request,) = house.events(asked, "DepositRequest")
         epoch = request.args.requestId
@@ -170,9 +180,7 @@ class Story:
         stage.refresh()
         shares, equity = int(house.balanceOf(provider)), self._margin(stage.system.house)
         _check(shares > 0, "the provider got no shares of the house")
-        _check(
-            equity.equity_maint == PROVIDED * WAD, "the house does not have what was provided"
-        )
+        _check(equity.equity_maint == PROVIDED * WAD, "the house does not have what was provided")
         return [
             f"lenders put {LENT:,} {quote} into the vault",
             f"a provider asks for shares of the house for {PROVIDED:,} {quote} and gets them "
@@ -191,11 +199,11 @@ class Story:
         ]
 
     def _open_one(self, account: int) -> str:
-        stage, quote, ledger = self.stage, self.stage.quote_name, self.stage.system.clearinghouse
+        stage, quote, ledger = self.stage, self.stage.symbol, self.stage.system.clearinghouse
         owner = _owner(account)
-        units = stage.give(owner, quote, EQUITY * WAD, ledger)
+        units = stage.give(owner, QUOTE, EQUITY * WAD, ledger)
         ledger.deposit(account, 0, units, sender=owner)
-        bought = stage.units(quote, ETHER * WAD)
+        bought = stage.units(QUOTE, ETHER * WAD)
         ledger.swap(account, stage.adapter, 0, stage.asset("ETH"), bought, 0, sender=owner)
         # The pool goes back to the market, so that both buy at one price.
         stage.refresh()
@@ -217,7 +225,7 @@ class Story:
     def _enrol(self) -> list[str]:
         """The owner's side of it: policy, guard, budget."""
         stage, system, owner = self.stage, self.stage.system, _owner(self.hooked)
-        policy = (
+        policy: tuple[Any, ...] = (
             TRIGGER_BPS,
             COOLDOWN_S,
             0,
@@ -237,14 +245,14 @@ class Story:
         _check(plan.code == 2, f"the plan of a sound account has code {plan.code}, expected 2")
         return [
             f"acts below {TRIGGER_BPS / BPS:.2f} of initial margin, aims at "
-            f"{TARGET_BPS / BPS:.2f}, may cost its owner {_money(budget)} {stage.quote_name} a day",
+            f"{TARGET_BPS / BPS:.2f}, may cost its owner {_money(budget)} {stage.symbol} a day",
         ]
 
     def _crash(self) -> Iterator[Chapter]:
         """Round after round; whoever may act does so in the blocks behind each."""
         stage, system = self.stage, self.stage.system
         liquidator = _owner(self.taker)
-        cash = stage.give(liquidator, stage.quote_name, TAKER_CASH * WAD, system.clearinghouse)
+        cash = stage.give(liquidator, QUOTE, TAKER_CASH * WAD, system.clearinghouse)
         system.clearinghouse.deposit(self.taker, 0, cash, sender=liquidator)
         opening = {name: stage.feeds[name].answer for name in stage.assets}
         rebalanced: list[str] = []
@@ -300,7 +308,7 @@ class Story:
             lines.append(
                 f"{ratios[0]:.3f} of initial margin, rebalanced to {ratios[1]:.3f}: exposure "
                 f"{_money(exposure)} to {_money(self._exposure(self.hooked))} "
-                f"{self.stage.quote_name}, cost {done.loss / WAD:,.2f}, gas {receipt.gas_used:,}"
+                f"{self.stage.symbol}, cost {done.loss / WAD:,.2f}, gas {receipt.gas_used:,}"
             )
             self.stage.refresh()
         return lines
@@ -321,7 +329,7 @@ class Story:
             )
             lines.append(
                 f"equity {_money(before.equity_maint)} below maintenance "
-                f"{_money(before.required_maint)} {self.stage.quote_name}: "
+                f"{_money(before.required_maint)} {self.stage.symbol}: "
                 f"{100 * done.fraction_wad / WAD:.0f}% is taken, the owner loses "
                 f"{_money(done.bonus_wad)}, gas {receipt.gas_used:,}"
             )
@@ -331,13 +339,13 @@ class Story:
 
     def _reckon(self) -> list[str]:
         """Everybody is sound, and what they own is there."""
-        stage, system, quote = self.stage, self.stage.system, self.stage.quote_name
+        stage, system, quote = self.stage, self.stage.system, self.stage.symbol
         everybody = [self.hooked, self.bare, self.taker, system.insurance, system.house]
         for account in everybody:
             margin = self._margin(account)
             _check(margin.equity_maint >= margin.required_maint, f"{account} may be liquidated")
         self._check_ledger(everybody)
-        worth = int(system.vault.totalAssets()) * stage.unit_wad(quote)
+        worth = int(system.vault.totalAssets()) * stage.unit_wad(QUOTE)
         _check(worth >= LENT * WAD, f"lenders have {_money(worth)} of {LENT:,} {quote}")
         house, insurance = self._margin(system.house), self._margin(system.insurance)
         _check(house.equity_maint >= PROVIDED * WAD, "the house lost in a story of longs that fell")
@@ -358,7 +366,7 @@ class Story:
         stage, ledger, vault = self.stage, self.stage.system.clearinghouse, self.stage.system.vault
         words = [int(ledger.account_word(account)) for account in everybody]
         cash, shares = sum(w & (2**128 - 1) for w in words), sum(w >> 128 for w in words)
-        there = int(stage.quote.balanceOf(ledger)) * stage.unit_wad(stage.quote_name)
+        there = int(stage.quote.balanceOf(ledger)) * stage.unit_wad(QUOTE)
         _check(cash == there, f"the ledger says {cash} of cash, the token {there}")
         state = vault.state()
         _check(shares == state.debt_shares, "the loans are not what the vault says")
@@ -375,12 +383,3 @@ class Story:
 
 def _owner(account: int) -> str:
     return "0x" + (account >> 8).to_bytes(20, "big").hex()
-
-
-def outcome(story: Story) -> dict[str, Any]:
-    """Figures of a telling that is over, the same on every chain."""
-    return {
-        "rounds": story.rounds,
-        "rebalances": len(story.rebalances),
-        "liquidations": len(story.liquidations),
-    }
