@@ -269,16 +269,16 @@ class RpcChain(Chain):
             raise self._why(raw)
 
     def _why(self, raw: dict[str, Any]) -> Reverted:
-        trace = self.rpc.request(
-            "debug_traceTransaction", raw["transactionHash"], {"tracer": "callTracer"}
-        )
-        return Reverted(
-            _unhex(trace.get("output") or "0x"), int(raw["gasUsed"], 16), trace.get("error", "")
-        )
+        output, error = self._trace(raw["transactionHash"])
+        return Reverted(output, int(raw["gasUsed"], 16), error)
 
     def _trace_output(self, tx_hash: str) -> bytes:
+        return self._trace(tx_hash)[0]
+
+    def _trace(self, tx_hash: str) -> tuple[bytes, str]:
+        """What a transaction returned, and why it failed if it did (`""` if it did not)."""
         trace = self.rpc.request("debug_traceTransaction", tx_hash, {"tracer": "callTracer"})
-        return _unhex(trace.get("output") or "0x")
+        return _unhex(trace.get("output") or "0x"), trace.get("error", "")
 
     # ---- blocks and time
 
@@ -367,7 +367,7 @@ class RpcChain(Chain):
 
     def storage(self, address: Any, slot: int) -> int:
         return int(
-            self.rpc.request("eth_getStorageAt", to_address(address), hex(slot), "latest"), 16
+            self.rpc.request("eth_getStorageAt", to_address(address), f"{slot:#066x}", "latest"), 16
         )
 
     def logs(
@@ -407,8 +407,10 @@ def _log(entry: dict[str, Any]) -> Log:
 
 def _reverted(error: RpcError) -> Exception:
     """What `eth_call` reports as an error is a revert when it carries data or says so."""
-    data = error.data if isinstance(error.data, str) else None
-    if data is not None:
+    data = error.data
+    if isinstance(data, dict):  # Hardhat tells the message once more and nests the data
+        data = data.get("data")
+    if isinstance(data, str) and data.removeprefix("0x"):
         return Reverted(_unhex(data))
     halt = halt_name(str(error))
     if halt in KNOWN_HALTS or "revert" in str(error).lower():
