@@ -14,8 +14,9 @@ deployment compares each step's `readings` (`ballast.network`, `ballast.verifica
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from eth_utils import keccak
@@ -189,11 +190,15 @@ def view(name: str, function: Function, *arguments: Any, wanted: Any) -> Reading
 
 
 def plain(value: Any) -> Any:
-    """Contracts as addresses, sequences as lists, bytes as hex: comparable, and fit for JSON."""
+    """Contracts as addresses, sequences as lists, bytes as hex, fractions as text: fit for JSON."""
     if isinstance(value, Contract):
         return value.address
     if isinstance(value, bytes):
         return "0x" + value.hex()
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
+    if isinstance(value, Mapping):
+        return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, tuple | list):
         return [plain(entry) for entry in value]
     return value
