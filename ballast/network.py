@@ -21,7 +21,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from ballast.chain import ChainError, Contract, Reverted, RevmChain, SigningChain
+from ballast.chain import ChainError, Contract, Reverted, RevmChain, RpcChain, SigningChain
 from ballast.deploy import WAD, Market, System, plan_listings, plan_system
 from ballast.manifest import FORMAT, Manifest, sources
 from ballast.parameters import FEED_TOLERANCE_BPS, QUOTE
@@ -61,12 +61,14 @@ def plan_network(plan: Plan, parameters: Mapping[str, Any], answers: Mapping[str
     """
     network = parameters["network"]
     names = [QUOTE, *parameters["assets"]]
+    plan.chapter = "tokens and feeds"
     tokens = {name: _plan_token(plan, name, network["tokens"][name]) for name in names}
     feeds = {name: _plan_feed(plan, name, network["feeds"][name], answers[name]) for name in names}
     markets = {
         name: Market(tokens[name], feeds[name], answers[name] * WAD // answers[QUOTE])
         for name in parameters["assets"]
     }
+    plan.chapter = "rooms"
     system = plan_system(
         plan,
         parameters,
@@ -78,13 +80,16 @@ def plan_network(plan: Plan, parameters: Mapping[str, Any], answers: Mapping[str
     )
     venue = network.get("uniswap")
     adapter, exchange = None, None
+    plan.chapter = "exchange"
     if venue is not None:
         exchange = _plan_uniswap(plan) if "mock" in venue else None
         router = venue["router"] if exchange is None else exchange.router
         adapter = plan.create("UniswapV3Adapter", system.exchange, router, plan.sender)
     # From here on nothing is created: these steps may come in any order and at any nonce.
+    plan.chapter = "pools"
     if exchange is not None:
         _plan_pools(plan, exchange, network, tokens, answers)
+    plan.chapter = "listings"
     plan_listings(plan, system, parameters, markets)
     if adapter is not None:
         _plan_adapter(plan, system, adapter, tokens, venue["fee_ppm"])
@@ -357,7 +362,7 @@ class Deployment:
                 f"the node is of chain {chain_id:,} and {source or 'the file'} is for chain "
                 f"{network['chain_id']:,}: choose another --network or --parameters"
             )
-        deployer, genesis = chain.key.address, _genesis(chain)
+        deployer, genesis = chain.key.address, genesis_hash(chain)
         try:
             manifest = Manifest.load(path)
         except DeployError:
@@ -664,19 +669,28 @@ def _check_same(
             f"{path} was begun by {data['deployer']}, and the key at hand is that of {deployer}: "
             "go on with that account, or begin anew with --restart"
         )
-    known, given = _flat(data["parameters"]), _flat(plain(parameters))
-    changed = sorted(k for k in {**known, **given} if known.get(k) != given.get(k))
-    if changed:
-        name = changed[0]
+    for name, known, given in differing_fields(manifest, parameters):
         raise DeployError(
-            f"{name} is {given.get(name)} in the file, and {path} was begun with "
-            f"{known.get(name)}. Put it back, or begin anew with --restart"
+            f"{name} is {given} in the file, and {path} was begun with {known}. Put it back, or "
+            "begin anew with --restart"
         )
     if not manifest.is_complete and data["contracts_hash"] != sources()["contracts_hash"]:
         raise DeployError(
             f"the contracts have changed since {path} was begun at commit {data['commit']}: check "
             "that commit out to go on, or begin anew with --restart"
         )
+
+
+def differing_fields(
+    manifest: Manifest, parameters: Mapping[str, Any]
+) -> list[tuple[str, Any, Any]]:
+    """Fields that differ between a manifest and a file: name, in the manifest, in the file."""
+    known, given = _flat(manifest.data["parameters"]), _flat(plain(parameters))
+    return [
+        (name, known.get(name), given.get(name))
+        for name in sorted({**known, **given})
+        if known.get(name) != given.get(name)
+    ]
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -689,5 +703,6 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _genesis(chain: SigningChain) -> str:
+def genesis_hash(chain: RpcChain) -> str:
+    """Hash of block 0, which tells chains of one id apart."""
     return str(chain.rpc.request("eth_getBlockByNumber", "0x0", False)["hash"])

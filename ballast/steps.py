@@ -50,6 +50,7 @@ class Step:
     """One transaction of the deployer."""
 
     name: str
+    chapter: str  # of the plan, for tables
     sender: str
     readings: Readings | None  # of what the step leaves behind; None where no view tells
 
@@ -101,6 +102,7 @@ class Plan:
     chain: Chain
     sender: str
     first_nonce: int = -1
+    chapter: str = ""  # what the steps to come belong to
     steps: list[Step] = field(default_factory=list)
     _creations: int = 0
 
@@ -134,6 +136,7 @@ class Plan:
         self.steps.append(
             Create(
                 f"deploy {name or bound.name}",
+                self.chapter,
                 self.sender,
                 lambda: code_readings(bound),
                 bound,
@@ -148,7 +151,7 @@ class Plan:
         self, name: str, function: Function, *arguments: Any, readings: Readings | None
     ) -> None:
         """A step that calls a contract; `readings` are of what that changes."""
-        self.steps.append(Call(name, self.sender, readings, function, arguments))
+        self.steps.append(Call(name, self.chapter, self.sender, readings, function, arguments))
 
     @property
     def creations(self) -> Iterator[Create]:
