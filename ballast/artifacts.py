@@ -178,7 +178,7 @@ def _load(path: Path) -> Artifact | None:
         data = json.loads(_cache_file(path).read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return None
-    if data["format"] != _CACHE_FORMAT or data["compiler"] != _compiler_version():
+    if data["format"] != _CACHE_FORMAT or data["compiler"] != compiler_version():
         return None
     if any(_digest(_unlabel(label)) != digest for label, digest in data["sources"].items()):
         return None
@@ -207,7 +207,8 @@ def _store(path: Path) -> Artifact:
 
 
 @cache
-def _compiler_version() -> str:
+def compiler_version() -> str:
+    """Version of the installed Vyper."""
     from importlib.metadata import version
 
     return version("vyper")
@@ -237,7 +238,7 @@ def _run_compiler(path: Path) -> dict[str, Any]:
     }
     return {
         "format": _CACHE_FORMAT,
-        "compiler": _compiler_version(),
+        "compiler": compiler_version(),
         "name": path.stem,
         "source": _label(path),
         "sources": sources,

@@ -14,8 +14,9 @@ deployment compares each step's `readings` (`ballast.network`, `ballast.verifica
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from eth_utils import keccak
@@ -49,6 +50,7 @@ class Step:
     """One transaction of the deployer."""
 
     name: str
+    chapter: str  # of the plan, for tables
     sender: str
     readings: Readings | None  # of what the step leaves behind; None where no view tells
 
@@ -100,6 +102,7 @@ class Plan:
     chain: Chain
     sender: str
     first_nonce: int = -1
+    chapter: str = ""  # what the steps to come belong to
     steps: list[Step] = field(default_factory=list)
     _creations: int = 0
 
@@ -133,6 +136,7 @@ class Plan:
         self.steps.append(
             Create(
                 f"deploy {name or bound.name}",
+                self.chapter,
                 self.sender,
                 lambda: code_readings(bound),
                 bound,
@@ -147,7 +151,7 @@ class Plan:
         self, name: str, function: Function, *arguments: Any, readings: Readings | None
     ) -> None:
         """A step that calls a contract; `readings` are of what that changes."""
-        self.steps.append(Call(name, self.sender, readings, function, arguments))
+        self.steps.append(Call(name, self.chapter, self.sender, readings, function, arguments))
 
     @property
     def creations(self) -> Iterator[Create]:
@@ -189,11 +193,15 @@ def view(name: str, function: Function, *arguments: Any, wanted: Any) -> Reading
 
 
 def plain(value: Any) -> Any:
-    """Contracts as addresses, sequences as lists, bytes as hex: comparable, and fit for JSON."""
+    """Contracts as addresses, sequences as lists, bytes as hex, fractions as text: fit for JSON."""
     if isinstance(value, Contract):
         return value.address
     if isinstance(value, bytes):
         return "0x" + value.hex()
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
+    if isinstance(value, Mapping):
+        return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, tuple | list):
         return [plain(entry) for entry in value]
     return value
