@@ -72,8 +72,7 @@ def cli(
 ) -> None:
     """Fork a chain and play on it: deposit, trade, crash, rebalance, liquidation."""
     console = Console(highlight=False)
-    # A node must not outlive this process, whoever ends it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    end_with_nodes()
     try:
         with ExitStack() as nodes:
             if url is None:
@@ -95,6 +94,11 @@ def cli(
         "Look at docs/forks.md for what is real here and how to fork mainnet, and at "
         "ballast/forks/story.py for what was checked."
     )
+
+
+def end_with_nodes() -> None:
+    """A node must not outlive this process, whoever ends it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
 def tell(console: Console, story: Story) -> None:

@@ -23,7 +23,7 @@ from ballast.chain import (
     RpcChain,
     named_address,
 )
-from ballast.chain.anvil import free_port
+from ballast.chain.node import free_port
 from ballast.forks import (
     Chapter,
     ForkError,

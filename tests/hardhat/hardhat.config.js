@@ -7,6 +7,7 @@ module.exports = {
       hardfork: "prague",
       blockGasLimit: 1_000_000_000,
       allowUnlimitedContractSize: false,
+      allowBlocksWithSameTimestamp: true,
       throwOnTransactionFailures: false,
       mining: { auto: true, mempool: { order: "fifo" } },
       initialDate: new Date(Number(process.env.BALLAST_START_S) * 1000).toISOString(),
