@@ -6,34 +6,16 @@ Run by `make fork ARGS="..."`, `ape run fork ...` or `python -m scripts.fork ...
 from __future__ import annotations
 
 import signal
-import sys
 from contextlib import ExitStack
 from pathlib import Path
-from textwrap import fill
 
 import click
 from rich.console import Console
 
-from ballast.artifacts import ArtifactError
-from ballast.chain import ChainError, Reverted
-from ballast.forks import (
-    ForkError,
-    Story,
-    StoryError,
-    fork_parameters,
-    forked,
-    set_stage,
-    upstream_node,
-)
-from ballast.parameters import ParameterError
-from ballast.steps import DeployError
-from ballast.venue import VenueError
+from ballast.forks import Story, fork_parameters, forked, set_stage, upstream_node
+from scripts._telling import FAILURES, end_with_nodes, tell
 
 OUT = Path("out/fork/upstream.toml")
-FAILURES = (
-    *(ForkError, StoryError, ParameterError, DeployError, VenueError),
-    *(ArtifactError, ChainError, Reverted, OSError),
-)
 
 
 @click.command()
@@ -94,22 +76,6 @@ def cli(
         "Look at docs/forks.md for what is real here and how to fork mainnet, and at "
         "ballast/forks/story.py for what was checked."
     )
-
-
-def end_with_nodes() -> None:
-    """A node must not outlive this process, whoever ends it."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-
-
-def tell(console: Console, story: Story) -> None:
-    """Every chapter as soon as it has happened."""
-    for number, chapter in enumerate(story.tell(), start=1):
-        console.print(f"\n[bold]{number}. {chapter.title}[/bold]")
-        for line in chapter.lines:
-            console.print(
-                fill(line, console.width, initial_indent="   ", subsequent_indent="     ")
-            )
-    console.print("\nEvery check of the story holds.")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from ballast.chain import BLOCK_INTERVAL_S, Hardhat, HardhatChain
 from ballast.forks import Story, build_upstream, parameters_of, set_stage
-from scripts.fork import FAILURES, end_with_nodes, tell
+from scripts._telling import FAILURES, end_with_nodes, tell
 
 
 @click.command()

@@ -43,6 +43,7 @@ STEP_BPS = 75  # of the price, what a round of the crash is below the one before
 CRASH_BPS = 3_500  # of the opening price, what is lost in the end
 ROUND_S = 300  # from a round to the next
 CALM_S = 1_800  # the same in a quiet market
+_BARE_GAS = 21_000  # of a transaction that does nothing
 _SIZE_STEP = 10**9  # WAD units
 _FAR = 2**40 - 1
 _ANY_STATE = b"\0" * 32
@@ -139,7 +140,11 @@ class Story:
             symbol = stage.tokens[name].symbol()
             phase, number = divmod(feed.round_id, 1 << PHASE_SHIFT)
             dollars = feed.answer / ANSWER_SCALE
-            lines.append(f"feed of {symbol}: ${dollars:,.2f}, round {number} of phase {phase}")
+            read = feed.proxy.latestRoundData.transact(sender=stage.keeper)
+            lines.append(
+                f"feed of {symbol}: ${dollars:,.2f}, round {number} of phase {phase}, read for gas "
+                f"{read.gas_used - _BARE_GAS:,}"
+            )
         for name, pool in stage.venue.pools.items():
             symbol, answer = stage.tokens[name].symbol(), stage.feeds[name].answer
             there = pool.answer()
