@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 from click.testing import CliRunner
 
-from ballast.artifacts import ROOT
+from ballast.artifacts import ROOT, Artifact
 from ballast.chain import (
     BLOCK_INTERVAL_S,
     Anvil,
@@ -131,6 +131,20 @@ def test_fork__balance_of_any_token__can_be_dealt(upstream: Upstream) -> None:
             supply, who = token.totalSupply(), named_address("somebody")
             chain.deal(token, who, 123)
             assert token.balanceOf(who) == 123 and token.totalSupply() == supply
+
+
+def test_fork__balance_behind_a_proxy__can_be_dealt(upstream: Upstream) -> None:
+    """USDC keeps its balances in a proxy; here a minimal one (EIP-1167) before a mock token."""
+    url, _, parameters = upstream
+    with forked(url, parameters) as chain:
+        owner, who = named_address("governor"), named_address("somebody")
+        token = chain.deploy("MockToken", "Dollar", "USD", 6, sender=owner)
+        target = token.address.removeprefix("0x")
+        runtime = f"363d3d373d3d3d363d73{target}5af43d82803e903d91602b57fd5bf3"
+        code = bytes.fromhex("3d602d80600a3d3981f3" + runtime)
+        proxy = chain.deploy(Artifact("Proxy", token.artifact.abi, code, "here"), sender=owner)
+        chain.deal(proxy, who, 123)
+        assert proxy.balanceOf(who) == 123 and token.balanceOf(who) == 0
 
 
 # ---- refusals
