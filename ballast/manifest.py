@@ -39,7 +39,13 @@ from ballast.steps import DeployError, code_hash
 
 DIRECTORY = ROOT / "deployments"
 FORMAT = 1
-BESIDES = ("UniswapV3Adapter", "MockToken", "MockFeed")  # what is deployed beside the rooms
+BESIDES = (
+    "UniswapV3Adapter",
+    "Timelock",
+    "Governance",
+    "MockToken",
+    "MockFeed",
+)  # what is deployed beside the rooms
 # What a node says it is when its chain is its own.
 _LOCAL_CLIENTS = ("anvil/", "hardhat", "ethereumjs", "ganache")
 

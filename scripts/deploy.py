@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.table import Table
 
 from ballast.chain import SigningChain
+from ballast.cli import GWEI, parameters_of, signer_of, told_plainly, url_of
 from ballast.deploy import WAD
 from ballast.manifest import Manifest, manifest_path
 from ballast.network import Deployment, Estimate, Outcome
 from ballast.steps import Create, Step
-from scripts._network import GWEI, parameters_of, signer_of, told_plainly, url_of
 
 
 @click.command(cls=ConnectedProviderCommand)

@@ -15,10 +15,10 @@ from rich.table import Table
 
 from ballast.artifacts import ROOT
 from ballast.chain import RpcChain
+from ballast.cli import parameters_of, told_plainly, url_of
 from ballast.explorer import write_inputs
 from ballast.manifest import Manifest, manifest_path
 from ballast.verification import Verification, verify
-from scripts._network import parameters_of, told_plainly, url_of
 
 
 @click.command(cls=ConnectedProviderCommand)
