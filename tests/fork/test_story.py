@@ -142,7 +142,8 @@ def test_fork__balance_behind_a_proxy__can_be_dealt(upstream: Upstream) -> None:
         target = token.address.removeprefix("0x")
         runtime = f"363d3d373d3d3d363d73{target}5af43d82803e903d91602b57fd5bf3"
         code = bytes.fromhex("3d602d80600a3d3981f3" + runtime)
-        proxy = chain.deploy(Artifact("Proxy", token.artifact.abi, code, "here"), sender=owner)
+        made = chain.deploy(Artifact("Proxy", (), code, "here"), sender=owner)
+        proxy = chain.at(made.address, token.artifact)
         chain.deal(proxy, who, 123)
         assert proxy.balanceOf(who) == 123 and token.balanceOf(who) == 0
 
