@@ -38,10 +38,10 @@ setup: $(READY) ## install everything that is pinned: Python packages, npm packa
 demo: $(READY) ## play a crash on a local chain: make demo ARGS="--prices FILE --from DATE --to DATE --accounts N"
 	@$(BIN)/ape run demo $(ARGS)
 
-fork: $(READY) ## the same life on a fork of mainnet or of a stand-in: make fork ARGS="--url URL --block N"
+fork: $(READY) ## from deposit to liquidation on a fork, real Chainlink and Uniswap: make fork ARGS="--url URL --block N"
 	@$(BIN)/ape run fork $(ARGS)
 
-hardhat: $(READY) $(STAMPS)/hardhat ## the same on a Hardhat node, and the tests of chains on it; installs 290 MB of its own
+hardhat: $(READY) $(STAMPS)/hardhat ## that story on a Hardhat node, and the tests of chains on it; installs 290 MB of its own
 	@$(BIN)/ape run hardhat
 	$(BIN)/pytest tests/hardhat $(ARGS)
 
