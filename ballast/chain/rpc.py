@@ -108,10 +108,12 @@ class Signer(Protocol):
 
 
 class UnlockedSigner:
-    """The node signs, for any address; senders it did not fund at the start are given ether."""
+    """The node signs, for any address; senders that have little ether are given some."""
 
     def prepare(self, rpc: Rpc, sender: str) -> None:
-        if sender not in DEV_ACCOUNTS:
+        if sender in DEV_ACCOUNTS:
+            return
+        if int(rpc.request("eth_getBalance", sender, "latest"), 16) < START_BALANCE_WEI:
             rpc.request("anvil_setBalance", sender, hex(START_BALANCE_WEI))
 
     def send(self, rpc: Rpc, transaction: dict[str, Any]) -> str:
@@ -129,7 +131,8 @@ class Call(NamedTuple):
 class RpcChain(Chain):
     """A chain behind a node, normally Anvil: the control of time and blocks uses its methods.
 
-    With `block_interval_s=None` the node's clock is left alone, as it must be on a live network.
+    With `block_interval_s=None` the node's clock is left alone, as it must be on a live network,
+    where `tx_gas=None` leaves gas to the signer and to the node.
     """
 
     def __init__(
@@ -138,12 +141,13 @@ class RpcChain(Chain):
         *,
         signer: Signer | None = None,
         block_interval_s: int | None = 0,
-        tx_gas: int = TX_GAS,
+        tx_gas: int | None = TX_GAS,
     ) -> None:
         self.rpc = Rpc(url_or_rpc) if isinstance(url_or_rpc, str) else url_or_rpc
         self.signer = signer if signer is not None else UnlockedSigner()
         self.tx_gas = tx_gas
         self.mine_timeout_s = TIMEOUT_S
+        self.longest_pause_s = 0.2  # between two looks for a receipt
         self._interval_s = block_interval_s
         if block_interval_s is not None:
             self.rpc.request("anvil_setBlockTimestampInterval", block_interval_s)
@@ -167,7 +171,7 @@ class RpcChain(Chain):
                 self.rpc.request("eth_call", self._call(to, data, sender, value, gas), "latest")
             )
         except RpcError as error:
-            raise _reverted(error) from None
+            raise reverted(error) from None
 
     def call_many(self, calls: Sequence[Call], *, is_strict: bool = True) -> list[Any]:
         """Many reads in one round trip. A revert raises, or is listed when not `is_strict`."""
@@ -186,7 +190,7 @@ class RpcChain(Chain):
         results: list[Any] = []
         for call, answer in zip(calls, self.rpc.batch(requests), strict=True):
             if isinstance(answer, RpcError):
-                error = _reverted(answer)
+                error = reverted(answer)
                 if is_strict:
                     raise error
                 results.append(error)
@@ -197,7 +201,10 @@ class RpcChain(Chain):
     def _call(
         self, to: Any, data: bytes, sender: Any, value: int, gas: int | None
     ) -> dict[str, str]:
-        call = {"to": to_address(to), "data": "0x" + data.hex(), "gas": hex(gas or self.tx_gas)}
+        call = {"to": to_address(to), "data": "0x" + data.hex()}
+        limit = gas or self.tx_gas
+        if limit is not None:
+            call["gas"] = hex(limit)
         call["from"] = DEV_ACCOUNTS[0] if sender is None else to_address(sender)
         if value:
             call["value"] = hex(value)
@@ -211,16 +218,18 @@ class RpcChain(Chain):
         transaction = {
             "from": account,
             "data": "0x" + data.hex(),
-            "gas": hex(gas or self.tx_gas),
             "nonce": hex(nonce),
         }
+        limit = gas or self.tx_gas
+        if limit is not None:
+            transaction["gas"] = hex(limit)
         if to is not None:
             transaction["to"] = to_address(to)
         if value:
             transaction["value"] = hex(value)
         try:
             tx_hash = self.signer.send(self.rpc, transaction)
-        except ChainError:
+        except (ChainError, Reverted):
             del self._nonces[account]  # asked for again next time
             raise
         receipt = Receipt()
@@ -244,7 +253,7 @@ class RpcChain(Chain):
             if time.monotonic() > deadline:
                 raise ChainError(f"{tx_hash} was not mined within {self.mine_timeout_s:.0f} s")
             time.sleep(pause_s)
-            pause_s = min(2 * pause_s, 0.2)
+            pause_s = min(2 * pause_s, self.longest_pause_s)
 
     def _take_nonce(self, account: str) -> int:
         # Counted here, so that many transactions of one sender fit in one block and none asks the
@@ -257,6 +266,7 @@ class RpcChain(Chain):
         return nonce
 
     def _fill(self, receipt: Receipt, raw: dict[str, Any]) -> None:
+        receipt.tx_hash = str(raw["transactionHash"])  # of the one that was mined in the end
         receipt.gas_used = int(raw["gasUsed"], 16)
         receipt.block = int(raw["blockNumber"], 16)
         if raw.get("contractAddress"):
@@ -267,21 +277,30 @@ class RpcChain(Chain):
             raise self._why(raw)
 
     def _why(self, raw: dict[str, Any]) -> Reverted:
-        trace = self.rpc.request(
-            "debug_traceTransaction", raw["transactionHash"], {"tracer": "callTracer"}
-        )
-        return Reverted(
-            _unhex(trace.get("output") or "0x"), int(raw["gasUsed"], 16), trace.get("error", "")
-        )
+        gas_used = int(raw["gasUsed"], 16)
+        try:
+            output, error = self._trace(raw["transactionHash"])
+        except RpcError:  # public nodes do not trace
+            return Reverted(gas_used=gas_used)
+        return Reverted(output, gas_used, error)
 
     def _trace_output(self, tx_hash: str) -> bytes:
+        return self._trace(tx_hash)[0]
+
+    def _trace(self, tx_hash: str) -> tuple[bytes, str]:
+        """What a transaction returned, and why it failed if it did (`""` if it did not)."""
         trace = self.rpc.request("debug_traceTransaction", tx_hash, {"tracer": "callTracer"})
-        return _unhex(trace.get("output") or "0x")
+        return _unhex(trace.get("output") or "0x"), trace.get("error", "")
 
     # ---- blocks and time
 
     def _block_field(self, block: str, field: str) -> int:
         return int(self.rpc.request("eth_getBlockByNumber", block, False)[field], 16)
+
+    @property
+    def chain_id(self) -> int:
+        """Id of the chain, as transactions name it."""
+        return int(self.rpc.request("eth_chainId"), 16)
 
     @property
     def block(self) -> int:
@@ -353,6 +372,10 @@ class RpcChain(Chain):
     def set_balance(self, account: Any, wei: int) -> None:
         self.rpc.request("anvil_setBalance", to_address(account), hex(wei))
 
+    def deal(self, token: Any, account: Any, units: int) -> None:
+        """Set a balance of any ERC-20 token; Anvil finds the word that holds it."""
+        self.rpc.request("anvil_dealERC20", to_address(account), to_address(token), hex(units))
+
     def code(self, address: Any) -> bytes:
         return _unhex(self.rpc.request("eth_getCode", to_address(address), "latest"))
 
@@ -361,7 +384,7 @@ class RpcChain(Chain):
 
     def storage(self, address: Any, slot: int) -> int:
         return int(
-            self.rpc.request("eth_getStorageAt", to_address(address), hex(slot), "latest"), 16
+            self.rpc.request("eth_getStorageAt", to_address(address), f"{slot:#066x}", "latest"), 16
         )
 
     def logs(
@@ -399,12 +422,15 @@ def _log(entry: dict[str, Any]) -> Log:
     )
 
 
-def _reverted(error: RpcError) -> Exception:
+def reverted(error: RpcError) -> Exception:
     """What `eth_call` reports as an error is a revert when it carries data or says so."""
-    data = error.data if isinstance(error.data, str) else None
-    if data is not None:
-        return Reverted(_unhex(data))
+    data = error.data
+    if isinstance(data, dict):  # Hardhat says the message twice and puts the data within
+        data = data.get("data")
     halt = halt_name(str(error))
-    if halt in KNOWN_HALTS or "revert" in str(error).lower():
+    known = halt if halt in KNOWN_HALTS else ""
+    if isinstance(data, str):
+        return Reverted(_unhex(data), halt="" if data.removeprefix("0x") else known)
+    if known or "revert" in str(error).lower():
         return Reverted(halt=halt)
     return error

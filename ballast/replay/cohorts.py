@@ -14,8 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eth_utils import keccak
-
+from ballast.chain import named_address
 from ballast.deploy import WAD, account_id
 from ballast.prices import ANSWER_SCALE
 from ballast.replay.world import World
@@ -168,7 +167,7 @@ def open_cohorts(world: World, plans: Sequence[Plan]) -> list[Member]:
 
 
 def _member(plan: Plan, cohort: Cohort) -> Member:
-    owner = "0x" + keccak(text=f"ballast {cohort} {plan.name}")[12:].hex()
+    owner = named_address(f"{cohort} {plan.name}")
     has_sibling = plan.reserve_kind in ("cash", "collateral")
     return Member(
         plan,
