@@ -633,14 +633,15 @@ def _check_self(caller: address, this: address):
 def _require_band(policy: IRebalancer.Policy, target_bps: uint256):
     """
     @dev A target of 0 is no guard yet. From trigger to target equity rises by at least (target - trigger) 13.51% of what
-         is held; that must be worth more than a sale and a purchase of it.
+         is held; that must be worth more than a sale and a purchase of all of it.
     """
     if target_bps == 0:
         return
     if policy.trigger_bps >= target_bps:
         reasons._fail("rebalancer: trigger above target")
     for sale: IRebalancer.Sale in policy.sales:
-        if (target_bps - policy.trigger_bps) * LEAST_RATE_E4 < 2 * sale.cost_bps * fixed_point.BPS:
+        cost_bps: uint256 = sale.cost_bps + sale.impact_bps
+        if (target_bps - policy.trigger_bps) * LEAST_RATE_E4 < 2 * cost_bps * fixed_point.BPS:
             reasons._fail("rebalancer: band below its cost")
 
 

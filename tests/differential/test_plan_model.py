@@ -110,11 +110,16 @@ class Terms:
     min_step: int
     donors: tuple[int, ...]
     floors: tuple[int, int, int]
-    sales: tuple[tuple[int, int], ...]
+    sales: tuple[tuple[int, tuple[int, int]], ...]
     wallet: tuple[bool, int, int]
 
 
-def all_terms(costs: st.SearchStrategy[int]) -> st.SearchStrategy[Terms]:
+impacts = st.one_of(st.just(0), st.integers(0, 1_000))
+
+
+def all_terms(
+    costs: st.SearchStrategy[int], more: st.SearchStrategy[int] = impacts
+) -> st.SearchStrategy[Terms]:
     return st.builds(
         Terms,
         st.integers(10_100, 20_000),
@@ -126,7 +131,7 @@ def all_terms(costs: st.SearchStrategy[int]) -> st.SearchStrategy[Terms]:
         st.tuples(
             st.permutations((0, 1, 2, 3)),
             st.one_of(st.just(4), st.integers(0, 4)),
-            st.tuples(*[costs] * 4),
+            st.tuples(*[st.tuples(costs, more)] * 4),
         ).map(lambda drawn: tuple(zip(drawn[0][: drawn[1]], drawn[2], strict=False))),
         st.tuples(st.booleans(), st.integers(0, 3_000), st.integers(0, 3_000)),
     ).map(lambda terms: replace(terms, trigger_bps=min(terms.trigger_bps, terms.target_bps - 1)))
@@ -628,7 +633,7 @@ def tolerance_wad(world: World, scene: Scene, plan: Plan) -> tuple[int, int]:
     quote_decimals=st.sampled_from((6, 8, 18)),
     own=owns,
     others=st.tuples(*[holdings] * 3),
-    terms=all_terms(st.just(FEE_BPS)),
+    terms=all_terms(st.just(FEE_BPS), st.just(0)),
     moves=rounds,
 )
 def test_rebalance__costs_as_expected__ends_at_the_target_by_the_cheapest_means(
@@ -675,7 +680,7 @@ def check_order(scene: Scene, plan: Plan) -> None:
     kinds = [step.kind for step in plan.steps]
     assert kinds == sorted(kinds)
     assert scene.policy is not None and scene.target_bps is not None
-    costs = {asset: 100 * cost_bps for asset, cost_bps in scene.policy.sales}
+    costs = {sale.asset: 100 * sale.cost_bps for sale in scene.policy.sales}
     sold: set[int] = set()
     dearest = sizing.price_of_health(0, 1)
     for step in plan.steps:

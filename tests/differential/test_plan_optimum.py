@@ -28,6 +28,7 @@ from ballast.model.margin import BPS, RATE, WAD, div_up, result_wad
 from ballast.model.plan import (
     MAX_STEPS,
     ROUNDING_UNITS,
+    SLICES,
     UNLIMITED,
     Action,
     Code,
@@ -53,8 +54,8 @@ Tell = Callable[[str, object], None]
 
 ACCOUNTS = 10_000
 SEED = 20_200_312
-# Edges of one asset: surplus, within, trim, hedge, upgrade, pairs.
-EDGES = len(plans._Form)
+# Edges of one asset: surplus, within, trim, hedge, upgrade, pairs, and the slices of each.
+EDGES = len(plans._Form) * SLICES
 AT_LEAST = {
     "needs the hull": 1_000,
     "unwinds a pair": 1_000,
@@ -150,6 +151,19 @@ def rounding_wad(scene: Scene) -> int:
     return total
 
 
+def cut_wad(scene: Scene) -> int:
+    """What a plan may cost more because its slices end at whole lots: of each means a lot at the
+    difference of its dearest and its cheapest slice, and a wei a slice."""
+    total = 0
+    for leg in scene.own.legs(scene.marks):
+        means = means_of(scene, leg)
+        lot = div_up(lot_wad(scene, leg.asset) * leg.mark.price_wad, WAD)
+        for pieces in (means.sales, means.closes, means.hedges):
+            if len(pieces) > 1:
+                total += div_up(lot * (pieces[-1].cost_e6 - pieces[0].cost_e6), RATE) + 2 * SLICES
+    return total
+
+
 @dataclass(frozen=True)
 class Verdict:
     """A plan beside the optimum, and beside the worst that roundings explain."""
@@ -157,6 +171,7 @@ class Verdict:
     plan: Plan
     best: Optimum
     worst: Optimum
+    cut_wad: int
 
     @classmethod
     def of(cls, scene: Scene, plan: Plan, *, may_be_tested: bool = True) -> Verdict:
@@ -168,7 +183,8 @@ class Verdict:
             budget = scene.budget_wad
             less = max(0, budget - ROUNDING_UNITS * scene.loans.unit_wad - rounding)
         best = program.least(plan.shortfall, budget)
-        return cls(plan, best, program.least(plan.shortfall + rounding, less))
+        worst = program.least(plan.shortfall + rounding, less)
+        return cls(plan, best, worst, cut_wad(scene))
 
     @property
     def cost(self) -> int:
@@ -178,7 +194,7 @@ class Verdict:
     @property
     def tolerance_wad(self) -> Fraction:
         """How much the plan may cost above the optimum: n."""
-        return max(0, self.worst.cost - self.best.cost) + len(self.plan.steps)
+        return max(0, self.worst.cost - self.best.cost) + self.cut_wad + len(self.plan.steps)
 
     @property
     def fault(self) -> str:
@@ -295,8 +311,8 @@ def plan_with_exposure_twice(scene: Scene) -> Plan:
     """One who sells and hedges the same exposure."""
     after = plans._Holding.after
 
-    def forgetful(held: Any, form: Any, size_wad: int) -> Any:
-        return replace(after(held, form, size_wad), open=held.open)
+    def forgetful(held: Any, edge: Any, size_wad: int) -> Any:
+        return replace(after(held, edge, size_wad), open=held.open)
 
     with patched(plans._Holding, "after", forgetful):
         return make_plan(scene)
@@ -405,13 +421,20 @@ def is_undone_with_all(scene: Scene) -> bool:
 
 
 def exact_venue(scene: Scene) -> Venue:
-    """Pays the price less the expected cost."""
+    """Pays the price less the expected cost, which grows with what was sold."""
     assert scene.policy is not None
-    costs = dict(scene.policy.sales)
+    sales = {sale.asset: sale for sale in scene.policy.sales}
+    sold: Counter[int] = Counter()
 
     def proceeds(asset: int, units: int) -> int:
-        value = units * scene.unit_wad[asset] * scene.marks[asset].price_wad
-        return value * (BPS - costs[asset]) // (BPS * WAD * scene.loans.unit_wad)
+        size = units * scene.unit_wad[asset]
+        before, all_of_it = sold[asset], scene.own.position(asset).collateral_wad
+        sold[asset] += size
+        # The mean between two parts of all of it is the mean of what is paid at both.
+        part = Fraction(before + sold[asset], all_of_it)
+        cost = Fraction(sales[asset].cost_bps + sales[asset].impact_bps * part) / BPS
+        paid = size * scene.marks[asset].price_wad * (1 - cost)
+        return int(paid / (WAD * scene.loans.unit_wad))
 
     return proceeds
 

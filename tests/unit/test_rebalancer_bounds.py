@@ -197,7 +197,7 @@ def policy_of(world: World, account: int) -> dict[str, Any]:
         ("min_step", 11 * WAD, 9 * WAD),
         ("uses_wallet", False, None),
         ("donors", [1], [1, 3]),
-        ("sales", [(1, 30)], [(1, 30), (3, 30)]),
+        ("sales", [(1, 30, 0)], [(1, 30, 0), (3, 30, 0)]),
         ("actions", 2, 7),
         ("adapter", None, ZERO_ADDRESS[:-1] + "1"),
     ],
