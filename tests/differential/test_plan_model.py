@@ -444,11 +444,20 @@ def equals_the_model_with_bounds(met: Counter[str], number: int) -> None:
                 deadline, unfinished_at, _ = world.rebalancer.state_of(account)
                 if is_call:
                     assert deadline == scene.now + scene.bounds.call_s
-                assert (unfinished_at == scene.now) <= (scene.bounds.max_step_wad > 0)
+                if plan.code == Code.READY and not after.refused:
+                    is_left = plan.uncured >= scene.loans.unit_wad
+                    assert (unfinished_at == scene.now) == (is_left and is_cut(scene, plan))
 
     if number:  # or it would meet the same again
         seed(number)(check)
     check()
+
+
+def is_cut(scene: Scene, plan: Plan) -> bool:
+    """Whether the maximum step ended it: all of that but a hundredth is used up."""
+    used = sum(s.value for s in plan.steps if s.kind >= Kind.SELL and s.kind != Kind.SETTLE)
+    most = scene.bounds.max_step_wad
+    return scene.assess(scene.account).excess_init >= 0 and 0 < most * 99 <= used * 100
 
 
 def count_bounds(met: Counter[str], scene: Scene, plan: Plan, is_call: bool, reason: str) -> None:
@@ -675,7 +684,7 @@ def test_rebalance__costs_as_expected__ends_at_the_target_by_the_cheapest_means(
 def check_order(scene: Scene, plan: Plan) -> None:
     """Free means first, then sales with a price of health that never falls.
 
-    What lies within a quota comes after its own surplus, whatever its price.
+    What lies within a quota comes after its own surplus, whatever its price, in the same step.
     """
     kinds = [step.kind for step in plan.steps]
     assert kinds == sorted(kinds)
@@ -687,16 +696,17 @@ def check_order(scene: Scene, plan: Plan) -> None:
         if step.kind != Kind.SELL:
             continue
         mark = scene.marks[step.asset]
-        is_within = scene.own.position(step.asset).collateral_wad <= mark.quota_wad
-        is_waiting = not is_within and step.asset in sold
-        if is_within or is_waiting:
+        surplus = max(0, scene.own.position(step.asset).collateral_wad - mark.quota_wad)
+        is_within = step.amount * scene.unit_wad[step.asset] > surplus
+        assert step.asset not in sold
+        if is_within:
             cure = sizing.cure_of_release_e10(
                 scene.target_bps, mark.rate_init_e6, costs[step.asset]
             )
         else:
             cure = sizing.cure_of_surplus_e10(costs[step.asset])
         price = sizing.price_of_health(costs[step.asset], cure)
-        assert price >= dearest or is_waiting
+        assert price >= dearest or (is_within and surplus)
         dearest = max(dearest, price)
         sold.add(step.asset)
 

@@ -398,6 +398,18 @@ def test_rebalance__step_left_undone_for_an_hour__has_to_be_triggered_anew(world
     assert code(world, account) == Code.ABOVE_TRIGGER
 
 
+def test_rebalance__budget_ends_before_the_maximum_step__is_not_gone_on_with(world: World) -> None:
+    """What the owner would not lose at once is not lost at every block after."""
+    account = sinking(world)
+    needed = world.rebalancer.plan(account)
+    world.bound(account, max_step=needed.steps[0].value // WAD * WAD)
+    cost = needed.steps[0].cost // 2
+    world.mandates.arm_budget((cost, 86_400, 10 * cost), sender=world.owner)
+    assert world.rebalancer.plan(account).uncured > 0
+    rebalance(world, account)
+    assert world.rebalancer.state_of(account)[1] == 0
+
+
 def test_rebalance__emergency__knows_no_maximum_step(world: World) -> None:
     account = sinking(world)
     world.bound(account, max_step=100 * WAD)

@@ -872,9 +872,17 @@ def test_r76__expected_cost_of_a_trade__is_up_to_a_millionth(world: World) -> No
     assert step.kind == 6, "a trim"
     price, index, _ = desk.perps.quote(ETH, account, -20 * WAD)
     cost_e6 = Fraction((index - price) * RATE, index)
-    assert cost_e6.denominator != 1
-    assert step.value == floor(Fraction(step.amount * desk.mark().price_wad, WAD))
-    assert step.cost == ceil(Fraction(step.value * ceil(cost_e6), RATE))
+    impact_e6 = Fraction(20 * 10**9 * RATE, 2 * desk.perps.terms_of(ETH).depth_gwei)
+    assert cost_e6.denominator != 1 and impact_e6.denominator != 1
+    # Of four slices the first is a tenth of the position, and the second two tenths.
+    first_e6 = ceil(cost_e6) - floor(impact_e6)
+    left, value, cost = step.amount, 0, 0
+    for j in (1, 2, 3, 4):
+        part = min(left, j * 2 * WAD) * desk.mark().price_wad // WAD
+        left -= min(left, j * 2 * WAD)
+        value += part
+        cost += ceil(Fraction(part * (first_e6 + ceil(floor(impact_e6) * Fraction(j * j, 10))), RATE))
+    assert left == 0 and (step.value, step.cost) == (value, cost)
 
 
 def test_r77__what_a_budget_affords__is_down_to_a_lot(world: World) -> None:
