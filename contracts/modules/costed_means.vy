@@ -169,12 +169,11 @@ def _size(
     """
     needed: uint256 = uncured + sources.UNIT_WAD + sizing.ROUNDING_WAD
     lots: uint256 = sizing._units_up(sizing._value_up(needed, edge.cure_e10), price_wad, edge.lot_wad)
-    lots = min(lots, edge.available // edge.lot_wad)
+    most: uint256 = allowance
     if edge.cost_e6 != 0:
-        affordable: uint256 = budget * fixed_point.RATE // edge.cost_e6
-        lots = min(lots, affordable * fixed_point.WAD // price_wad // edge.lot_wad)
-    lots = min(lots, allowance * fixed_point.WAD // price_wad // edge.lot_wad)
-    return lots * edge.lot_wad
+        most = min(most, budget * fixed_point.RATE // edge.cost_e6)
+    lots = min(lots, most * fixed_point.WAD // price_wad // edge.lot_wad)
+    return min(lots * edge.lot_wad, edge.available)
 
 
 @internal
@@ -406,12 +405,10 @@ def _hedges_last(
 ) -> DynArray[IRebalancer.Step, steps.MAX_STEPS]:
     """@dev What is sold after a hedge has to pass the increase test, and what is sold before has not."""
     sorted: DynArray[IRebalancer.Step, steps.MAX_STEPS] = []
-    for step: IRebalancer.Step in planned:
-        if step.kind != steps.HEDGE:
-            sorted.append(step)
-    for step: IRebalancer.Step in planned:
-        if step.kind == steps.HEDGE:
-            sorted.append(step)
+    for is_hedge: bool in [False, True]:
+        for step: IRebalancer.Step in planned:
+            if (step.kind == steps.HEDGE) == is_hedge:
+                sorted.append(step)
     return sorted
 
 

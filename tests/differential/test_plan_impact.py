@@ -194,7 +194,8 @@ def within(excess: np.ndarray) -> float:
 @pytest.mark.parametrize("means", MEANS)
 def test_plan__price_impact__costs_nearly_the_optimum(means: str, record_property: Tell) -> None:
     """Where all that an account has of an asset moves its price by up to 0.1%: within 5% in 99% of
-    accounts; where by up to 1%, in 99% of those that sell and 95% of those that trade as well. What comes of thinner venues is told, and of a policy that knows of no impact."""
+    accounts; where by up to 1%, in 99% of those that sell and 95% of those that trade as well.
+    What comes of thinner venues is told, and of a policy that knows of no impact."""
     lines = ["excess %, p50 / p95 / p99 / max"]
     for name, depth in DEPTHS.items():
         random = Random(SEED)

@@ -152,15 +152,16 @@ def rounding_wad(scene: Scene) -> int:
 
 
 def cut_wad(scene: Scene) -> int:
-    """What a plan may cost more because its slices end at whole lots: of each means a lot at the
-    difference of its dearest and its cheapest slice, and a wei a slice."""
+    """What a plan may cost more as its slices end at whole lots: of each means three lots at the
+    difference of its dearest and its cheapest slice. And a wei an edge, for each is rounded up."""
     total = 0
     for leg in scene.own.legs(scene.marks):
+        total += EDGES
         means = means_of(scene, leg)
         lot = div_up(lot_wad(scene, leg.asset) * leg.mark.price_wad, WAD)
         for pieces in (means.sales, means.closes, means.hedges):
             if len(pieces) > 1:
-                total += div_up(lot * (pieces[-1].cost_e6 - pieces[0].cost_e6), RATE) + 2 * SLICES
+                total += div_up(lot * (pieces[-1].cost_e6 - pieces[0].cost_e6), RATE)
     return total
 
 
@@ -194,7 +195,7 @@ class Verdict:
     @property
     def tolerance_wad(self) -> Fraction:
         """How much the plan may cost above the optimum: n."""
-        return max(0, self.worst.cost - self.best.cost) + self.cut_wad + len(self.plan.steps)
+        return max(0, self.worst.cost - self.best.cost) + self.cut_wad
 
     @property
     def fault(self) -> str:
