@@ -249,7 +249,7 @@ def _edges(held: plans._Holding, is_share: bool) -> list[_Edge]:
             held.hedging.most,
             held.lot_wad,
             risk.r_init_e6 - risk.l_init_e6,
-            held.hedging.whole_e6 + held.funding_e6,
+            held.hedging.whole_e6,
         ),
     )
     return [

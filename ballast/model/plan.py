@@ -44,6 +44,7 @@ MAX_HALVINGS = 2  # a refused sale or trade is tried at a half and at a quarter
 MAX_ASSETS = 16
 MAX_EDGES = 192
 SLICES = 4  # of a means whose price moves with size
+LEAST_IMPACT_PART = 10  # of the first unit's cost; a smaller impact is not worth slices
 MAX_SALES = 8
 UNLIMITED = 2**256 - 1
 # Kept back from a budget: quote units that the roundings of a full plan may lose.
@@ -561,15 +562,24 @@ class _Slice(NamedTuple):
 class _Curve:
     """What the units of a means cost: the first one `first_e6`, all in the mean `impact_e6` more.
 
-    WAD units there are and of them used. The cost `is_borne` by a gain that is not paid out, which
-    bears the cost of a trade before equity at initial margin does.
+    WAD units there are and of them used; `later_e6` is funding that a unit is expected to pay. The
+    rest `is_borne` by a gain that is not paid out, which bears the cost of a trade before equity at
+    initial margin does.
     """
 
     most: int = 0
     first_e6: int = 0
     impact_e6: int = 0
     used: int = 0
+    later_e6: int = 0
     is_borne: bool = False
+
+    @classmethod
+    def of(cls, most: int, whole_e6: int, impact_e6: int) -> _Curve:
+        """Units that cost so much in the mean, each of them if their impact is small."""
+        if impact_e6 * (LEAST_IMPACT_PART + 1) <= whole_e6:
+            impact_e6 = 0
+        return cls(most, whole_e6 - impact_e6, impact_e6)
 
     def slice_at(self, place: int, lot_wad: int) -> _Slice:
         """The slice of the lot that begins at `place`; the j-th of four ends at j (j + 1) / 20 of
@@ -588,14 +598,14 @@ class _Curve:
     def next_slice(self, lot_wad: int) -> tuple[int, int, int]:
         """Units that are left of it, their cost, and what equity bears of that."""
         _, end, cost_e6 = self.slice_at(self.used, lot_wad)
-        return end - self.used, cost_e6, 0 if self.is_borne else cost_e6
+        return end - self.used, cost_e6 + self.later_e6, 0 if self.is_borne else cost_e6
 
     def last_slice(self, lot_wad: int) -> tuple[int, int, int]:
         """Units that are used of it, which can be given back, and as above."""
         if self.used < lot_wad:
             return 0, 0, 0
         start, _, cost_e6 = self.slice_at(self.used - lot_wad, lot_wad)
-        return self.used - start, cost_e6, 0 if self.is_borne else cost_e6
+        return self.used - start, cost_e6 + self.later_e6, 0 if self.is_borne else cost_e6
 
     def after(self, change: int) -> _Curve:
         """With so many more units used."""
@@ -604,7 +614,7 @@ class _Curve:
     @property
     def whole_e6(self) -> int:
         """What all units cost in the mean."""
-        return self.first_e6 + self.impact_e6
+        return self.first_e6 + self.impact_e6 + self.later_e6
 
 
 _SALES = (_Form.SURPLUS, _Form.WITHIN, _Form.UPGRADE, _Form.UNWIND)
@@ -626,7 +636,6 @@ class _Holding:
     sales: _Curve = _Curve()
     closing: _Curve = _Curve()
     hedging: _Curve = _Curve()
-    funding_e6: int = 0
     surplus: int = 0
     sale: int = 0
     trim: int = 0
@@ -673,13 +682,11 @@ class _Holding:
             available = min(available, left)
             cost_e6, burden_e6 = cost_e6 + part_e6, burden_e6 + borne_e6
         if form == _Form.HEDGE:
-            left, part_e6, burden_e6 = self.hedging.next_slice(lot)
+            left, cost_e6, burden_e6 = self.hedging.next_slice(lot)
             available = min(available, left)
-            cost_e6 = part_e6 + self.funding_e6
         if form == _Form.UPGRADE:
-            left, part_e6, borne_e6 = self.hedging.last_slice(lot)
+            left, hedge_e6, borne_e6 = self.hedging.last_slice(lot)
             available = min(available, left)
-            hedge_e6 = part_e6 + self.funding_e6
             cost_e6, burden_e6 = max(0, cost_e6 - hedge_e6), burden_e6 - borne_e6
         cure = sizing.cure_of_release_e10(self.target_bps, released_e6, burden_e6)
         if form == _Form.SURPLUS:
@@ -824,7 +831,7 @@ def _holdings(plan: Plan, scene: Scene, may_be_tested: bool) -> list[_Holding]:
         is_for_sale = False
         if leg.asset in known and mark.bounds_swap:
             rank, sale = known[leg.asset]
-            sales = _Curve(collateral, sale.cost_bps * BPS_TO_E6, sale.impact_bps * BPS_TO_E6)
+            sales = _Curve.of(collateral, sale.whole_e6, sale.impact_bps * BPS_TO_E6)
             is_for_sale = may_be_tested or size >= 0
         held = _Holding(
             leg,
@@ -833,7 +840,6 @@ def _holdings(plan: Plan, scene: Scene, may_be_tested: bool) -> list[_Holding]:
             scene.target_bps,
             open=abs(delta),
             sales=sales,
-            funding_e6=scene.policy.funding_bps * BPS_TO_E6,
         )
         if is_for_sale and (Kind.SELL, leg.asset) not in scene.refused:
             surplus = min(collateral - counted, max(0, collateral + size))
@@ -864,7 +870,7 @@ def _with_closing(held: _Holding, scene: Scene, gain: int, delta: int) -> _Holdi
     if size == 0 or not scene.policy.actions & (Action.TRIM | Action.UNWIND):
         return held
     cost_e6 = _cost_e6(scene, held.leg, -size)
-    closing = _curve(scene, held.leg, abs(size), cost_e6, gain)
+    closing = _trade_curve(scene, held.leg, abs(size), cost_e6, gain)
     if gain >= scene.loans.unit_wad:
         closing = replace(closing, most=closing.most - SIZE_STEP_WAD)
     held = replace(held, closing=closing)
@@ -876,6 +882,7 @@ def _with_closing(held: _Holding, scene: Scene, gain: int, delta: int) -> _Holdi
 
 def _with_hedge(held: _Holding, scene: Scene, gain: int, delta: int) -> _Holding:
     """What may be hedged; as for a trim."""
+    assert scene.policy is not None
     asset, mark, size = held.leg.asset, held.leg.mark, held.leg.position.size_wad
     is_allowed = scene.allows(Action.HEDGE, Kind.HEDGE, asset)
     if not is_allowed or delta <= 0 or size > 0 or asset not in scene.markets:
@@ -888,17 +895,18 @@ def _with_hedge(held: _Holding, scene: Scene, gain: int, delta: int) -> _Holding
     cost_e6 = _cost_e6(scene, held.leg, -most)
     if cost_e6 + mark.risk.l_maint_e6 >= mark.risk.r_maint_e6:
         return held
-    return replace(held, hedging=_curve(scene, held.leg, most, cost_e6, gain))
+    hedging = _trade_curve(scene, held.leg, most, cost_e6, gain)
+    return replace(held, hedging=replace(hedging, later_e6=scene.policy.funding_bps * BPS_TO_E6))
 
 
-def _curve(scene: Scene, leg: Leg, most: int, cost_e6: int, gain: int) -> _Curve:
+def _trade_curve(scene: Scene, leg: Leg, most: int, cost_e6: int, gain: int) -> _Curve:
     """Units whose trade costs so much in the mean: by the market's depth the first costs less. A
     trade that the skew pays for has no slices, nor one whose gain bears its cost any burden."""
     impact_e6 = most // SIZE_STEP_WAD * RATE // (2 * scene.markets[leg.asset].terms.depth_gwei)
     if cost_e6 == 0:
         impact_e6 = 0
     cost = div_up(most * leg.mark.price_wad // WAD * cost_e6, RATE)
-    return _Curve(most, cost_e6 - impact_e6, impact_e6, is_borne=gain >= cost)
+    return replace(_Curve.of(most, cost_e6, impact_e6), is_borne=gain >= cost)
 
 
 def _cost_e6(scene: Scene, leg: Leg, size_change: int) -> int:

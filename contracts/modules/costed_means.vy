@@ -43,6 +43,8 @@ MAX_HOLDINGS: constant(uint256) = 16
 MAX_EDGES: constant(uint256) = 192
 SLICES: constant(uint256) = 4
 TENTHS: constant(uint256) = 10
+# An impact below this part of what the first unit costs is not worth slices.
+LEAST_IMPACT_PART: constant(uint256) = 10
 # Kept back from a budget: units of the quote token that the roundings of a full plan may lose.
 ROUNDING_UNITS: constant(uint256) = 32
 BPS_TO_E6: constant(uint256) = 100
@@ -63,6 +65,7 @@ struct Curve:
     used: uint256  # of them
     first_e6: int256  # the first unit
     impact_e6: uint256  # what all cost in the mean beyond that
+    later_e6: uint256  # funding that a unit is expected to pay
     is_borne: bool  # by a gain, and not by equity at initial margin
 
 
@@ -75,7 +78,6 @@ struct Holding:
     lot_wad: uint256  # the least that collateral and perpetual can both change by
     rate_e6: uint256  # r + l
     both_rates_e6: uint256  # 2 l
-    funding_e6: uint256  # that a hedge is expected to pay
     sales: Curve
     closing: Curve
     hedging: Curve
@@ -139,7 +141,7 @@ def _with_costed_means(
             if edge.available == 0:
                 break
             size: uint256 = self._size(edge, holdings[best].price_wad, plan.uncured, budget, allowance)
-            plan, size = self._with_change(plan, request.account, holdings[best], edge, size)
+            plan.steps, size = self._with_change(plan.steps, request.account, holdings[best], edge, size)
             if size != 0:
                 value: uint256 = size * holdings[best].price_wad // fixed_point.WAD
                 plan.uncured -= min(plan.uncured, sizing._cured_down(value, edge.cure_e10))
@@ -196,67 +198,85 @@ def _max_value(request: IPlanner.Request, picture: IMandates.Snapshot) -> uint25
 def _next_edge(h: Holding, target_bps: uint256) -> Edge:
     """@dev The cheapest of what may be done next with an asset."""
     best: Edge = empty(Edge)
+    nothing: Curve = empty(Curve)
+    open: uint256 = h.open
     if h.surplus != 0 and h.used & SURPLUS == 0:
-        best = self._edge(best, h, SURPLUS, h.surplus, h.unit_wad, 0, target_bps)
-    else:
-        best = self._edge(best, h, WITHIN, min(h.sale, h.open), h.unit_wad, h.rate_e6, target_bps)
-        best = self._edge(best, h, UPGRADE, h.sale, h.lot_wad, h.both_rates_e6, target_bps)
-    best = self._edge(best, h, TRIM, min(h.trim, h.open), markets.SIZE_STEP, h.rate_e6, target_bps)
-    if h.rate_e6 > h.both_rates_e6:
-        best = self._edge(best, h, HEDGE, h.open, h.lot_wad, h.rate_e6 - h.both_rates_e6, target_bps)
-    if h.hedging.used == 0:
-        best = self._edge(best, h, UNWIND, h.pairs, h.lot_wad, h.both_rates_e6, target_bps)
+        best = self._edge(best, SURPLUS, h.surplus, h.unit_wad, 0, h.sales, nothing, target_bps)
+    elif h.sale != 0:
+        if h.used & WITHIN == 0 and open != 0:
+            most: uint256 = min(h.sale, open)
+            best = self._edge(best, WITHIN, most, h.unit_wad, h.rate_e6, h.sales, nothing, target_bps)
+        if h.used & UPGRADE == 0 and h.hedging.used != 0:
+            best = self._edge(
+                best, UPGRADE, h.sale, h.lot_wad, h.both_rates_e6, h.sales, h.hedging, target_bps
+            )
+    if h.trim != 0 and h.used & TRIM == 0:
+        best = self._edge(
+            best, TRIM, min(h.trim, open), markets.SIZE_STEP, h.rate_e6, h.closing, nothing, target_bps
+        )
+    if h.hedging.most != 0 and h.used & HEDGE == 0 and h.rate_e6 > h.both_rates_e6:
+        freed_e6: uint256 = h.rate_e6 - h.both_rates_e6
+        best = self._edge(best, HEDGE, open, h.lot_wad, freed_e6, h.hedging, nothing, target_bps)
+    if h.pairs != 0 and h.used & UNWIND == 0 and h.hedging.used == 0:
+        best = self._edge(
+            best, UNWIND, h.pairs, h.lot_wad, h.both_rates_e6, h.sales, h.closing, target_bps
+        )
     return best
 
 
 @internal
 @pure
 def _edge(
-    best: Edge, h: Holding, form: uint256, stock: uint256, lot_wad: uint256, released_e6: uint256, target_bps: uint256
+    best: Edge,
+    form: uint256,
+    stock: uint256,
+    lot_wad: uint256,
+    released_e6: uint256,
+    curve: Curve,
+    other: Curve,
+    target_bps: uint256,
 ) -> Edge:
     """
     @dev The cheaper one of a known and a further edge: one slice of a form, of an upgrade the next one of the sale and
          the last one of the hedge.
     """
-    if stock < lot_wad or h.used & form != 0:
-        return best
-    edge: Edge = empty(Edge)
-    edge.form = form
-    edge.lot_wad = lot_wad
-    edge.released_e6 = released_e6
-    edge.available = stock
-    burden_e6: int256 = 0
     left: uint256 = 0
     cost_e6: uint256 = 0
-    borne_e6: int256 = 0
-    if form & SALES != 0:
-        left, edge.cost_e6, burden_e6 = self._slice(h.sales, lot_wad, False)
-        edge.available = min(stock, left)
-    if form & (TRIM | UNWIND) != 0:
-        left, cost_e6, borne_e6 = self._slice(h.closing, lot_wad, False)
-        edge.available = min(edge.available, left)
-        edge.cost_e6 += cost_e6
-        burden_e6 += borne_e6
-    if form & (HEDGE | UPGRADE) != 0:
-        left, cost_e6, borne_e6 = self._slice(h.hedging, lot_wad, form == UPGRADE)
-        edge.available = min(edge.available, left)
-        cost_e6 += h.funding_e6
-        if form == HEDGE:
-            edge.cost_e6 = cost_e6
-            burden_e6 = borne_e6
+    burden_e6: int256 = 0
+    left, cost_e6, burden_e6 = self._slice(curve, lot_wad, False)
+    available: uint256 = min(stock, left)
+    hedge_e6: uint256 = 0
+    if form & (UPGRADE | UNWIND) != 0:
+        part_e6: uint256 = 0
+        borne_e6: int256 = 0
+        left, part_e6, borne_e6 = self._slice(other, lot_wad, form == UPGRADE)
+        available = min(available, left)
+        if form == UNWIND:
+            cost_e6 += part_e6
+            burden_e6 += borne_e6
         else:
-            edge.hedge_e6 = cost_e6
-            edge.cost_e6 -= min(edge.cost_e6, cost_e6)
+            hedge_e6 = part_e6
+            cost_e6 -= min(cost_e6, part_e6)
             burden_e6 -= borne_e6
     cure_e10: int256 = convert(target_bps * released_e6, int256)
     if form == SURPLUS:
         cure_e10 = convert(sizing.CURE, int256)
     cure_e10 -= burden_e6 * convert(sizing.E6_TO_E10, int256)
-    edge.available -= edge.available % lot_wad
-    if edge.available == 0 or cure_e10 <= 0:
+    available -= available % lot_wad
+    if available == 0 or cure_e10 <= 0:
         return best
-    edge.cure_e10 = convert(cure_e10, uint256)
-    return self._cheaper(best, edge)
+    return self._cheaper(
+        best,
+        Edge(
+            form=form,
+            available=available,
+            lot_wad=lot_wad,
+            released_e6=released_e6,
+            cure_e10=convert(cure_e10, uint256),
+            cost_e6=cost_e6,
+            hedge_e6=hedge_e6,
+        ),
+    )
 
 
 @internal
@@ -289,7 +309,7 @@ def _slice(curve: Curve, lot_wad: uint256, is_given_back: bool) -> (uint256, uin
     borne: int256 = cost_e6
     if curve.is_borne:
         borne = 0
-    return left, convert(cost_e6, uint256), borne
+    return left, convert(cost_e6, uint256) + curve.later_e6, borne
 
 
 @internal
@@ -347,15 +367,14 @@ def _after(h_: Holding, edge: Edge, size: uint256) -> Holding:
 @internal
 @pure
 def _with_change(
-    plan_: IRebalancer.Plan, account: uint256, h: Holding, edge: Edge, size: uint256
-) -> (IRebalancer.Plan, uint256):
+    planned: DynArray[IRebalancer.Step, steps.MAX_STEPS], account: uint256, h: Holding, edge: Edge, size: uint256
+) -> (DynArray[IRebalancer.Step, steps.MAX_STEPS], uint256):
     """
     @dev A step for each means of an asset, which grows with each of its edges; an upgrade takes from the hedge what it
          gives to the sale. Nothing is done where a plan that is full would need another step.
     """
-    plan: IRebalancer.Plan = plan_
     if size == 0:
-        return plan, 0
+        return planned, 0
     value: uint256 = size * h.price_wad // fixed_point.WAD
     new: IRebalancer.Step = IRebalancer.Step(
         kind=steps.SELL,
@@ -375,7 +394,7 @@ def _with_change(
     else:
         new.amount = size // h.unit_wad
     kept: DynArray[IRebalancer.Step, steps.MAX_STEPS] = []
-    for known: IRebalancer.Step in plan_.steps:
+    for known: IRebalancer.Step in planned:
         step: IRebalancer.Step = known
         if step.asset == h.asset:
             if step.kind == new.kind:
@@ -392,10 +411,9 @@ def _with_change(
                 step.cost -= min(step.cost, value * edge.hedge_e6 // fixed_point.RATE)
         kept.append(step)
     if len(kept) == steps.MAX_STEPS:
-        return plan, 0
+        return planned, 0
     kept.append(new)
-    plan.steps = kept
-    return plan, size
+    return kept, size
 
 
 @internal
@@ -431,7 +449,6 @@ def _holding(
     h.lot_wad = max(h.unit_wad, markets.SIZE_STEP)
     h.rate_e6 = packing._rate_init_e6(leg.risk_word)
     h.both_rates_e6 = 2 * packing._l_init_e6(leg.risk_word)
-    h.funding_e6 = policies._funding_bps(word) * BPS_TO_E6
     size: int256 = packing._size_wad(leg.position)
     collateral: int256 = convert(packing._collateral_wad(leg.position), int256)
     counted: int256 = min(collateral, convert(packing._quota_wad(leg.risk_word), int256))
@@ -449,9 +466,8 @@ def _holding(
         if sale.asset == leg.asset and packing._flags(leg.price_word) & packing.NO_SWAP == 0:
             is_for_sale = may_be_tested or size >= 0
             h.rank = i
-            h.sales.most = convert(collateral, uint256)
-            h.sales.first_e6 = convert(sale.cost_bps * BPS_TO_E6, int256)
-            h.sales.impact_e6 = sale.impact_bps * BPS_TO_E6
+            whole_e6: uint256 = (sale.cost_bps + sale.impact_bps) * BPS_TO_E6
+            h.sales = self._curve(convert(collateral, uint256), whole_e6, sale.impact_bps * BPS_TO_E6)
     if is_for_sale and not steps._is_refused(request.refused, steps.SELL, leg.asset):
         h.surplus = convert(min(collateral - counted, max(collateral + size, 0)), uint256)
         h.surplus -= h.surplus % h.unit_wad
@@ -491,7 +507,7 @@ def _with_closing(
     """@dev A trim never loses more than it frees at maintenance, or the ledger would test it like an increase."""
     h: Holding = h_
     cost_e6: uint256 = self._cost_e6(request.account, leg, -size)
-    h.closing = self._curve(h, fixed_point._abs(size), cost_e6, gain)
+    h.closing = self._trade_curve(h, fixed_point._abs(size), cost_e6, gain)
     if gain >= sources.UNIT_WAD:
         h.closing.most -= markets.SIZE_STEP
     is_trimmable: bool = self._allows(request, policies.MAY_TRIM, steps.TRIM, leg.asset)
@@ -512,26 +528,36 @@ def _with_hedge(h_: Holding, request: IPlanner.Request, leg: IMandates.Leg, gain
         return h
     cost_e6: uint256 = self._cost_e6(request.account, leg, -convert(most, int256))
     if cost_e6 + packing._l_maint_e6(leg.risk_word) < packing._r_maint_e6(leg.risk_word):
-        h.hedging = self._curve(h, most, cost_e6, gain)
+        h.hedging = self._trade_curve(h, most, cost_e6, gain)
+        h.hedging.later_e6 = policies._funding_bps(request.policy_word) * BPS_TO_E6
     return h
 
 
 @internal
 @view
-def _curve(h: Holding, most: uint256, cost_e6: uint256, gain: uint256) -> Curve:
+def _trade_curve(h: Holding, most: uint256, cost_e6: uint256, gain: uint256) -> Curve:
     """@dev Units of a trade that cost so much in the mean. One that the skew pays for has no slices."""
     impact_e6: uint256 = 0
     if cost_e6 != 0:
         depth_gwei: uint256 = (staticcall IPerps(sources.PERPS).terms_of(h.asset)).depth_gwei
         impact_e6 = most // markets.SIZE_STEP * fixed_point.RATE // (2 * depth_gwei)
     value: uint256 = most * h.price_wad // fixed_point.WAD
-    return Curve(
-        most=most,
-        used=0,
-        first_e6=convert(cost_e6, int256) - convert(impact_e6, int256),
-        impact_e6=impact_e6,
-        is_borne=gain >= fixed_point._mul_div_up(value, cost_e6, fixed_point.RATE),
-    )
+    curve: Curve = self._curve(most, cost_e6, impact_e6)
+    curve.is_borne = gain >= fixed_point._mul_div_up(value, cost_e6, fixed_point.RATE)
+    return curve
+
+
+@internal
+@pure
+def _curve(most: uint256, whole_e6: uint256, impact_e6: uint256) -> Curve:
+    """@dev Without slices each unit costs what all do in the mean."""
+    curve: Curve = empty(Curve)
+    curve.most = most
+    curve.first_e6 = convert(whole_e6, int256)
+    if impact_e6 * (LEAST_IMPACT_PART + 1) > whole_e6:
+        curve.first_e6 -= convert(impact_e6, int256)
+        curve.impact_e6 = impact_e6
+    return curve
 
 
 @internal

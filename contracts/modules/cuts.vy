@@ -157,7 +157,7 @@ def _with_cut(
         size: uint256 = lots * edge.lot_wad
         value = size * price // fixed_point.WAD
         if size != 0 and value * edge.cure_e10 // fixed_point.RATE * drafts.LEAST_PART >= over:
-            draft.plan, size = costed_means._with_change(draft.plan, account, holdings[best], edge, size)
+            draft.plan.steps, size = costed_means._with_change(draft.plan.steps, account, holdings[best], edge, size)
             draft = drafts._charged(draft, value, edge.cost_e6)
             left -= min(left, fixed_point._mul_div_up(value + 1, edge.cure_e10, fixed_point.RATE))
         else:
@@ -178,12 +178,12 @@ def _next_edge(h: costed_means.Holding, is_share: bool) -> costed_means.Edge:
     sale: uint256 = h.sale + h.surplus
     if is_share and h.surplus != 0:
         sale = 0
-    best = self._edge(best, h, costed_means.WITHIN, sale, h.unit_wad, h.rate_e6, h.sales, 0, is_share)
+    best = self._edge(best, h, costed_means.WITHIN, sale, h.unit_wad, h.rate_e6, h.sales, is_share)
     trim: uint256 = min(h.trim, h.closing.most)
-    best = self._edge(best, h, costed_means.TRIM, trim, markets.SIZE_STEP, h.rate_e6, h.closing, 0, is_share)
+    best = self._edge(best, h, costed_means.TRIM, trim, markets.SIZE_STEP, h.rate_e6, h.closing, is_share)
     freed_e6: uint256 = h.rate_e6 - min(h.rate_e6, h.both_rates_e6)
     most: uint256 = h.hedging.most
-    return self._edge(best, h, costed_means.HEDGE, most, h.lot_wad, freed_e6, h.hedging, h.funding_e6, is_share)
+    return self._edge(best, h, costed_means.HEDGE, most, h.lot_wad, freed_e6, h.hedging, is_share)
 
 
 @internal
@@ -196,11 +196,10 @@ def _edge(
     lot_wad: uint256,
     released_e6: uint256,
     curve: costed_means.Curve,
-    later_e6: uint256,
     is_share: bool,
 ) -> costed_means.Edge:
     """@dev What costs more than it releases would leave the account weaker. An edge's cure is its effect here, in e6."""
-    cost_e6: uint256 = convert(curve.first_e6 + convert(curve.impact_e6, int256), uint256) + later_e6
+    cost_e6: uint256 = convert(curve.first_e6 + convert(curve.impact_e6, int256), uint256) + curve.later_e6
     if h.used & form != 0 or cost_e6 >= released_e6:
         return best
     effect_e6: uint256 = fixed_point.RATE

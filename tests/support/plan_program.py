@@ -67,9 +67,10 @@ class Means:
 
 def cut(most_wad: int, first_e6: int, impact_e6: int) -> tuple[Piece, ...]:
     """Four pieces of a means, of 10, 20, 30 and 40% of it, where all units cost `impact_e6` more in
-    the mean than the first one: each at its mean cost, up, never a gain."""
-    if impact_e6 == 0:
-        return (Piece(Fraction(most_wad), max(0, first_e6)),)
+    the mean than the first one: each at its mean cost, up, never a gain. One piece, if the impact
+    is no more than a tenth of what the first unit costs."""
+    if impact_e6 == 0 or 10 * impact_e6 <= first_e6:
+        return (Piece(Fraction(most_wad), max(0, first_e6 + impact_e6)),)
     ends = [Fraction(tenths, 10) for tenths in (0, 1, 3, 6, 10)]
     return tuple(
         Piece(most_wad * (high - low), max(0, first_e6 + ceil(impact_e6 * (low + high))))
