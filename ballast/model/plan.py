@@ -289,11 +289,12 @@ def make_plan(scene: Scene) -> Plan:
     plan = _with_gains(plan, scene)
     slacks = {donor: _slack_down(scene, donor) for donor in scene.policy.donors}
     for donor in scene.policy.donors:
+        if scene.floors.get(donor, 0) > scene.target_bps:
+            plan, slacks[donor] = _with_collaterals(plan, scene, donor, slacks[donor])
         plan, slacks[donor] = _with_cash(plan, scene, donor, slacks[donor])
     plan = _with_wallet(plan, scene)
     for donor in scene.policy.donors:
-        for _ in range(len(plan.steps), MAX_STEPS):
-            plan, slacks[donor] = _with_collateral(plan, scene, donor, slacks[donor])
+        plan, slacks[donor] = _with_collaterals(plan, scene, donor, slacks[donor])
     if _may_cost(scene, terms):
         plan = _with_costed_means(plan, scene)
     elif plan.uncured:
@@ -442,13 +443,20 @@ def _with_wallet(plan: Plan, scene: Scene) -> Plan:
     return plan.with_step(step, value)
 
 
+def _with_collaterals(plan: Plan, scene: Scene, donor: int, slack: int) -> tuple[Plan, int]:
+    """As many collaterals of a sibling as it takes."""
+    for _ in range(len(plan.steps), MAX_STEPS):
+        plan, slack = _with_collateral(plan, scene, donor, slack)
+    return plan, slack
+
+
 def _with_collateral(plan: Plan, scene: Scene, donor: int, slack: int) -> tuple[Plan, int]:
-    """The collateral of a sibling that cures all, else the one that cures most.
+    """The collateral of a sibling that cures all, else the one that cures most per unit of slack.
 
     Never beyond the quota that the account has left, nor what the donor can give above its floor.
     """
     assert scene.target_bps is not None
-    best, most_cured = None, 0
+    best, best_cured, best_price = None, 0, Fraction(0)
     if not (slack and plan.uncured and _is_sound(scene, donor)):
         return plan, slack
     floor_bps = scene.floors[donor]
@@ -472,16 +480,18 @@ def _with_collateral(plan: Plan, scene: Scene, donor: int, slack: int) -> tuple[
         units = min(wanted, movable_wad // unit)
         value = units * unit * mark.price_wad // WAD
         cured = sizing.cured_down(value, cure_e10)
-        if cured > most_cured:
+        # What a unit of cure takes of the slack.
+        price = Fraction(max(0, sizing.CURE - floor_bps * mark.rate_init_e6), cure_e10)
+        if cured and (best is None or cured >= plan.uncured or price < best_price):
             best = Step(Kind.MOVE_COLLATERAL, donor, leg.asset, units, value, 0)
-            most_cured = cured
+            best_cured, best_price = cured, price
             if cured >= plan.uncured:
                 break
     if best is None:
         return plan, slack
     rate_e6 = scene.marks[best.asset].rate_init_e6
     used = sizing.slack_of_outflow_up(best.value, floor_bps, rate_e6)
-    return plan.with_step(best, most_cured), max(0, slack - used)
+    return plan.with_step(best, best_cured), max(0, slack - used)
 
 
 def _net_collateral(held: Position, mark: Mark) -> int:

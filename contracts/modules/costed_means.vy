@@ -295,7 +295,8 @@ def _slice(curve: Curve, lot_wad: uint256, is_given_back: bool) -> (uint256, uin
     end: uint256 = curve.most
     cost_e6: int256 = curve.first_e6
     if curve.impact_e6 != 0:
-        for j: uint256 in range(1, SLICES + 1):
+        for i: uint256 in range(SLICES):
+            j: uint256 = i + 1
             end = curve.most * (j * (j + 1)) // (2 * TENTHS)
             end -= end % lot_wad
             if end >= place + lot_wad:

@@ -137,7 +137,7 @@ def draw(random: Random, assets: list[int]) -> Case:
             random.choice((0, 0, 0, 500, 8_000)),
             (),
             (0, 0, 0),
-            tuple((i, (costs[i], random.choice((0, 0, 0, 20)))) for i in order),
+            tuple((i, (costs[i], 20 if i == 1 else 0)) for i in order),
             (False, 0, 0),
         ),
         allocation,

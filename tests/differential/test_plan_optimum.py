@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import partial
 from itertools import combinations, islice
 from math import ceil
 from random import Random
@@ -240,8 +239,6 @@ def premise_broken(scene: Scene, plan: Plan) -> str:
       can whether or not they would have borne something.
     - Collateral above its quota leaves first. Where t (r + l) > 1 a unit within cures more than one
       above, so that the cure is not concave in what is sold, and the problem is not linear.
-    - A sibling gives cash first, then the collateral that cures most. If its floor and not what it
-      has is the limit, another order may bring more.
     """
     assert scene.policy is not None and scene.target_bps is not None
     if plan.uncured == 0 and not any(step.cost for step in plan.steps):
@@ -257,19 +254,7 @@ def premise_broken(scene: Scene, plan: Plan) -> str:
         is_steep = scene.target_bps * mark.rate_init_e6 > sizing.CURE
         if held.collateral_wad > mark.quota_wad and is_steep:
             return "steep above quota"
-    return "floor of a sibling" if any(map(partial(is_short, scene), scene.policy.donors)) else ""
-
-
-def is_short(scene: Scene, donor: int) -> bool:
-    """Whether a sibling with collateral has more than it may give above its floor."""
-    held, floor_bps = scene.accounts[donor], scene.floors[donor]
-    terms, legs = held.assess(scene.marks, scene.loans), held.legs(scene.marks)
-    slack = terms.equity_init - div_up(terms.required_init * floor_bps, BPS)
-    takes = max(0, held.net_wad(scene.loans))
-    for leg in legs:
-        value = leg.position.collateral_wad * leg.mark.price_wad // WAD
-        takes += value * max(0, sizing.CURE - floor_bps * leg.mark.rate_init_e6) // sizing.CURE
-    return bool(legs) and slack < takes
+    return ""
 
 
 # ---- planners

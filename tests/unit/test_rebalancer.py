@@ -115,6 +115,24 @@ def test_policy_entries__anyone_but_the_owner__are_refused(world: World) -> None
             world.rebalancer.on_mandate(world.account(), 1, (0, 0, 0, 0, 0, []), sender=who)
 
 
+def test_plan__impact_named__sells_some_of_each_in_one_step(world: World) -> None:
+    """Four slices of each asset, compared with each other, and one swap an asset."""
+    account = world.open_account(leverage=3, mix={"ETH": 1, "BTC": 1})
+    plans = []
+    for impact_bps in (0, 40):
+        cost = (30, impact_bps)
+        with world.isolated():
+            world.enrol(account, trigger_bps=12_900, sales={"ETH": cost, "BTC": cost})
+            plans.append(world.rebalancer.plan(account))
+            rebalance(world, account)
+    flat, sliced = plans
+    assert [step.asset for step in flat.steps] == [ETH]
+    assert sorted(step.asset for step in sliced.steps) == [ETH, ETH + 1]
+    assert flat.uncured == sliced.uncured == 0
+    for step in sliced.steps:
+        assert 30 * step.value < step.cost * 10_000 < 70 * step.value
+
+
 def test_clear_policy__then_set_again__keeps_the_time_of_the_last_rebalance(world: World) -> None:
     """A policy written anew does not shorten a cooldown."""
     account = world.open_account(leverage=3)
