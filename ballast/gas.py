@@ -552,7 +552,7 @@ def _measure_rebalances(bench: Bench) -> None:
     mandates.arm_budget((10_000 * WAD, 86_400, 10**6 * WAD), sender=trader)
     for account in (*sellers.values(), *donors, *actions):
         helpers = [donors[account]] if account in donors else []
-        sales = [(1, 35)] if account in sellers.values() else []
+        sales = [(1, 35, 0)] if account in sellers.values() else []
         guard_set = mandates.set_guard(account, rebalancer, GUARD, sender=trader)
         allowed = actions.get(account, 0)
         policy = (TRIGGER_BPS, 600, 0, False, helpers, sales, adapter, allowed, 0)
@@ -607,7 +607,7 @@ def _measure_liquidations(bench: Bench) -> None:
         0,
         False,
         [],
-        [(1, 35)],
+        [(1, 35, 0)],
         bench.adapter.address,
         0,
         0,
@@ -695,7 +695,7 @@ def _enrolled(bench: Bench, sub: int, *, is_near: bool = False) -> int:
     """An account of two collaterals that sells the first, far from its trigger or just above."""
     account = bench.account(sub, 2)
     bench.system.mandates.set_guard(account, bench.system.rebalancer, GUARD, sender=bench.trader)
-    sales, donors = [(1, 35)], list[int]()
+    sales, donors = [(1, 35, 0)], list[int]()
     policy = (TRIGGER_BPS, 600, 0, False, donors, sales, bench.adapter.address, 0, 0)
     bench.system.rebalancer.set_policy(account, policy, sender=bench.trader)
     if is_near:

@@ -266,7 +266,7 @@ def _give_mandate(world: World, member: Member) -> None:
     budget = (equity * _BUDGET_BPS // _BPS, _BUDGET_PERIOD_S, equity * _LIFETIME_BPS // _BPS)
     system.mandates.arm_budget(budget, sender=owner)
     sold = [asset for asset, share in plan.mix.items() if share]
-    sales = [(system.assets[asset], SALE_COST_BPS) for asset in sold]
+    sales = [(system.assets[asset], SALE_COST_BPS, 0) for asset in sold]
     policy = (
         TRIGGER_BPS,
         COOLDOWN_S,

@@ -505,7 +505,10 @@ class Actions(LiquidationDraws):
             rng.choice((0, 0, 1_000 * WAD)),
             uses_wallet,
             donors,
-            [(self._id(name), rng.choice((0, 30, 100, 300))) for name in names],
+            [
+                (self._id(name), rng.choice((0, 30, 100, 300)), rng.choice((0, 0, 10, 150)))
+                for name in names
+            ],
             cast.world.venue.address,
             rng.choice((0, ALL_ACTIONS, ALL_ACTIONS, rng.randrange(ALL_ACTIONS + 1))),
             rng.choice((0, 0, 10, 200)),

@@ -423,7 +423,7 @@ def test_r35__trigger__is_up(world: World) -> None:
     account = world.open_account(leverage=3)
     world.enrol(account, trigger_bps=13_500, target_bps=20_000)
     for bps in range(12_000, 13_500, 97):
-        policy = (bps, 0, 0, False, [], [(ETH, 30)], world.venue, 0, 0)
+        policy = (bps, 0, 0, False, [], [(ETH, 30, 0)], world.venue, 0, 0)
         with world.isolated():
             world.rebalancer.set_policy(account, policy, sender=world.owner)
             equity, trigger = edge(world, account, bps)
@@ -862,6 +862,7 @@ def test_r75__largest_trade__is_down_to_a_step(world: World) -> None:
 
 
 def test_r76__expected_cost_of_a_trade__is_up_to_a_millionth(world: World) -> None:
+    """Of each unit what all cost in the mean, for the market is deep."""
     desk = skewed(world)
     account = desk.trader(cash=50_000)
     desk.trade(account, 20 * WAD)
