@@ -15,7 +15,7 @@ from typing import Any
 from ballast.chain import Contract, Receipt
 from ballast.deploy import load_parameters
 from ballast.governance import ANYONE, DAY_S, Decision, govern
-from tests.support.world import QUOTE, World, build_world
+from tests.support.world import QUOTE, ZERO_ADDRESS, World, build_world
 
 DELAY_S = 2 * DAY_S
 PAUSE_S = 3 * DAY_S
@@ -87,22 +87,26 @@ def govern_world(
     return Council(world, timelock, governance)
 
 
-def watch_sequencer(world: World) -> Contract:
-    """Gives the oracle an uptime feed, which says that the sequencer has been up for a day.
-
-    The feed is an immutable of the oracle, so its code is exchanged for that of another one.
-    """
-    feed = world.chain.deploy("MockFeed", 0, "sequencer uptime", sender=world.governor)
-    feed.set_round(0, world.chain.time - DAY_S, sender=world.governor)
+def exchange_oracle(
+    world: World, name: str = "RiskOracle", sequencer: Contract | str = ZERO_ADDRESS
+) -> None:
+    """Puts the code of a new oracle, with its immutables, where the world's oracle stands."""
     other = world.chain.deploy(
-        "RiskOracle",
+        name,
         world.clearinghouse,
         world.feeds[QUOTE],
         load_parameters()["quote"]["heartbeat_s"],
-        feed,
+        sequencer,
         sender=world.governor,
     )
     world.chain.set_code(world.system.oracle.address, world.chain.code(other.address))
+
+
+def watch_sequencer(world: World) -> Contract:
+    """Gives the oracle an uptime feed, which says that the sequencer has been up for a day."""
+    feed = world.chain.deploy("MockFeed", 0, "sequencer uptime", sender=world.governor)
+    feed.set_round(0, world.chain.time - DAY_S, sender=world.governor)
+    exchange_oracle(world, sequencer=feed)
     return feed
 
 
