@@ -20,7 +20,17 @@ from ballast.model.oracle import Parameters, covers_jump
 from tests.conftest import reverts
 from tests.governance_kit import PAUSE_S, Council, govern_world
 from tests.liquidation_kit import Floor, long_victim, open_floor, short_victim, spot_victim
-from tests.support.edge import BPS, BTC, ETH, SETTERS, TIMELOCK, Call, Edge, build_edge
+from tests.support.edge import (
+    BPS,
+    BTC,
+    ETH,
+    GUARDIAN,
+    SETTERS,
+    TIMELOCK,
+    Call,
+    Edge,
+    build_edge,
+)
 from tests.support.world import QUOTE, World
 from tests.threats.kit import (
     ask_in,
@@ -80,6 +90,7 @@ def _search(edge: Edge, key: tuple[str, str], *, is_shrunk: bool = True) -> tupl
     """Single transactions with this setter and, by the timelock, others beside it; how many were
     accepted, of how many."""
     before, prices = edge.excesses(), edge.prices()
+    limits, rest = edge.limits(), edge.rest()
     accepted = tried = 0
     others = [other for other in SETTERS if other[0] == TIMELOCK]
 
@@ -102,6 +113,9 @@ def _search(edge: Edge, key: tuple[str, str], *, is_shrunk: bool = True) -> tupl
             accepted += 1
             _check(edge, before, prices, calls)
             _check_inequalities(edge)
+            if key[0] == GUARDIAN:
+                assert all(new <= old for new, old in zip(edge.limits(), limits, strict=True))
+                assert edge.limits() != limits and edge.rest() == rest
             edge.touch()
             _check(edge, before, prices, calls)
 
@@ -113,8 +127,9 @@ def _search(edge: Edge, key: tuple[str, str], *, is_shrunk: bool = True) -> tupl
 def test_transaction__any_setter_of_any_role__no_healthy_account_is_liquidatable(
     key: tuple[str, str],
 ) -> None:
-    """T67, T31, I39: over accounts that are healthy by two units at most, several calls in one
-    transaction of the timelock; a poke right after it adds nothing."""
+    """T67, T31, I39, I40: over accounts that are healthy by two units at most, several calls in one
+    transaction of the timelock; a poke right after it adds nothing. What a guardian did lowered
+    something, raised nothing and touched nothing else."""
     edge = _edge()
     for account, excess in edge.excesses().items():
         assert 0 <= excess <= 2 * edge.world.unit_wad(QUOTE), account
