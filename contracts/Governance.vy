@@ -63,6 +63,11 @@ SKEW_CAP: constant(uint256) = 3
 DEPOSIT_CAP: constant(uint256) = 4
 RATE: constant(uint256) = 5
 FEE: constant(uint256) = 6
+# Of the timelock as well: an asset's feed, that no chain of feeds carries a price away in one transaction.
+FEED: constant(uint256) = 7
+SET_FEED: constant(bytes4) = method_id(
+    "set_feed(uint256,address,uint256,uint256,uint256,uint256)", output_type=bytes4
+)
 
 CLEARINGHOUSE: public(immutable(address))
 EXCHANGE: public(immutable(address))
@@ -139,6 +144,8 @@ def execute(target: address, payload: Bytes[MAX_PAYLOAD]):
     """@notice Whatever an owner may do. Afterwards the rooms still have to fit each other."""
     ownable._check_owner()
     self._require_target(target)
+    if target == ORACLE:
+        self._book_feed(payload)
     raw_call(target, payload)
     if target == ORACLE:
         self._require_calm_markets()
@@ -339,6 +346,13 @@ def _move_deposit_cap(vault: address, old: uint256, new: uint256):
 def _book_step(parameter: uint256, of: uint256):
     self._check_may_step(self.next_step_at[parameter][of])
     self.next_step_at[parameter][of] = block.timestamp + STEP_S
+
+
+@internal
+def _book_feed(payload: Bytes[MAX_PAYLOAD]):
+    """@dev Each new feed may differ from the one before it."""
+    if len(payload) >= 36 and convert(slice(payload, 0, 4), bytes4) == SET_FEED:
+        self._book_step(FEED, convert(slice(payload, 4, 32), uint256))
 
 
 @internal
