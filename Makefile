@@ -28,7 +28,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VVM_BINARY_PATH := $(CURDIR)/.cache/vvm
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo efficiency test lint format gas deep clean
+.PHONY: help setup demo testnet efficiency test lint format gas deep clean
 
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /: /' | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ setup: $(READY) ## install everything that is pinned: Python packages, npm packa
 
 demo: $(READY) ## play a crash on a local chain: make demo ARGS="--prices FILE --from DATE --to DATE --accounts N"
 	@$(BIN)/ape run demo $(ARGS)
+
+testnet: $(READY) ## stand in for a testnet, to rehearse a deployment: make testnet ARGS="--fund ALIAS"
+	@$(BIN)/ape run testnet $(ARGS)
 
 efficiency: $(READY) ## how good the rebalancing is: make efficiency ARGS="--hourly FILE --chainlink FILE --chainlink FILE"
 	@$(BIN)/ape run efficiency $(ARGS)

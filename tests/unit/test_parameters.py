@@ -22,6 +22,7 @@ from ballast.parameters import (
     check_parameters,
     load_parameters,
     network_path,
+    path_for_chain,
 )
 from tests.support.fixtures import shared_world
 
@@ -57,6 +58,9 @@ def test_load_parameters__no_file_or_no_toml__is_told(tmp_path: Path) -> None:
         load_parameters(tmp_path / "bad.toml")
     with pytest.raises(ParameterError, match="no parameter file atlantis.toml .*sepolia"):
         network_path("atlantis")
+    assert path_for_chain(11_155_111) == network_path("sepolia")
+    with pytest.raises(ParameterError, match="no bundled file is for chain 2,021"):
+        path_for_chain(2_021)
 
 
 @pytest.mark.parametrize(
