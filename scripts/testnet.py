@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
 import time
 from decimal import Decimal, InvalidOperation
@@ -64,6 +65,7 @@ def cli(
 
     It runs until you end it with Ctrl-C. A line such as `ETH 1800` publishes that price.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ape's own would end in an error
     with told_plainly():
         addresses = {name: address_of(name) for name in funded}
         parameters = load_parameters(path, os.environ)
