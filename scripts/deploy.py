@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ballast.chain import SigningChain
-from ballast.cli import GWEI, choice_of, parameters_of, signer_of, told_plainly, url_of
+from ballast.cli import GWEI, choice_of, compile_all, parameters_of, signer_of, told_plainly, url_of
 from ballast.deploy import WAD
 from ballast.manifest import Manifest, manifest_path
 from ballast.network import Deployment, Estimate, Outcome
@@ -62,6 +62,7 @@ def cli(
     console = Console(highlight=False)
     with told_plainly():
         source, parameters = parameters_of(provider.chain_id, path)
+        compile_all(console)
         signer = signer_of(alias, provider, parameters, is_unlocked=not dry_run)
         chain = SigningChain(url_of(provider), signer)
         where = kept or manifest_path(chain)
