@@ -28,7 +28,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VVM_BINARY_PATH := $(CURDIR)/.cache/vvm
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo fork hardhat efficiency test lint format gas deep clean
+.PHONY: help setup demo testnet fork hardhat efficiency test lint format gas deep clean
 
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /: /' | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ fork: $(READY) ## from deposit to liquidation on a fork, real Chainlink and Unis
 hardhat: $(READY) $(STAMPS)/hardhat ## that story on a Hardhat node, and the tests of chains on it; installs 290 MB of its own
 	@$(BIN)/ape run hardhat
 	$(BIN)/pytest tests/hardhat $(ARGS)
+
+testnet: $(READY) ## stand in for a testnet, to rehearse a deployment: make testnet ARGS="--fund ALIAS"
+	@$(BIN)/ape run testnet $(ARGS)
 
 efficiency: $(READY) ## how good the rebalancing is: make efficiency ARGS="--hourly FILE --chainlink FILE --chainlink FILE"
 	@$(BIN)/ape run efficiency $(ARGS)

@@ -98,7 +98,7 @@ def compile_contract(name: str | Path) -> Artifact:
     Raises ArtifactError when there is no such contract, and the compiler's own exception when it
     does not compile.
     """
-    return _compile(_source_path(name))
+    return _compile(_found_path(ROOT, name))
 
 
 def npm_artifact(package: str, path: str) -> Artifact:
@@ -124,6 +124,12 @@ def npm_artifact(package: str, path: str) -> Artifact:
             f"{package}/{path} needs linked libraries: pick another artifact or link it first"
         )
     return Artifact(name, tuple(data["abi"]), bytes.fromhex(code), f"{package}/{path}")
+
+
+@cache
+def _found_path(root: Path, name: str | Path) -> Path:
+    # Looking through the directories takes as long as deploying a contract in this process.
+    return _source_path(name)
 
 
 def _source_path(name: str | Path) -> Path:

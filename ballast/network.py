@@ -452,7 +452,7 @@ class Deployment:
             )
 
         return {
-            "deployer, no right in the end": deployer,
+            "deployer, who keeps no other role": deployer,
             "owner of every room": f"{known['owner']} (Governance)",
             f"its owner, delay {known['timelock_delay_s']:,} s": f"{known['timelock']} (Timelock)",
             "proposers": named(known["proposers"]),
@@ -616,12 +616,10 @@ class Deployment:
         Returns what differs from the plan, which is nothing unless somebody changed it meanwhile.
         Raises DeployError when a reorganisation took steps away: run again.
         """
+        self._require_all_mined()
         last = max(s["block"] for s in self.manifest.steps.values() if s["block"] is not None)
         self.chain.wait_for_block(last + self.parameters["network"]["confirmations"])
-        self._forget_what_vanished()
-        self.manifest.save()
-        if self.left:
-            raise DeployError(f"{self.left[0].name} is not in the chain any more: run again")
+        self._require_all_mined()
         found = [
             f"{step.name}: {d.name} is {d.found}, not {d.wanted}"
             for step in self.steps
@@ -630,6 +628,12 @@ class Deployment:
         self.manifest.data["is_complete"] = not found
         self.manifest.save()
         return found
+
+    def _require_all_mined(self) -> None:
+        self._forget_what_vanished()
+        self.manifest.save()
+        if self.left:
+            raise DeployError(f"{self.left[0].name} is not in the chain any more: run again")
 
 
 def _settings(step: Step) -> list[Reading]:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ballast.chain import SigningChain
-from ballast.cli import GWEI, parameters_of, signer_of, told_plainly, url_of
+from ballast.cli import GWEI, choice_of, compile_all, parameters_of, signer_of, told_plainly, url_of
 from ballast.deploy import WAD
 from ballast.manifest import Manifest, manifest_path
 from ballast.network import Deployment, Estimate, Outcome
@@ -62,6 +62,7 @@ def cli(
     console = Console(highlight=False)
     with told_plainly():
         source, parameters = parameters_of(provider.chain_id, path)
+        compile_all(console)
         signer = signer_of(alias, provider, parameters, is_unlocked=not dry_run)
         chain = SigningChain(url_of(provider), signer)
         where = kept or manifest_path(chain)
@@ -69,7 +70,10 @@ def cli(
             console.print(f"The old manifest is now {Manifest(where).set_aside()}")
         deployment = Deployment.open(chain, parameters, where, source=source.name)
         if deployment.manifest.is_complete and not deployment.left:
-            console.print(f"Everything in {where} is deployed already. Check it: ape run verify")
+            console.print(
+                f"Everything in {where} is deployed already. Check it: ape run verify",
+                soft_wrap=True,
+            )
             return
         estimate = deployment.estimate()
         console.print(_plan(deployment, estimate, is_long=dry_run))
@@ -80,7 +84,7 @@ def cli(
             return
         if not is_agreed:
             click.confirm(f"Send {len(deployment.left)} transactions?", abort=True)
-        deployment.run(lambda *told: _tell(console, deployment, *told))
+        deployment.run(lambda *told: _tell(deployment, *told))
         console.print("Waiting for confirmations, then reading everything back.")
         differences = deployment.finish()
         for difference in differences:
@@ -88,7 +92,7 @@ def cli(
         if differences:
             raise click.ClickException(f"{len(differences)} readings are not as planned")
         console.print(_contracts(deployment))
-        console.print(_afterword(deployment, where, provider))
+        console.print(_afterword(where, choice_of(provider)), soft_wrap=True)
 
 
 def _plan(deployment: Deployment, estimate: Estimate, *, is_long: bool) -> Table:
@@ -140,13 +144,12 @@ def _require_ether(deployment: Deployment, estimate: Estimate) -> None:
         )
 
 
-def _tell(
-    console: Console, deployment: Deployment, number: int, step: Step, outcome: Outcome
-) -> None:
+def _tell(deployment: Deployment, number: int, step: Step, outcome: Outcome) -> None:
     what = step.contract.address if isinstance(step, Create) else ""
     gas = "" if outcome.gas_used is None else f"{outcome.gas_used:,} gas"
     done = "" if outcome.is_new else "found done"
-    console.print(f"{number + 1:3}/{len(deployment.steps)} {step.name:45} {gas:>15} {what}{done}")
+    line = f"{number + 1:3}/{len(deployment.steps)} {step.name:42} {gas:>13} {what}{done}"
+    click.echo(line.rstrip())
 
 
 def _contracts(deployment: Deployment) -> Table:
@@ -161,12 +164,11 @@ def _contracts(deployment: Deployment) -> Table:
     return table
 
 
-def _afterword(deployment: Deployment, where: Path, provider: Any) -> str:
-    network = provider.network_choice
+def _afterword(where: Path, network: str) -> str:
     return f"""The record of it is {where}.
 
-Next:
-  ape run verify --network {network}              compare the chain with the record and the file
-  ape run verify --network {network} --explorer   and write what an explorer needs for the sources
-  ape run keeper --network {network} --account ALIAS   keep its accounts (docs/keepers.md)
+Next, with --network {network}:
+  ape run verify --network ...                  compare the chain with the record and the file
+  ape run verify --network ... --explorer       and write what an explorer needs for the sources
+  ape run keeper --network ... --account ALIAS  keep its accounts
 docs/deploying.md goes on from here."""
