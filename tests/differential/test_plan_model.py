@@ -684,11 +684,16 @@ def test_rebalance__costs_as_expected__ends_at_the_target_by_the_cheapest_means(
 def check_order(scene: Scene, plan: Plan) -> None:
     """Free means first, then sales with a price of health that never falls.
 
-    What lies within a quota comes after its own surplus, whatever its price, in the same step.
+    Collateral of a sibling whose floor is above the target goes where its cash does. What lies
+    within a quota comes after its own surplus, whatever its price, in the same step.
     """
-    kinds = [step.kind for step in plan.steps]
-    assert kinds == sorted(kinds)
     assert scene.policy is not None and scene.target_bps is not None
+    early = [donor for donor, floor_bps in scene.floors.items() if floor_bps > scene.target_bps]
+    kinds = [
+        Kind.MOVE_CASH if s.kind == Kind.MOVE_COLLATERAL and s.source in early else s.kind
+        for s in plan.steps
+    ]
+    assert kinds == sorted(kinds)
     costs = {sale.asset: 100 * sale.cost_bps for sale in scene.policy.sales}
     sold: set[int] = set()
     dearest = sizing.price_of_health(0, 1)
