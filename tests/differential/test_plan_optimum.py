@@ -151,7 +151,7 @@ def rounding_wad(scene: Scene) -> int:
 
 
 def cut_wad(scene: Scene) -> int:
-    """What a plan may cost more as its slices end at whole lots: of each means three lots at the
+    """What a plan may cost more as its slices end at whole lots: of each means a lot at the
     difference of its dearest and its cheapest slice. And a wei an edge, for each is rounded up."""
     total = 0
     for leg in scene.own.legs(scene.marks):

@@ -122,12 +122,13 @@ def test_plan__impact_named__sells_some_of_each_in_one_step(world: World) -> Non
     for impact_bps in (0, 40):
         cost = (30, impact_bps)
         with world.isolated():
-            world.enrol(account, trigger_bps=12_900, sales={"ETH": cost, "BTC": cost})
+            sales = {"ETH": cost, "BTC": cost}
+            world.enrol(account, trigger_bps=15_900, target_bps=16_000, sales=sales)
             plans.append(world.rebalancer.plan(account))
             rebalance(world, account)
     flat, sliced = plans
     assert [step.asset for step in flat.steps] == [ETH]
-    assert sorted(step.asset for step in sliced.steps) == [ETH, ETH + 1]
+    assert sorted(step.asset for step in sliced.steps) == [ETH, BTC]
     assert flat.uncured == sliced.uncured == 0
     for step in sliced.steps:
         assert 30 * step.value < step.cost * 10_000 < 70 * step.value
