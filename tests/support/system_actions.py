@@ -716,13 +716,17 @@ class Actions(LiquidationDraws):
         return Call("Perps", "set_terms", (asset, astuple(changed)), "governor")
 
     def _hostile(self, state: State) -> tuple[Call, ...]:
-        """Any function of any contract, with arguments that aim at somebody else."""
-        rng = self.rng
-        contract, entry = rng.choice(self.hostile_functions)
-        victim = rng.choice(
-            [a for a in self.cast.accounts if self.cast.owner_role(a) != "attacker"]
-        )
-        args = tuple(self._poison(state, victim, p) for p in entry["inputs"])
+        """Any function of any contract, with arguments that aim at somebody else. Drawn apart, so
+        that what comes after it in a campaign does not hang on how many functions there are."""
+        campaign, self.rng = self.rng, random.Random(self.rng.random())
+        try:
+            contract, entry = self.rng.choice(self.hostile_functions)
+            victim = self.rng.choice(
+                [a for a in self.cast.accounts if self.cast.owner_role(a) != "attacker"]
+            )
+            args = tuple(self._poison(state, victim, p) for p in entry["inputs"])
+        finally:
+            self.rng = campaign
         return (Call(contract, entry["name"], args, "attacker"),)
 
     def _poison(self, state: State, victim: int, parameter: dict[str, Any]) -> Any:

@@ -276,6 +276,9 @@ class TradeDraws(PriceDraws):
 
     def _flag_bad_debt(self, state: State) -> tuple[Call, ...]:
         account = self._account()
+        carriers = [a for a in self.cast.accounts if state.listed[a] >> 136]
+        if carriers and self.rng.random() < 0.6:
+            account = self.rng.choice(carriers)
         sunk = [a for a in self.cast.accounts if state.terms[a].equity_maint < 0]
         if sunk and self.rng.random() < 0.7:
             account = self.rng.choice(sunk)
