@@ -275,9 +275,12 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         ),
     },
     "Deleverager": {
-        # Both act by what the ledger says; the house is sound here.
+        **_OWNED,
+        # These act by what the ledger says; the house is sound here, and no market ends.
         "flag_house": Entry(ANYONE, "", _fixed()),
         "adl": Entry(ANYONE, "", _account(1, 10**18)),
+        "wind_down": Entry(ANYONE, "", lambda scene, caller: (1, [scene.account])),
+        "start_wind_down": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1)),
     },
     "Liquidator": {
         **_OWNED,
@@ -400,8 +403,9 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         "accrue": Entry(ANYONE, "", _fixed(1)),
         "settle_in_mandate": Entry(_only(MANDATES), "perps: only mandates", _account(1)),
         "deleverage": Entry(
-            _only(DELEVERAGER), "perps: only the deleverager", _account(1, -(10**16))
+            _only(DELEVERAGER), "perps: only the deleverager", _account(1, -(10**16), 10**18)
         ),
+        "latch": Entry(_only(DELEVERAGER), "perps: only the deleverager", _fixed(1)),
         "offset": Entry(_only(LIQUIDATOR), NOT_LIQUIDATOR, _fixed(1, 10**9)),
         "take_insurance_fees": Entry(_only(LIQUIDATOR), NOT_LIQUIDATOR, _fixed(1)),
         "fill": Entry(

@@ -192,8 +192,8 @@ THREATS: dict[str, Row] = {
         LIQUIDATED,
     ),
     "T32": Row(
-        "A mark pushed by one's own trades",
-        "results count at the index; a premium is owed to whoever closes",
+        "A mark pushed by one's own trades, a last price chosen by who is closed",
+        "results count at the index; a premium is owed to whoever closes; one price ends a market",
         PERPS,
         TRADED,
     ),

@@ -51,6 +51,7 @@ CONTRACTS = ROOT / "contracts"
 # What an allowed caller gets, where the scene has nothing to do for it.
 IDLE_HANDS = {
     ("Deleverager", "adl"): "deleverager: house not short",
+    ("Deleverager", "wind_down"): "deleverager: not announced",
     ("Keepers", "claim"): "watches: nothing to claim",
     ("Keepers", "push_and_rebalance"): "keepers: feed not allowed",
     ("Keepers", "unwatch"): "watches: not watched",
@@ -77,6 +78,7 @@ STOPPED = {
     ("Mandates", "rescue"): "mandates: account has no hook",
     ("Perps", "settle_in_mandate"): "",
     ("Perps", "deleverage"): "",
+    ("Perps", "latch"): "",
     ("Perps", "offset"): "",  # nothing is open
     ("Perps", "fill"): "perps: headroom stale",
     ("Rebalancer", "on_mandate"): "rebalancer: no policy",

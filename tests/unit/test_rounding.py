@@ -596,7 +596,7 @@ def words(**changes: int) -> tuple[int, int]:
     names += ("min_size_gwei", "base_fee_e6", "band_e6", "lag_s", "max_funding_e6", "weight_bps")
     known = market_terms(load_parameters()["assets"]["ETH"]["perpetual"])
     fields = dict(zip(names, known, strict=True)) | changes
-    prices, limits = shell().market_words(tuple(fields[name] for name in names), False)
+    prices, limits = shell().market_words(tuple(fields[name] for name in names), 0)
     return int(prices), int(limits)
 
 
