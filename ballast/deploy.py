@@ -210,6 +210,7 @@ def deploy(
         tuple(vault_terms[key] for key in ("base_bps", "slope_bps", "steep_slope_bps", "kink_bps")),
         vault_terms["reserve_factor_bps"],
         vault_terms["deposit_cap"] * 10**decimals,
+        vault_terms["min_debt"],
     )
     unit_wad = 10 ** (18 - decimals)
     mandates = put(

@@ -222,7 +222,7 @@ def pay(payer: uint256, payee: uint256, amount_wad: uint256) -> (uint256, uint25
     self._check_sender(LIQUIDATOR)
     calls._open(calls.ACTING, False)
     cash._accrue()
-    payer_word: uint256 = cash._debit_wad(payer, amount_wad, self)
+    payer_word: uint256 = cash._debit_wad(payer, amount_wad, self, True)
     payee_word: uint256 = cash._credit_wad(payee, amount_wad)
     calls._close()
     return payer_word, payee_word
@@ -253,14 +253,14 @@ def open_mandate(account: uint256):
     self._check_sender(MANDATES)
     calls._open(calls.MANDATE, True)
     cash._accrue()
-    calls._latched_marks(asset_list._ids(ledger._lists[account]))
+    health._latch(account)
 
 
 @external
 def latch(account: uint256):
     """@notice Fixes the marks of a sibling before it is touched."""
     self._check_mandate()
-    calls._latched_marks(asset_list._ids(ledger._lists[account]))
+    health._latch(account)
 
 
 @external

@@ -95,12 +95,18 @@ MAX_RATE_BPS: constant(uint256) = 100_000
 MAX_RESERVE_FACTOR_BPS: constant(uint256) = 5_000
 # Half of what an idle balance may hold, so that reserves and repaid interest always fit above a full vault.
 MAX_DEPOSIT_CAP: constant(uint256) = 2**95
+# The largest least debt that can be set, whole tokens.
+MAX_MIN_DEBT: constant(uint256) = 100_000
 # Time to realise a loss that is known. If nobody does, exits open again by themselves.
 MAX_HOLD_S: constant(uint256) = 3_600
 
 CALL_STATE_IDLE: constant(uint256) = 0
+# In place of a debtor's loan shares: nobody chose this loan, it may leave a debt of any size.
+FORCED: constant(uint256) = max_value(uint256)
 
 ASSET: immutable(IERC20)
+# Asset units of a whole token.
+WHOLE: immutable(uint256)
 CLEARINGHOUSE: public(immutable(address))
 LIQUIDATOR: public(immutable(address))
 
@@ -111,7 +117,7 @@ insurance_receiver: public(address)
 _pool: uint256
 # debt_shares, index_wad, reserves. I04 I07 I08
 _loans: uint256
-# deposit cap, rate, reserve factor; until when exits are held. I35
+# deposit cap, rate, reserve factor, least debt; until when exits are held. I35
 _terms: uint256
 
 
@@ -127,6 +133,7 @@ def __init__(
     rate: ILendingVault.RateParameters,
     reserve_factor_bps_: uint256,
     deposit_cap_: uint256,
+    min_debt_: uint256,
 ):
     """
     @param asset_ The quote token.
@@ -139,12 +146,14 @@ def __init__(
     @param rate The kinked rate.
     @param reserve_factor_bps_ Part of interest set aside.
     @param deposit_cap_ Asset units above which nobody may deposit.
+    @param min_debt_ Whole tokens that a debt has at least after its debtor borrowed.
     """
     decimals: uint8 = staticcall IERC20Detailed(asset_).decimals()
     self._require_decimals(decimals)
     self._require_receiver(clearinghouse)
     self._require_receiver(liquidator)
     ASSET = IERC20(asset_)
+    WHOLE = 10 ** convert(decimals, uint256)
     CLEARINGHOUSE = clearinghouse
     LIQUIDATOR = liquidator
 
@@ -158,12 +167,17 @@ def __init__(
     self._set_insurance_receiver(insurance_receiver_)
     self._set_terms(
         lending_state.Terms(
-            deposit_cap=deposit_cap_, reserve_factor_bps=reserve_factor_bps_, exits_held_until=0, rate=rate
+            deposit_cap=deposit_cap_,
+            reserve_factor_bps=reserve_factor_bps_,
+            exits_held_until=0,
+            min_debt=min_debt_,
+            rate=rate,
         )
     )
     log ILendingVault.RateUpdated(old=empty(ILendingVault.RateParameters), new=rate)
     log ILendingVault.ReserveFactorUpdated(old_bps=0, new_bps=reserve_factor_bps_)
     log ILendingVault.DepositCapUpdated(old=0, new=deposit_cap_)
+    log ILendingVault.MinDebtUpdated(old=0, new=min_debt_)
 
 
 ################################################################
@@ -239,7 +253,7 @@ def redeem(shares: uint256, receiver: address, owner: address) -> uint256:
 
 
 @external
-def lend(assets: uint256, receiver: address) -> uint256:
+def lend(assets: uint256, receiver: address, shares_held: uint256) -> uint256:
     """
     @notice Sends `assets` to `receiver` as a loan to the clearing house.
     """
@@ -255,6 +269,8 @@ def lend(assets: uint256, receiver: address) -> uint256:
     index_wad: uint256 = lending_state._index_wad(loans)
     self._require_loan(assets, self._max_loan(idle, debt_shares, index_wad))
     shares: uint256 = math._mul_div(assets, WAD, index_wad, True)
+    if shares_held != FORCED:
+        self._require_min_debt(self._owed_up(shares_held + shares, index_wad))
     self._store_pool(supply, idle - assets)
     self._loans = lending_state._pack_loans(debt_shares + shares, index_wad, lending_state._reserves(loans))
     log ILendingVault.Lent(receiver=receiver, assets=assets, shares=shares)
@@ -430,6 +446,18 @@ def set_deposit_cap(deposit_cap: uint256):
     terms.deposit_cap = deposit_cap
     self._set_terms(terms)
     log ILendingVault.DepositCapUpdated(old=old, new=deposit_cap)
+
+
+@external
+def set_min_debt(min_debt: uint256):
+    """
+    @notice Sets what a debt has at least after its debtor borrowed.
+    """
+    terms: lending_state.Terms = self._open_terms()
+    old: uint256 = terms.min_debt
+    terms.min_debt = min_debt
+    self._set_terms(terms)
+    log ILendingVault.MinDebtUpdated(old=old, new=min_debt)
 
 
 @external
@@ -716,6 +744,15 @@ def deposit_cap() -> uint256:
 
 @external
 @view
+def min_debt() -> uint256:
+    """
+    @notice Whole tokens that a debt has at least after its debtor borrowed.
+    """
+    return lending_state._min_debt(self._terms)
+
+
+@external
+@view
 def exits_held_until() -> uint256:
     """
     @notice The second from which exits are open.
@@ -933,6 +970,7 @@ def _set_terms(terms: lending_state.Terms):
     self._require_rate(terms.rate)
     self._require_reserve_factor(terms.reserve_factor_bps)
     self._require_deposit_cap(terms.deposit_cap)
+    self._require_min_debt_in_range(terms.min_debt)
     self._terms = lending_state._pack_terms(terms)
 
 
@@ -1034,7 +1072,7 @@ def _check_liquidator():
 @view
 def _check_exits_open():
     # The field is cut out by hand, as in `_with_interest`: this is on the way of every exit.
-    assert block.timestamp >= self._terms >> 188, "vault: exits wait for a loss"
+    assert block.timestamp >= (self._terms >> 188) & lending_state.MASK_40, "vault: exits wait for a loss"
 
 
 @internal
@@ -1106,6 +1144,18 @@ def _require_idle(assets: uint256, idle: uint256):
 @pure
 def _require_loan(assets: uint256, largest: uint256):
     assert assets <= largest, "vault: loan too large"
+
+
+@internal
+@view
+def _require_min_debt(debt: uint256):
+    assert debt >= lending_state._min_debt(self._terms) * WHOLE, "vault: debt below minimum"
+
+
+@internal
+@pure
+def _require_min_debt_in_range(min_debt: uint256):
+    assert min_debt <= MAX_MIN_DEBT, "vault: least debt too high"
 
 
 @internal

@@ -59,13 +59,13 @@ def _trade(order: IPerps.Order) -> (uint256, bool):
     is_safer: bool = self._exposure(new_position) <= self._exposure(scene.position_word)
     if is_safer:
         scene.market_word = fill.market_word
-        before: margin.Terms = self._terms(scene, scene.position_word, packing._cost_wad(scene.cost_word))
-        after: margin.Terms = self._terms(scene, new_position, new_cost)
-        is_safer = self._is_no_weaker(
-            before.equity_init, before.required_init, after.equity_init, after.required_init
-        ) and self._is_no_weaker(
-            before.equity_maint, before.required_maint, after.equity_maint, after.required_maint
-        )
+        excess_init: int256 = 0
+        excess_maint: int256 = 0
+        new_excess_init: int256 = 0
+        new_excess_maint: int256 = 0
+        excess_init, excess_maint = self._excesses(scene, scene.position_word, packing._cost_wad(scene.cost_word))
+        new_excess_init, new_excess_maint = self._excesses(scene, new_position, new_cost)
+        is_safer = new_excess_init >= excess_init and new_excess_maint >= excess_maint
     if new_position >> 128 == 0:
         self._settle(account, asset, -new_cost, max_value(uint256), False)
     return fill.price_wad, is_safer
@@ -105,7 +105,7 @@ def _settle(account: uint256, asset: uint256, result: int256, most_wad: uint256,
     entry: int256 = packing._entry_wad(cost_word)
     ledger._put_perpetual(account, asset, size, cost + moved, entry)
     ledger._add_perpetual(ledger.HOUSE, asset, 0, -moved, 0)
-    payer_word: uint256 = cash._debit_wad(payer, amount, self)
+    payer_word: uint256 = cash._debit_wad(payer, amount, self, True)
     payee_word: uint256 = cash._credit_wad(payee, amount)
     log IClearinghouse.Settled(
         account=account,
@@ -155,23 +155,22 @@ def _latch_marks(account: uint256, asset: uint256, size_change: int256):
     size: int256 = packing._size_wad(ledger._position(account, asset))
     is_reduction: bool = size != 0 and (size > 0) != (size_change > 0)
     if not is_reduction:
-        calls._latched_marks(asset_list._ids(ledger._lists[account]))
+        health._latch(account)
     calls._latched_marks([asset])
 
 
 @internal
 @view
-def _terms(scene: IPerps.Scene, position: uint256, cost: int256) -> margin.Terms:
-    """@dev What a position would contribute at the newest price of the scene."""
+def _excesses(scene: IPerps.Scene, position: uint256, cost: int256) -> (int256, int256):
+    """@dev What a position would contribute at the newest price of the scene, at initial margin and at maintenance."""
     funding: int256 = packing._funding_at(scene.market_word, block.timestamp)
-    return margin._terms(position, cost, funding, packing._newest_wad(scene.price_word), scene.risk_word)
-
-
-@internal
-@pure
-def _is_no_weaker(equity_before: int256, required_before: uint256, equity: int256, required: uint256) -> bool:
-    """@dev Whether the excess has not fallen."""
-    return equity + convert(required_before, int256) >= equity_before + convert(required, int256)
+    terms: margin.Terms = margin._terms(
+        position, cost, funding, packing._newest_wad(scene.price_word), scene.risk_word
+    )
+    return (
+        terms.equity_init - convert(terms.required_init, int256),
+        terms.equity_maint - convert(terms.required_maint, int256),
+    )
 
 
 @internal

@@ -259,7 +259,7 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
             NO_ALLOWANCE,
             lambda scene, caller: (10**12, caller, scene.world.lender),
         ),
-        "lend": Entry(_only(CLEARINGHOUSE), NOT_BORROWER, lambda scene, caller: (1, caller)),
+        "lend": Entry(_only(CLEARINGHOUSE), NOT_BORROWER, lambda scene, caller: (1, caller, 0)),
         "repay": Entry(_only(CLEARINGHOUSE), NOT_BORROWER, _fixed(1, 1)),
         "write_off": Entry(_only(LIQUIDATOR), "vault: not the liquidator", _fixed(1)),
         "hold_exits": Entry(_only(LIQUIDATOR), "vault: not the liquidator", _fixed(1)),
@@ -270,6 +270,7 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         "set_rate": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(RATE)),
         "set_reserve_factor": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1)),
         "set_deposit_cap": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1)),
+        "set_min_debt": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1)),
         "set_insurance_receiver": Entry(
             _only(GOVERNOR), NOT_GOVERNOR, lambda scene, caller: (scene.world.owner,)
         ),

@@ -333,7 +333,7 @@ THREATS: dict[str, Row] = {
     ),
     "T59": Row(
         "Accounts too small to be worth it",
-        "what would require less than dust is taken whole; the discount has a floor",
+        "least debts and positions; less than dust is taken whole; the discount has a floor",
         "modules/discounts.vy",
         LIQUIDATED,
     ),

@@ -156,7 +156,7 @@ def _wired(world: World) -> dict[str, Contract]:
     )
     vault = put(
         *("LendingVault", world.quote, "Vault", "V", who[CLEARINGHOUSE], who[LIQUIDATOR]),
-        *(world.governor, world.governor, RATE, 0, 10**15),
+        *(world.governor, world.governor, RATE, 0, 10**15, 0),
     )
     mandates = put(
         *("Mandates", world.clearinghouse, system.perps, who[LIQUIDATOR], system.oracle),
