@@ -306,6 +306,10 @@ def deploy(
     )
     for name, market in markets.items():
         _list(system, parameters["assets"][name], market)
+    _limit_outflow(system, 0, parameters["quote"])
+    if vault_terms["outflow_bps"] != BPS:
+        floor_log2 = (int(vault_terms["outflow_floor"]) * 10**decimals).bit_length() - 1
+        vault.set_outflow_limit(vault_terms["outflow_bps"], floor_log2, sender=governor)
     return system
 
 
@@ -329,11 +333,21 @@ def _list(system: System, terms: Mapping[str, Any], market: Market) -> None:
         terms["swap_limit_bps"],
         sender=system.governor,
     )
+    _limit_outflow(system, terms["id"], terms)
     system.liquidator.learn_unit(terms["id"], sender=system.governor)
     system.keepers.learn_feed(terms["id"], sender=system.governor)
     if "perpetual" in terms:
         system.perps.list_market(
             terms["id"], market_terms(terms["perpetual"]), sender=system.governor
+        )
+
+
+def _limit_outflow(system: System, asset: int, terms: Mapping[str, Any]) -> None:
+    """Bounds withdrawals of an asset; the floor becomes the power of two at or below it."""
+    if terms["outflow_bps"] != BPS:
+        floor_log2 = int(terms["outflow_floor"] * WAD).bit_length() - 1
+        system.listings.set_outflow_limit(
+            asset, terms["outflow_bps"], floor_log2, sender=system.governor
         )
 
 

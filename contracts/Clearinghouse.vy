@@ -18,6 +18,7 @@
 """
 
 from contracts.interfaces import IClearinghouse
+from contracts.interfaces import IListings
 from contracts.interfaces import IPerps
 from contracts.modules import asset_list
 from contracts.modules import calls
@@ -366,13 +367,6 @@ def call_state() -> uint256:
 
 @external
 @view
-def cash_of(account: uint256) -> int256:
-    """@notice Cash less debt in WAD."""
-    return cash._net_wad(ledger._account_words[account])
-
-
-@external
-@view
 def account_word(account: uint256) -> uint256:
     """@notice cash_wad | debt_shares."""
     return packing._balances(ledger._account_words[account])
@@ -551,14 +545,19 @@ def _withdraw(account: uint256, asset: uint256, amount: uint256, receiver: addre
     asset_word: uint256 = collaterals._word(asset)
     amount_wad: uint256 = ledger._to_wad(asset_word, amount)
     word: uint256 = 0
+    taken_wad: uint256 = amount_wad
     if asset == collaterals.QUOTE_ASSET:
+        taken_wad = min(amount_wad, cash._available_wad(account))
         if account == ledger.HOUSE:
-            ledger._require_balance(cash._available_wad(account), amount_wad)
+            ledger._require_balance(taken_wad, amount_wad)
+            taken_wad = 0
         word = cash._debit(account, amount, receiver)
     else:
         word = ledger._remove_collateral(account, asset, amount_wad)
         collaterals._count_out(asset, amount_wad)
         safe_token._push(IERC20(packing._token(asset_word)), receiver, amount)
+    if taken_wad != 0:
+        extcall IListings(LISTINGS).count_out(asset, asset_word, taken_wad)
     log IClearinghouse.Withdrawn(account=account, asset=asset, receiver=receiver, amount=amount, word=word)
 
 

@@ -49,6 +49,7 @@ from snekmate.utils import math
 
 from contracts.modules import kinked_rate
 from contracts.modules import lending_state
+from contracts.modules import outflows
 from contracts.modules import safe_token
 
 exports: (
@@ -119,6 +120,8 @@ _pool: uint256
 _loans: uint256
 # deposit cap, rate, reserve factor, least debt; until when exits are held. I35
 _terms: uint256
+# How fast the idle balance may fall; see `outflows`. 0 as long as no limit was set.
+_outflow: uint256
 
 
 @deploy
@@ -227,7 +230,7 @@ def withdraw(assets: uint256, receiver: address, owner: address) -> uint256:
     total: uint256 = 0
     supply, idle, total = self._accrue()
     shares: uint256 = self._to_shares_up(assets, supply, total)
-    self._exit(assets, shares, receiver, owner, supply, idle)
+    self._exit(assets, shares, receiver, owner, supply, idle, total)
     return shares
 
 
@@ -243,7 +246,7 @@ def redeem(shares: uint256, receiver: address, owner: address) -> uint256:
     total: uint256 = 0
     supply, idle, total = self._accrue()
     assets: uint256 = self._to_assets_down(shares, supply, total)
-    self._exit(assets, shares, receiver, owner, supply, idle)
+    self._exit(assets, shares, receiver, owner, supply, idle, total)
     return assets
 
 
@@ -271,6 +274,7 @@ def lend(assets: uint256, receiver: address, shares_held: uint256) -> uint256:
     shares: uint256 = math._mul_div(assets, WAD, index_wad, True)
     if shares_held != FORCED:
         self._require_min_debt(self._owed_up(shares_held + shares, index_wad))
+    self._count_out(assets, idle, total)
     self._store_pool(supply, idle - assets)
     self._loans = lending_state._pack_loans(debt_shares + shares, index_wad, lending_state._reserves(loans))
     log ILendingVault.Lent(receiver=receiver, assets=assets, shares=shares)
@@ -461,6 +465,16 @@ def set_min_debt(min_debt: uint256):
 
 
 @external
+def set_outflow_limit(limit_bps: uint256, floor_log2: uint256):
+    """
+    @notice Sets how fast the idle balance may fall by exits and loans.
+    """
+    ownable._check_owner()
+    self._outflow = outflows._set(self._outflow, lending_state._idle(self._pool), limit_bps, floor_log2)
+    log ILendingVault.OutflowLimitUpdated(limit_bps=limit_bps, floor_log2=floor_log2)
+
+
+@external
 def set_insurance_receiver(insurance_receiver: address):
     """
     @notice Sets who gets reserves and donations.
@@ -601,8 +615,8 @@ def maxMint(receiver: address) -> uint256:
 @view
 def maxWithdraw(owner: address) -> uint256:
     """
-    @notice The most that `owner` can withdraw now: the value of his shares, at most the idle balance; zero while the
-            clearing house is busy and while exits are held.
+    @notice The most that `owner` can withdraw now: the value of his shares, at most what of the idle balance may leave;
+            zero while the clearing house is busy and while exits are held.
     """
     if not self._is_exit_open():
         return 0
@@ -610,16 +624,16 @@ def maxWithdraw(owner: address) -> uint256:
     idle: uint256 = 0
     total: uint256 = 0
     supply, idle, total = self._book()
-    return min(self._to_assets_down(erc20.balanceOf[owner], supply, total), idle)
+    return min(self._to_assets_down(erc20.balanceOf[owner], supply, total), outflows._open(self._outflow, idle, total))
 
 
 @external
 @view
 def maxRedeem(owner: address) -> uint256:
     """
-    @notice The most that `owner` can redeem now: his shares, at most those the idle balance pays for; zero while the
-            clearing house is busy and while exits are held.
-    @dev    floor(s * price) <= idle exactly when s < (idle + 1) / price, that is s <= ceil((idle + 1) / price) - 1.
+    @notice The most that `owner` can redeem now: his shares, at most those that what may leave of the idle balance pays
+            for; zero while the clearing house is busy and while exits are held.
+    @dev    floor(s * price) <= open exactly when s < (open + 1) / price, that is s <= ceil((open + 1) / price) - 1.
     """
     if not self._is_exit_open():
         return 0
@@ -627,7 +641,8 @@ def maxRedeem(owner: address) -> uint256:
     idle: uint256 = 0
     total: uint256 = 0
     supply, idle, total = self._book()
-    shares: uint256 = min(erc20.balanceOf[owner], self._to_shares_up(idle + 1, supply, total) - 1)
+    open: uint256 = outflows._open(self._outflow, idle, total)
+    shares: uint256 = min(erc20.balanceOf[owner], self._to_shares_up(open + 1, supply, total) - 1)
     # Shares worth less than one asset unit cannot be redeemed alone.
     if self._to_assets_down(shares, supply, total) == 0:
         return 0
@@ -682,7 +697,10 @@ def max_loan() -> uint256:
     @notice The most that `lend` accepts now.
     """
     state: ILendingVault.LendingState = self._state()
-    return self._max_loan(state.idle, state.debt_shares, state.index_wad)
+    debt: uint256 = lending_state._debt_down(state.debt_shares, state.index_wad)
+    total: uint256 = lending_state._total_assets_down(state.idle, debt, state.reserves)
+    most: uint256 = self._max_loan(state.idle, state.debt_shares, state.index_wad)
+    return min(most, outflows._open(self._outflow, state.idle, total))
 
 
 @external
@@ -753,6 +771,18 @@ def min_debt() -> uint256:
 
 @external
 @view
+def outflow_limit() -> (uint256, uint256):
+    """
+    @notice How fast the idle balance may fall.
+    """
+    word: uint256 = self._outflow
+    if word == 0:
+        return BPS, 0
+    return outflows._limit_bps(word), outflows._floor_log2(word)
+
+
+@external
+@view
 def exits_held_until() -> uint256:
     """
     @notice The second from which exits are open.
@@ -785,7 +815,13 @@ def _enter(
 
 @internal
 def _exit(
-    assets: uint256, shares: uint256, receiver: address, owner: address, supply: uint256, idle: uint256
+    assets: uint256,
+    shares: uint256,
+    receiver: address,
+    owner: address,
+    supply: uint256,
+    idle: uint256,
+    total: uint256,
 ):
     """
     @notice Books a withdrawal over the accrued figures, then sends the tokens.
@@ -797,11 +833,24 @@ def _exit(
     balance: uint256 = erc20.balanceOf[owner]
     self._require_shares(shares, balance)
     self._require_idle(assets, idle)
+    self._count_out(assets, idle, total)
     self._store_pool(supply - shares, idle - assets)
     erc20.balanceOf[owner] = balance - shares
     log IERC20.Transfer(sender=owner, receiver=empty(address), value=shares)
     log IERC4626.Withdraw(sender=msg.sender, receiver=receiver, owner=owner, assets=assets, shares=shares)
     safe_token._push(ASSET, receiver, assets)
+
+
+@internal
+def _count_out(assets: uint256, idle: uint256, total: uint256):
+    """
+    @notice Lets an exit or a loan pass or not, before the idle balance falls.
+    """
+    word: uint256 = self._outflow
+    if outflows._is_off(word):
+        return
+    outflows._require_open(assets, outflows._open(word, idle, total))
+    self._outflow = outflows._counted(word, idle, idle - assets)
 
 
 @internal

@@ -81,9 +81,6 @@ def _settle(account: uint256, asset: uint256, result: int256, most_wad: uint256,
     ledger._require_account(account)
     if asset_list._index_of(ledger._lists[account], asset) == asset_list.MAX_ASSETS:
         return 0
-    size: int256 = packing._size_wad(ledger._position(account, asset))
-    cost_word: uint256 = ledger._costs[(account << 8) | asset]
-    cost: int256 = packing._cost_wad(cost_word)
     cash._accrue()
     amount: uint256 = min(fixed_point._abs(result), most_wad)
     payer: uint256 = account
@@ -95,15 +92,15 @@ def _settle(account: uint256, asset: uint256, result: int256, most_wad: uint256,
         amount = min(amount, cash._available_wad(payer))
     if result < 0:
         if is_unasked:
-            self._require_closed(size)
+            self._require_closed(packing._size_wad(ledger._position(account, asset)))
         amount = self._payable(account, fixed_point._abs(result), amount)
     if amount == 0:
         return 0
     moved: int256 = convert(amount, int256)
     if result < 0:
         moved = -moved
-    entry: int256 = packing._entry_wad(cost_word)
-    ledger._put_perpetual(account, asset, size, cost + moved, entry)
+    entry: int256 = packing._entry_wad(ledger._costs[(account << 8) | asset])
+    cost: int256 = ledger._add_perpetual(account, asset, 0, moved, entry)
     ledger._add_perpetual(ledger.HOUSE, asset, 0, -moved, 0)
     payer_word: uint256 = cash._debit_wad(payer, amount, self, True)
     payee_word: uint256 = cash._credit_wad(payee, amount)
@@ -111,7 +108,7 @@ def _settle(account: uint256, asset: uint256, result: int256, most_wad: uint256,
         account=account,
         asset=asset,
         moved=moved,
-        cost_word=packing._cost_word(cost + moved, entry),
+        cost_word=packing._cost_word(cost, entry),
         payer_word=payer_word,
         payee_word=payee_word,
     )
@@ -155,7 +152,7 @@ def _latch_marks(account: uint256, asset: uint256, size_change: int256):
     size: int256 = packing._size_wad(ledger._position(account, asset))
     is_reduction: bool = size != 0 and (size > 0) != (size_change > 0)
     if not is_reduction:
-        health._latch(account)
+        calls._latched_marks(asset_list._ids(ledger._lists[account]))
     calls._latched_marks([asset])
 
 

@@ -271,6 +271,7 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         "set_reserve_factor": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1)),
         "set_deposit_cap": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1)),
         "set_min_debt": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1)),
+        "set_outflow_limit": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1, 30)),
         "set_insurance_receiver": Entry(
             _only(GOVERNOR), NOT_GOVERNOR, lambda scene, caller: (scene.world.owner,)
         ),
@@ -359,6 +360,10 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
             lambda scene, caller: (9, scene.world.tokens["ETH"], 1, 1),
         ),
         "set_asset_limits": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1, 1, 1)),
+        "set_outflow_limit": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1, 1, 60)),
+        "count_out": Entry(
+            _only(CLEARINGHOUSE), "listings: not the clearinghouse", _fixed(1, 1, 1)
+        ),
         "set_adapter": Entry(
             _only(GOVERNOR), NOT_GOVERNOR, lambda scene, caller: (scene.world.venue, False)
         ),

@@ -171,6 +171,7 @@ def _wired(world: World) -> dict[str, Contract]:
         "Clearinghouse": house,
         "Exchange": put("Exchange", who[CLEARINGHOUSE], who[LISTINGS]),
         "LendingVault": vault,
+        "Listings": put("Listings", who[CLEARINGHOUSE], system.oracle, who[EXCHANGE]),
         "Mandates": mandates,
         "Perps": perps,
         "Rebalancer": put(

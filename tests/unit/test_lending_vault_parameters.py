@@ -360,10 +360,10 @@ ERC4626 = _names("""
 ANYONE = _names("accrue sweep_reserves skim accept_ownership")
 CLEARINGHOUSE_ONLY = _names("lend repay")
 LIQUIDATOR_ONLY = _names("write_off hold_exits")
-OWNER_ONLY = {*SETTERS, "transfer_ownership"}
+OWNER_ONLY = {*SETTERS, "set_outflow_limit", "transfer_ownership"}
 VIEWS = _names("""
     state debt_of debt_index_ray total_debt max_loan utilisation_wad borrow_rate_ray
-    rate_parameters reserve_factor_bps deposit_cap min_debt exits_held_until
+    rate_parameters reserve_factor_bps deposit_cap min_debt outflow_limit exits_held_until
     insurance_receiver
     CLEARINGHOUSE LIQUIDATOR owner pending_owner
 """)
