@@ -961,10 +961,11 @@ def _uncertainty() -> int256:
 @view
 def _free_assets_down() -> uint256:
     """
-    @notice What the house can pay: cash, and no more than backs nothing. The house never owes.
+    @notice What the house can pay: cash, and no more than backs nothing.
+    @dev    The house never owes (I19), so its word is its cash.
     """
     word: uint256 = staticcall IClearinghouse(CLEARINGHOUSE).account_word(HOUSE)
-    cash: uint256 = self._to_units_down(convert(self._low(word), int256))
+    cash: uint256 = self._to_units_down(convert(word, int256))
     free_wad: uint256 = staticcall IPerps(PERPS).free_wad()
     return min(cash, free_wad // UNIT_WAD)
 
