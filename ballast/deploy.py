@@ -156,7 +156,7 @@ def deploy(
         quote_feed=quote_feed,
         insurance_receiver=insurance_receiver,
     )
-    plan_listings(plan, system, parameters, markets)
+    plan_listings(plan, system, parameters, markets, quote_decimals=int(quote.decimals()))
     plan.run()
     return system
 
@@ -189,7 +189,7 @@ def plan_system(
     plan.create(oracle, ledger, quote_feed or ZERO_ADDRESS, heartbeat_s, sequencer_feed)
     rate = tuple(vault_terms[key] for key in _RATE_CURVE)
     reserve_factor_bps = vault_terms["reserve_factor_bps"]
-    lending_cap = vault_terms["deposit_cap"] * unit
+    lending_cap, min_debt = vault_terms["deposit_cap"] * unit, vault_terms["min_debt"]
     receiver = insurance_receiver or insurance
     plan.create(
         vault,
@@ -203,10 +203,12 @@ def plan_system(
         rate,
         reserve_factor_bps,
         lending_cap,
+        min_debt,
         settings=lambda: [
             view("rate curve", vault.rate_parameters, wanted=rate),
             view("reserve_factor_bps", vault.reserve_factor_bps, wanted=reserve_factor_bps),
             view("deposit_cap", vault.deposit_cap, wanted=lending_cap),
+            view("min_debt", vault.min_debt, wanted=min_debt),
             view("insurance_receiver", vault.insurance_receiver, wanted=receiver),
         ],
     )
@@ -261,11 +263,26 @@ def plan_system(
 
 
 def plan_listings(
-    plan: Plan, system: System, parameters: Mapping[str, Any], markets: Mapping[str, Market]
+    plan: Plan,
+    system: System,
+    parameters: Mapping[str, Any],
+    markets: Mapping[str, Market],
+    *,
+    quote_decimals: int,
 ) -> None:
-    """Adds the steps that list every asset of ``markets``."""
+    """Adds the steps that list every asset of ``markets`` and limit what may leave in a day."""
     for name, market in markets.items():
         plan_listing(plan, system, name, parameters["assets"][name], market)
+    vault_terms = parameters["vault"]
+    _plan_outflow(plan, system, "cash", 0, parameters["quote"])
+    if vault_terms["outflow_bps"] != BPS:
+        floor_log2 = _floor_log2(vault_terms["outflow_floor"], 10**quote_decimals)
+        limit = (vault_terms["outflow_bps"], floor_log2)
+        plan.call(
+            "limit what may leave the lending vault in a day",
+            *(system.vault.set_outflow_limit, *limit),
+            readings=lambda: [view("outflow limit", system.vault.outflow_limit, wanted=limit)],
+        )
 
 
 def plan_listing(
@@ -335,6 +352,7 @@ def plan_listing(
             view("asset of the feed", system.keepers.asset_of, market.feed, wanted=asset)
         ],
     )
+    _plan_outflow(plan, system, name, asset, terms)
     if "perpetual" in terms:
         market_words = market_terms(terms["perpetual"])
         plan.call(
@@ -354,6 +372,27 @@ def list_asset(system: System, name: str, terms: Mapping[str, Any], market: Mark
     plan = Plan(system.chain, system.governor)
     plan_listing(plan, system, name, terms, market)
     plan.run()
+
+
+def _plan_outflow(
+    plan: Plan, system: System, name: str, asset: int, terms: Mapping[str, Any]
+) -> None:
+    """Adds the step that bounds withdrawals of an asset from the clearing house."""
+    if terms["outflow_bps"] == BPS:
+        return
+    limit = (terms["outflow_bps"], _floor_log2(terms["outflow_floor"], WAD))
+    plan.call(
+        f"limit what of {name} may leave in a day",
+        *(system.listings.set_outflow_limit, asset, *limit),
+        readings=lambda: [
+            view("outflow limit", system.listings.outflow_limit, asset, wanted=limit)
+        ],
+    )
+
+
+def _floor_log2(amount: float, unit: int) -> int:
+    """The power of two at or below an amount of whole tokens."""
+    return int(amount * unit).bit_length() - 1
 
 
 def list_shares(

@@ -104,7 +104,13 @@ def plan_network(plan: Plan, parameters: Mapping[str, Any], answers: Mapping[str
     if exchange is not None:
         _plan_pools(plan, exchange, network, tokens, answers)
     plan.chapter = "listings"
-    plan_listings(plan, system, parameters, markets)
+    plan_listings(
+        plan,
+        system,
+        parameters,
+        markets,
+        quote_decimals=network["tokens"][QUOTE]["decimals"],
+    )
     if adapter is not None:
         _plan_adapter(plan, system, adapter, tokens, venue["fee_ppm"])
     plan.chapter = "hand-over"

@@ -21,7 +21,10 @@ _CONTRACTS = {
     "Liquidator": ("rescue first, the smallest slice, insurance", "liquidator"),
     "Insurance": ("owner of the insurance fund", "liquidator_insurance"),
     "TokenLiquidator": ("the same for callers without an account", "token_liquidator"),
-    "Deleverager": ("closes winners while the house is short", "deleverager"),
+    "Deleverager": (
+        "closes winners of a short house, all where a market ends",
+        "deleverager wind_down",
+    ),
     "RiskOracle": ("prices, volatility and margin rates", "risk_oracle"),
     "LendingVault": ("ERC-4626 of the quote token, lends to accounts", "lending_vault erc4626"),
     "LiquidityVault": ("ERC-7540 shares of the house, the traders' other side", "liquidity_vault"),

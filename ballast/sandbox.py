@@ -431,11 +431,14 @@ def build_world(
     is_cold: bool = False,
     vaults: Mapping[str, VaultSpec] | None = None,
     chain: RevmChain | RpcChain | None = None,
+    min_debt: int = 0,
+    limits_outflow: bool = False,
 ) -> World:
     """Deploys a world with `lent` whole quote tokens in the vault and plenty of all at the venue.
 
     It stands on a `chain` of its own in this process, or on the one given. `quote_token` names a
-    mock whose constructor takes nothing, for a token with bad habits.
+    mock whose constructor takes nothing, for a token with bad habits. Loans may be of any size
+    unless `min_debt` whole tokens are asked, and withdrawals unless `limits_outflow`.
 
     An asset without a section in the bundled parameters gets ETH's terms without its perpetual, the
     next free id and a price band from 2**10 to 2**93. `vaults` are listed after the assets, their
@@ -446,6 +449,11 @@ def build_world(
     chain = chain or RevmChain(block_interval_s=BLOCK_INTERVAL_S, is_cold=is_cold)
     governor, owner, lender, _, attacker, other_owner = chain.accounts[:6]
     parameters = load_parameters()
+    parameters["vault"]["min_debt"] = min_debt
+    if not limits_outflow:
+        named = parameters["assets"].values()
+        for terms in (parameters["quote"], parameters["vault"], parameters["shares"], *named):
+            terms["outflow_bps"] = BPS
     mock = (quote_token,) if quote_token else ("MockToken", "Dollar", QUOTE, quote_decimals)
     tokens = {QUOTE: chain.deploy(*mock, sender=governor)}
     feeds = {QUOTE: chain.deploy("MockFeed", FEED_DECIMALS, "USD / USD", sender=governor)}

@@ -18,6 +18,7 @@
 """
 
 from contracts.interfaces import IClearinghouse
+from contracts.interfaces import IListings
 from contracts.interfaces import IPerps
 from contracts.modules import asset_list
 from contracts.modules import calls
@@ -222,7 +223,7 @@ def pay(payer: uint256, payee: uint256, amount_wad: uint256) -> (uint256, uint25
     self._check_sender(LIQUIDATOR)
     calls._open(calls.ACTING, False)
     cash._accrue()
-    payer_word: uint256 = cash._debit_wad(payer, amount_wad, self)
+    payer_word: uint256 = cash._debit_wad(payer, amount_wad, self, True)
     payee_word: uint256 = cash._credit_wad(payee, amount_wad)
     calls._close()
     return payer_word, payee_word
@@ -253,14 +254,14 @@ def open_mandate(account: uint256):
     self._check_sender(MANDATES)
     calls._open(calls.MANDATE, True)
     cash._accrue()
-    calls._latched_marks(asset_list._ids(ledger._lists[account]))
+    health._latch(account)
 
 
 @external
 def latch(account: uint256):
     """@notice Fixes the marks of a sibling before it is touched."""
     self._check_mandate()
-    calls._latched_marks(asset_list._ids(ledger._lists[account]))
+    health._latch(account)
 
 
 @external
@@ -362,13 +363,6 @@ def picture_of(account: uint256) -> (int256, DynArray[uint256, 50], DynArray[uin
 def call_state() -> uint256:
     """@notice 0 idle, 1 batch, 2 mandate, 3 inside a token or an adapter."""
     return calls._state
-
-
-@external
-@view
-def cash_of(account: uint256) -> int256:
-    """@notice Cash less debt in WAD."""
-    return cash._net_wad(ledger._account_words[account])
 
 
 @external
@@ -551,14 +545,19 @@ def _withdraw(account: uint256, asset: uint256, amount: uint256, receiver: addre
     asset_word: uint256 = collaterals._word(asset)
     amount_wad: uint256 = ledger._to_wad(asset_word, amount)
     word: uint256 = 0
+    taken_wad: uint256 = amount_wad
     if asset == collaterals.QUOTE_ASSET:
+        taken_wad = min(amount_wad, cash._available_wad(account))
         if account == ledger.HOUSE:
-            ledger._require_balance(cash._available_wad(account), amount_wad)
+            ledger._require_balance(taken_wad, amount_wad)
+            taken_wad = 0
         word = cash._debit(account, amount, receiver)
     else:
         word = ledger._remove_collateral(account, asset, amount_wad)
         collaterals._count_out(asset, amount_wad)
         safe_token._push(IERC20(packing._token(asset_word)), receiver, amount)
+    if taken_wad != 0:
+        extcall IListings(LISTINGS).count_out(asset, asset_word, taken_wad)
     log IClearinghouse.Withdrawn(account=account, asset=asset, receiver=receiver, amount=amount, word=word)
 
 

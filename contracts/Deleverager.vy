@@ -6,12 +6,17 @@
 @title   Deleverager
 @license MIT
 @author  Ballast contributors
-@notice  What happens when the house's margin fails: while it is below maintenance, winners are closed at the index
-         price, those whose position carries their own exposure first and hedges last.
+@notice  What closes positions without their owners: while the house is below maintenance, winners at the index price,
+         those whose position carries their own exposure first and hedges last; and the end of a market, where every
+         position is closed at one price.
 @dev     No discretion: who may be closed, and how much, follows from the ledger. Closing at the index moves no equity,
          it takes requirement off the house.
+         The end of a market is announced by the owner while the market is close-only, so a pause alone ends nothing.
+         The first sound round that was made after the notice and that somebody brings is the price of all: nobody can
+         have known it when it could still be chosen, and whoever is closed first or last gets the same.
 @custom:invariant I19
-@custom:kill  Nothing to stop: it acts only while the house is below maintenance.
+@custom:kill  Deleveraging: nothing to stop, it acts only while the house is below maintenance. An announced wind-down is
+              called off by opening the market.
 """
 
 from contracts.interfaces import IClearinghouse
@@ -21,10 +26,23 @@ from contracts.interfaces import IPerps
 from contracts.modules import fixed_point
 from contracts.modules import margin
 from contracts.modules import markets
+from contracts.modules import orders
 from contracts.modules import packing
 from contracts.modules import reasons
+from snekmate.auth import ownable
+from snekmate.auth import ownable_2step
 
 implements: IDeleverager
+
+initializes: ownable
+initializes: ownable_2step[ownable := ownable]
+
+exports: (
+    ownable.owner,
+    ownable_2step.pending_owner,
+    ownable_2step.transfer_ownership,
+    ownable_2step.accept_ownership,
+)
 
 # Hedges are closed only when the house has been below maintenance so long, or has nothing left.
 HEDGE_GRACE_S: constant(uint256) = 1_800
@@ -33,6 +51,10 @@ WATCH_S: constant(uint256) = 600
 # A mandate needs so much gas; with less its account's hook would silently not be called.
 HOOK_GAS: constant(uint256) = 6_500_000
 
+# Time to leave a market by one's own trades before it is wound down.
+NOTICE_S: constant(uint256) = 259_200
+MAX_ACCOUNTS: constant(uint256) = 32
+
 CLEARINGHOUSE: public(immutable(address))
 PERPS: public(immutable(address))
 MANDATES: public(immutable(address))
@@ -40,6 +62,9 @@ HOUSE: public(immutable(uint256))
 
 # Since when the house is below maintenance u40, 0 if it was not when last looked at | when that was u40.
 _watch: uint256
+
+# When the end of a market was announced u40 | the price of all who are left u96, 0 until it is latched.
+_wind_downs: HashMap[uint256, uint256]
 
 
 @deploy
@@ -50,6 +75,8 @@ def __init__(clearinghouse: address, perps: address, mandates: address, house_ow
     @param mandates       Where a hook is called after one of its account's hedges was closed.
     @param house_owner    Owner of the house account, the liquidity vault; may be deployed later.
     """
+    ownable.__init__()
+    ownable_2step.__init__()
     CLEARINGHOUSE = clearinghouse
     PERPS = perps
     MANDATES = mandates
@@ -70,6 +97,7 @@ def flag_house() -> uint256:
 def adl(account: uint256, asset: uint256, size_wad: uint256):
     """@notice Closes a winner's position at the index price while the house is below maintenance."""
     self._check_idle()
+    self._require_unlatched(self._latched_wad(asset))
     equity: int256 = 0
     required: int256 = 0
     equity, required = self._house_maintenance()
@@ -92,12 +120,55 @@ def adl(account: uint256, asset: uint256, size_wad: uint256):
     change: int256 = convert(closed, int256)
     if size > 0:
         change = -change
-    price: uint256 = extcall IPerps(PERPS).deleverage(account, asset, change)
+    orders._require_live(packing._flags(scene.price_word))
+    index: uint256 = packing._newest_wad(scene.price_word)
+    extcall IPerps(PERPS).deleverage(account, asset, change, index)
     log IDeleverager.Deleveraged(
-        account=account, asset=asset, size_change=change, index_wad=price, is_hedge=is_hedge
+        account=account, asset=asset, size_change=change, index_wad=index, is_hedge=is_hedge
     )
     if is_hedge:
         self._call_hook(account)
+
+
+################################################################
+#                      The end of a market                     #
+################################################################
+
+
+@external
+def start_wind_down(asset: uint256):
+    """@notice Announces the end of a market that is close-only."""
+    ownable._check_owner()
+    self._require_unlatched(self._latched_wad(asset))
+    self._require_close_only(self._is_closed_since(asset, block.timestamp))
+    self._wind_downs[asset] = block.timestamp
+    log IDeleverager.WindDownStarted(asset=asset, due_at=block.timestamp + NOTICE_S)
+
+
+@external
+def wind_down(asset: uint256, accounts: DynArray[uint256, MAX_ACCOUNTS]):
+    """@notice Closes positions at the one price of a market that ends."""
+    self._check_idle()
+    price: uint256 = self._latched_wad(asset)
+    if price == 0:
+        price = self._latch(asset)
+    for account: uint256 in accounts:
+        size: int256 = packing._size_wad(staticcall IClearinghouse(CLEARINGHOUSE).position_word(account, asset))
+        if size == 0 or account == HOUSE:
+            continue
+        extcall IPerps(PERPS).deleverage(account, asset, -size, price)
+        log IDeleverager.WoundDown(account=account, asset=asset, size_change=-size)
+
+
+@external
+@view
+def wind_down_of(asset: uint256) -> (uint256, uint256):
+    """@notice When a market is due to end, and the price at which it did."""
+    word: uint256 = self._wind_downs[asset]
+    due_at: uint256 = 0
+    if word != 0:
+        due_at = (word & packing.MASK_40) + NOTICE_S
+    return due_at, word >> 40
 
 
 @external
@@ -105,6 +176,36 @@ def adl(account: uint256, asset: uint256, size_wad: uint256):
 def below_since() -> uint256:
     """@notice Since when the house is flagged below maintenance."""
     return self._watch & packing.MASK_40
+
+
+@internal
+@view
+def _latched_wad(asset: uint256) -> uint256:
+    """@dev 0 as long as the market has not ended."""
+    return self._wind_downs[asset] >> 40
+
+
+@internal
+@view
+def _is_closed_since(asset: uint256, time: uint256) -> bool:
+    """@dev Close-only since then, without a break."""
+    closed_at: uint256 = staticcall IPerps(PERPS).closed_at(asset)
+    return closed_at != 0 and closed_at <= time
+
+
+@internal
+def _latch(asset: uint256) -> uint256:
+    """@dev The round is one that was made after the notice; Perps refuses a price that is not sound."""
+    announced_at: uint256 = self._wind_downs[asset]
+    self._require_announced(announced_at)
+    self._require_close_only(self._is_closed_since(asset, announced_at))
+    mark: uint256 = (staticcall IClearinghouse(CLEARINGHOUSE).scene_of(HOUSE, asset)).price_word
+    self._require_round(packing._made_at(mark) >= announced_at + NOTICE_S)
+    extcall IPerps(PERPS).latch(asset)
+    price: uint256 = packing._newest_wad(mark)
+    self._wind_downs[asset] = announced_at | (price << 40)
+    log IDeleverager.MarketLatched(asset=asset, price_wad=price)
+    return price
 
 
 ################################################################
@@ -217,6 +318,34 @@ def _require_winner(is_winner: bool):
 def _require_hedge_due(is_due: bool):
     if not is_due:
         reasons._fail("deleverager: hedges last")
+
+
+@internal
+@pure
+def _require_unlatched(latched_wad: uint256):
+    if latched_wad != 0:
+        reasons._fail("deleverager: market wound down")
+
+
+@internal
+@pure
+def _require_close_only(is_close_only: bool):
+    if not is_close_only:
+        reasons._fail("deleverager: not close-only")
+
+
+@internal
+@pure
+def _require_announced(announced_at: uint256):
+    if announced_at == 0:
+        reasons._fail("deleverager: not announced")
+
+
+@internal
+@pure
+def _require_round(is_later: bool):
+    if not is_later:
+        reasons._fail("deleverager: notice not over")
 
 
 @internal

@@ -49,6 +49,7 @@ from snekmate.utils import math
 
 from contracts.modules import kinked_rate
 from contracts.modules import lending_state
+from contracts.modules import outflows
 from contracts.modules import safe_token
 
 exports: (
@@ -95,12 +96,18 @@ MAX_RATE_BPS: constant(uint256) = 100_000
 MAX_RESERVE_FACTOR_BPS: constant(uint256) = 5_000
 # Half of what an idle balance may hold, so that reserves and repaid interest always fit above a full vault.
 MAX_DEPOSIT_CAP: constant(uint256) = 2**95
+# The largest least debt that can be set, whole tokens.
+MAX_MIN_DEBT: constant(uint256) = 100_000
 # Time to realise a loss that is known. If nobody does, exits open again by themselves.
 MAX_HOLD_S: constant(uint256) = 3_600
 
 CALL_STATE_IDLE: constant(uint256) = 0
+# In place of a debtor's loan shares: nobody chose this loan, it may leave a debt of any size.
+FORCED: constant(uint256) = max_value(uint256)
 
 ASSET: immutable(IERC20)
+# Asset units of a whole token.
+WHOLE: immutable(uint256)
 CLEARINGHOUSE: public(immutable(address))
 LIQUIDATOR: public(immutable(address))
 
@@ -111,8 +118,10 @@ insurance_receiver: public(address)
 _pool: uint256
 # debt_shares, index_wad, reserves. I04 I07 I08
 _loans: uint256
-# deposit cap, rate, reserve factor; until when exits are held. I35
+# deposit cap, rate, reserve factor, least debt; until when exits are held. I35
 _terms: uint256
+# How fast the idle balance may fall; see `outflows`. 0 as long as no limit was set.
+_outflow: uint256
 
 
 @deploy
@@ -127,6 +136,7 @@ def __init__(
     rate: ILendingVault.RateParameters,
     reserve_factor_bps_: uint256,
     deposit_cap_: uint256,
+    min_debt_: uint256,
 ):
     """
     @param asset_ The quote token.
@@ -139,12 +149,14 @@ def __init__(
     @param rate The kinked rate.
     @param reserve_factor_bps_ Part of interest set aside.
     @param deposit_cap_ Asset units above which nobody may deposit.
+    @param min_debt_ Whole tokens that a debt has at least after its debtor borrowed.
     """
     decimals: uint8 = staticcall IERC20Detailed(asset_).decimals()
     self._require_decimals(decimals)
     self._require_receiver(clearinghouse)
     self._require_receiver(liquidator)
     ASSET = IERC20(asset_)
+    WHOLE = 10 ** convert(decimals, uint256)
     CLEARINGHOUSE = clearinghouse
     LIQUIDATOR = liquidator
 
@@ -158,12 +170,17 @@ def __init__(
     self._set_insurance_receiver(insurance_receiver_)
     self._set_terms(
         lending_state.Terms(
-            deposit_cap=deposit_cap_, reserve_factor_bps=reserve_factor_bps_, exits_held_until=0, rate=rate
+            deposit_cap=deposit_cap_,
+            reserve_factor_bps=reserve_factor_bps_,
+            exits_held_until=0,
+            min_debt=min_debt_,
+            rate=rate,
         )
     )
     log ILendingVault.RateUpdated(old=empty(ILendingVault.RateParameters), new=rate)
     log ILendingVault.ReserveFactorUpdated(old_bps=0, new_bps=reserve_factor_bps_)
     log ILendingVault.DepositCapUpdated(old=0, new=deposit_cap_)
+    log ILendingVault.MinDebtUpdated(old=0, new=min_debt_)
 
 
 ################################################################
@@ -213,7 +230,7 @@ def withdraw(assets: uint256, receiver: address, owner: address) -> uint256:
     total: uint256 = 0
     supply, idle, total = self._accrue()
     shares: uint256 = self._to_shares_up(assets, supply, total)
-    self._exit(assets, shares, receiver, owner, supply, idle)
+    self._exit(assets, shares, receiver, owner, supply, idle, total)
     return shares
 
 
@@ -229,7 +246,7 @@ def redeem(shares: uint256, receiver: address, owner: address) -> uint256:
     total: uint256 = 0
     supply, idle, total = self._accrue()
     assets: uint256 = self._to_assets_down(shares, supply, total)
-    self._exit(assets, shares, receiver, owner, supply, idle)
+    self._exit(assets, shares, receiver, owner, supply, idle, total)
     return assets
 
 
@@ -239,7 +256,7 @@ def redeem(shares: uint256, receiver: address, owner: address) -> uint256:
 
 
 @external
-def lend(assets: uint256, receiver: address) -> uint256:
+def lend(assets: uint256, receiver: address, shares_held: uint256) -> uint256:
     """
     @notice Sends `assets` to `receiver` as a loan to the clearing house.
     """
@@ -255,6 +272,9 @@ def lend(assets: uint256, receiver: address) -> uint256:
     index_wad: uint256 = lending_state._index_wad(loans)
     self._require_loan(assets, self._max_loan(idle, debt_shares, index_wad))
     shares: uint256 = math._mul_div(assets, WAD, index_wad, True)
+    if shares_held != FORCED:
+        self._require_min_debt(self._owed_up(shares_held + shares, index_wad))
+    self._count_out(assets, idle, total)
     self._store_pool(supply, idle - assets)
     self._loans = lending_state._pack_loans(debt_shares + shares, index_wad, lending_state._reserves(loans))
     log ILendingVault.Lent(receiver=receiver, assets=assets, shares=shares)
@@ -433,6 +453,28 @@ def set_deposit_cap(deposit_cap: uint256):
 
 
 @external
+def set_min_debt(min_debt: uint256):
+    """
+    @notice Sets what a debt has at least after its debtor borrowed.
+    """
+    terms: lending_state.Terms = self._open_terms()
+    old: uint256 = terms.min_debt
+    terms.min_debt = min_debt
+    self._set_terms(terms)
+    log ILendingVault.MinDebtUpdated(old=old, new=min_debt)
+
+
+@external
+def set_outflow_limit(limit_bps: uint256, floor_log2: uint256):
+    """
+    @notice Sets how fast the idle balance may fall by exits and loans.
+    """
+    ownable._check_owner()
+    self._outflow = outflows._set(self._outflow, lending_state._idle(self._pool), limit_bps, floor_log2)
+    log ILendingVault.OutflowLimitUpdated(limit_bps=limit_bps, floor_log2=floor_log2)
+
+
+@external
 def set_insurance_receiver(insurance_receiver: address):
     """
     @notice Sets who gets reserves and donations.
@@ -573,8 +615,8 @@ def maxMint(receiver: address) -> uint256:
 @view
 def maxWithdraw(owner: address) -> uint256:
     """
-    @notice The most that `owner` can withdraw now: the value of his shares, at most the idle balance; zero while the
-            clearing house is busy and while exits are held.
+    @notice The most that `owner` can withdraw now: the value of his shares, at most what of the idle balance may leave;
+            zero while the clearing house is busy and while exits are held.
     """
     if not self._is_exit_open():
         return 0
@@ -582,16 +624,16 @@ def maxWithdraw(owner: address) -> uint256:
     idle: uint256 = 0
     total: uint256 = 0
     supply, idle, total = self._book()
-    return min(self._to_assets_down(erc20.balanceOf[owner], supply, total), idle)
+    return min(self._to_assets_down(erc20.balanceOf[owner], supply, total), outflows._open(self._outflow, idle, total))
 
 
 @external
 @view
 def maxRedeem(owner: address) -> uint256:
     """
-    @notice The most that `owner` can redeem now: his shares, at most those the idle balance pays for; zero while the
-            clearing house is busy and while exits are held.
-    @dev    floor(s * price) <= idle exactly when s < (idle + 1) / price, that is s <= ceil((idle + 1) / price) - 1.
+    @notice The most that `owner` can redeem now: his shares, at most those that what may leave of the idle balance pays
+            for; zero while the clearing house is busy and while exits are held.
+    @dev    floor(s * price) <= open exactly when s < (open + 1) / price, that is s <= ceil((open + 1) / price) - 1.
     """
     if not self._is_exit_open():
         return 0
@@ -599,7 +641,8 @@ def maxRedeem(owner: address) -> uint256:
     idle: uint256 = 0
     total: uint256 = 0
     supply, idle, total = self._book()
-    shares: uint256 = min(erc20.balanceOf[owner], self._to_shares_up(idle + 1, supply, total) - 1)
+    open: uint256 = outflows._open(self._outflow, idle, total)
+    shares: uint256 = min(erc20.balanceOf[owner], self._to_shares_up(open + 1, supply, total) - 1)
     # Shares worth less than one asset unit cannot be redeemed alone.
     if self._to_assets_down(shares, supply, total) == 0:
         return 0
@@ -654,7 +697,10 @@ def max_loan() -> uint256:
     @notice The most that `lend` accepts now.
     """
     state: ILendingVault.LendingState = self._state()
-    return self._max_loan(state.idle, state.debt_shares, state.index_wad)
+    debt: uint256 = lending_state._debt_down(state.debt_shares, state.index_wad)
+    total: uint256 = lending_state._total_assets_down(state.idle, debt, state.reserves)
+    most: uint256 = self._max_loan(state.idle, state.debt_shares, state.index_wad)
+    return min(most, outflows._open(self._outflow, state.idle, total))
 
 
 @external
@@ -716,6 +762,27 @@ def deposit_cap() -> uint256:
 
 @external
 @view
+def min_debt() -> uint256:
+    """
+    @notice Whole tokens that a debt has at least after its debtor borrowed.
+    """
+    return lending_state._min_debt(self._terms)
+
+
+@external
+@view
+def outflow_limit() -> (uint256, uint256):
+    """
+    @notice How fast the idle balance may fall.
+    """
+    word: uint256 = self._outflow
+    if word == 0:
+        return BPS, 0
+    return outflows._limit_bps(word), outflows._floor_log2(word)
+
+
+@external
+@view
 def exits_held_until() -> uint256:
     """
     @notice The second from which exits are open.
@@ -748,7 +815,13 @@ def _enter(
 
 @internal
 def _exit(
-    assets: uint256, shares: uint256, receiver: address, owner: address, supply: uint256, idle: uint256
+    assets: uint256,
+    shares: uint256,
+    receiver: address,
+    owner: address,
+    supply: uint256,
+    idle: uint256,
+    total: uint256,
 ):
     """
     @notice Books a withdrawal over the accrued figures, then sends the tokens.
@@ -760,11 +833,24 @@ def _exit(
     balance: uint256 = erc20.balanceOf[owner]
     self._require_shares(shares, balance)
     self._require_idle(assets, idle)
+    self._count_out(assets, idle, total)
     self._store_pool(supply - shares, idle - assets)
     erc20.balanceOf[owner] = balance - shares
     log IERC20.Transfer(sender=owner, receiver=empty(address), value=shares)
     log IERC4626.Withdraw(sender=msg.sender, receiver=receiver, owner=owner, assets=assets, shares=shares)
     safe_token._push(ASSET, receiver, assets)
+
+
+@internal
+def _count_out(assets: uint256, idle: uint256, total: uint256):
+    """
+    @notice Lets an exit or a loan pass or not, before the idle balance falls.
+    """
+    word: uint256 = self._outflow
+    if outflows._is_off(word):
+        return
+    outflows._require_open(assets, outflows._open(word, idle, total))
+    self._outflow = outflows._counted(word, idle, idle - assets)
 
 
 @internal
@@ -933,6 +1019,7 @@ def _set_terms(terms: lending_state.Terms):
     self._require_rate(terms.rate)
     self._require_reserve_factor(terms.reserve_factor_bps)
     self._require_deposit_cap(terms.deposit_cap)
+    self._require_min_debt_in_range(terms.min_debt)
     self._terms = lending_state._pack_terms(terms)
 
 
@@ -1034,7 +1121,7 @@ def _check_liquidator():
 @view
 def _check_exits_open():
     # The field is cut out by hand, as in `_with_interest`: this is on the way of every exit.
-    assert block.timestamp >= self._terms >> 188, "vault: exits wait for a loss"
+    assert block.timestamp >= (self._terms >> 188) & lending_state.MASK_40, "vault: exits wait for a loss"
 
 
 @internal
@@ -1106,6 +1193,18 @@ def _require_idle(assets: uint256, idle: uint256):
 @pure
 def _require_loan(assets: uint256, largest: uint256):
     assert assets <= largest, "vault: loan too large"
+
+
+@internal
+@view
+def _require_min_debt(debt: uint256):
+    assert debt >= lending_state._min_debt(self._terms) * WHOLE, "vault: debt below minimum"
+
+
+@internal
+@pure
+def _require_min_debt_in_range(min_debt: uint256):
+    assert min_debt <= MAX_MIN_DEBT, "vault: least debt too high"
 
 
 @internal

@@ -962,8 +962,10 @@ def _uncertainty() -> int256:
 def _free_assets_down() -> uint256:
     """
     @notice What the house can pay: cash, and no more than backs nothing.
+    @dev    The house never owes (I19), so its word is its cash.
     """
-    cash: uint256 = self._to_units_down(staticcall IClearinghouse(CLEARINGHOUSE).cash_of(HOUSE))
+    word: uint256 = staticcall IClearinghouse(CLEARINGHOUSE).account_word(HOUSE)
+    cash: uint256 = self._to_units_down(convert(word, int256))
     free_wad: uint256 = staticcall IPerps(PERPS).free_wad()
     return min(cash, free_wad // UNIT_WAD)
 

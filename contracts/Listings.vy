@@ -6,9 +6,12 @@
 @title   Listings
 @license MIT
 @author  Ballast contributors
-@notice  The governor's room: checks every listing and writes it to the clearing house.
+@notice  The governor's room: checks every listing and writes it to the clearing house; and how fast what is listed
+         may be withdrawn.
 @dev     A room of its own so that the ledger carries no governance. Holds nothing; the clearing house accepts
-         listings, and the exchange adapters, from this contract alone.
+         listings, and the exchange adapters, from this contract alone. It asks here before a withdrawal ends, and for
+         nothing else: swaps, transfers, rebalances and liquidations know no limit of outflow. What is there is the
+         ledger's balance: a gift to it lets no more out than it brought.
 @custom:invariant I28 I40
 @custom:kill  Set every supply cap to zero and forbid the adapters: nothing new enters, exits go on.
 """
@@ -17,8 +20,11 @@ from contracts.interfaces import IClearinghouse
 from contracts.interfaces import IExchange
 from contracts.interfaces import IListings
 from contracts.interfaces import IRiskOracle
+from contracts.modules import fixed_point
+from contracts.modules import outflows
 from contracts.modules import packing
 from contracts.modules import reasons
+from ethereum.ercs import IERC20
 from ethereum.ercs import IERC20Detailed
 from snekmate.auth import ownable
 from snekmate.auth import ownable_2step
@@ -37,6 +43,8 @@ exports: (
 
 MAX_ASSET_ID: constant(uint256) = 255
 MAX_SWAP_LIMIT_BPS: constant(uint256) = 500
+# Outflows are counted in units of 2**24 WAD, so that every balance fits their word.
+OUTFLOW_SHIFT: constant(uint256) = 24
 
 CLEARINGHOUSE: public(immutable(address))
 ORACLE: public(immutable(address))
@@ -44,6 +52,8 @@ EXCHANGE: public(immutable(address))
 
 # token -> the id it is listed under; 0 if not listed
 _asset_of: HashMap[address, uint256]
+# How fast each asset may leave; see `outflows`.
+_outflows: HashMap[uint256, uint256]
 
 
 @deploy
@@ -98,6 +108,59 @@ def asset_of(token: address) -> uint256:
     return self._asset_of[token]
 
 
+@external
+def set_outflow_limit(asset: uint256, limit_bps: uint256, floor_log2: uint256):
+    """@notice Sets how fast an asset may be withdrawn."""
+    ownable._check_owner()
+    asset_word: uint256 = staticcall IClearinghouse(CLEARINGHOUSE).asset_word(asset)
+    self._require_known(asset_word)
+    self._require_floor(floor_log2)
+    self._outflows[asset] = outflows._set(
+        self._outflows[asset], self._held(asset_word), limit_bps, floor_log2 - OUTFLOW_SHIFT
+    )
+    log IListings.OutflowLimitChanged(asset=asset, limit_bps=limit_bps, floor_log2=floor_log2)
+
+
+@external
+def count_out(asset: uint256, asset_word: uint256, taken_wad: uint256):
+    """@notice Lets a withdrawal pass or not; its tokens have left."""
+    self._check_clearinghouse()
+    word: uint256 = self._outflows[asset]
+    if outflows._is_off(word):
+        return
+    left: uint256 = self._held(asset_word)
+    total: uint256 = left + (taken_wad >> OUTFLOW_SHIFT)
+    outflows._require_open(taken_wad >> OUTFLOW_SHIFT, outflows._open(word, total, outflows._level_up(word, total)))
+    self._outflows[asset] = outflows._counted(word, total, left)
+
+
+@external
+@view
+def withdrawable_wad(asset: uint256) -> uint256:
+    """@notice What may leave now of what the clearing house holds."""
+    word: uint256 = self._outflows[asset]
+    total: uint256 = self._held(staticcall IClearinghouse(CLEARINGHOUSE).asset_word(asset))
+    return outflows._open(word, total, outflows._level_up(word, total)) << OUTFLOW_SHIFT
+
+
+@external
+@view
+def outflow_limit(asset: uint256) -> (uint256, uint256):
+    """@notice How fast an asset may be withdrawn."""
+    word: uint256 = self._outflows[asset]
+    if word == 0:
+        return fixed_point.BPS, OUTFLOW_SHIFT
+    return outflows._limit_bps(word), outflows._floor_log2(word) + OUTFLOW_SHIFT
+
+
+@internal
+@view
+def _held(asset_word: uint256) -> uint256:
+    """@dev What the clearing house has of a token, in the units of an outflow."""
+    balance: uint256 = staticcall IERC20(packing._token(asset_word)).balanceOf(CLEARINGHOUSE)
+    return min(balance * packing._unit_wad(asset_word) >> OUTFLOW_SHIFT, outflows.MASK_96)
+
+
 @internal
 def _write(asset: uint256, token: address, unit_wad: uint256, supply_cap_wad: uint256, swap_limit_bps: uint256):
     self._require_limits(supply_cap_wad, swap_limit_bps)
@@ -119,6 +182,27 @@ def _require_new(asset: uint256, token: address):
     is_known: bool = word != 0 or self._asset_of[token] != 0
     if is_known or asset > MAX_ASSET_ID or token == quote:
         reasons._fail("listings: bad asset id or token")
+
+
+@internal
+@view
+def _check_clearinghouse():
+    if msg.sender != CLEARINGHOUSE:
+        reasons._fail("listings: not the clearinghouse")
+
+
+@internal
+@pure
+def _require_known(asset_word: uint256):
+    if asset_word == 0:
+        reasons._fail("listings: no such asset")
+
+
+@internal
+@pure
+def _require_floor(floor_log2: uint256):
+    if floor_log2 < OUTFLOW_SHIFT:
+        reasons._fail("listings: floor below a unit")
 
 
 @internal

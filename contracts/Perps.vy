@@ -15,7 +15,7 @@
          2. Headroom is what keeps lenders whole: the house must be able to pay every short at a fall to zero even if
             all longs have closed, so each side is backed in gross and a reduction is never refused.
 @custom:invariant I18 I19 I20
-@custom:kill  Close-only in every market: positions shrink and settle, none grows.
+@custom:kill  Close-only in every market: positions shrink and settle, none grows. For good: the deleverager winds it down.
 """
 
 from contracts.interfaces import IClearinghouse
@@ -56,8 +56,8 @@ LIQUIDATOR: public(immutable(address))
 DELEVERAGER: public(immutable(address))
 HOUSE: public(immutable(uint256))
 
-# A deleveraging is under way: the next fill is at the index price.
-_is_adl: transient(bool)
+# The deleverager closes a position: the next fill is at the price that its order names.
+_is_forced: transient(bool)
 
 
 @deploy
@@ -154,7 +154,7 @@ def refresh():
     """@notice Recomputes headroom and moves the breakers' anchors."""
     self._check_idle()
     ids: DynArray[uint256, market_books.MAX_MARKETS] = market_books._ids
-    marks: DynArray[uint256, 32] = staticcall IRiskOracle(ORACLE).marks(ids)
+    marks: DynArray[uint256, 32] = self._marks(ids)
     free: uint256 = backing._free_wad(self._house_equity(), ids, marks)
     for i: uint256 in range(len(ids), bound=market_books.MAX_MARKETS):
         asset: uint256 = ids[i]
@@ -174,20 +174,7 @@ def refresh():
 @external
 def accrue(asset: uint256):
     """@notice Brings funding up to now and sets its rate anew."""
-    self._check_idle()
-    prices: uint256 = market_books._prices[asset]
-    market_books._require_market(prices)
-    marks: DynArray[uint256, 32] = staticcall IRiskOracle(ORACLE).marks([asset])
-    orders._require_live(packing._flags(marks[0]))
-    market_word: uint256 = self._touched(
-        staticcall IClearinghouse(CLEARINGHOUSE).market_word(asset),
-        packing._newest_wad(marks[0]),
-        markets._skew(market_books._exposures[asset]),
-        prices,
-        market_books._limits[asset],
-    )
-    extcall IClearinghouse(CLEARINGHOUSE).set_market(asset, market_word)
-    log IPerps.MarketTouched(asset=asset, market_word=market_word)
+    self._accrue(asset)
 
 
 ################################################################
@@ -198,25 +185,38 @@ def accrue(asset: uint256):
 # The ledger calls back `fill`.
 @external
 @reentrant
-def deleverage(account: uint256, asset: uint256, size_change: int256) -> uint256:
-    """@notice Closes part of a position at the index price."""
+def deleverage(account: uint256, asset: uint256, size_change: int256, price_wad: uint256):
+    """@notice Closes part of a position at a price that the deleverager names."""
     self._check_deleverager()
-    self._is_adl = True
-    price: uint256 = extcall IClearinghouse(CLEARINGHOUSE).trade(
+    self._is_forced = True
+    extcall IClearinghouse(CLEARINGHOUSE).trade(
         empty(address),
         IPerps.Order(
             account=account,
             asset=asset,
             size_change=size_change,
-            acceptable_price=0,
+            acceptable_price=price_wad,
             slippage_bps=max_value(uint256),
             deadline=block.timestamp,
             reduce_only=True,
         ),
         True,
     )
-    self._is_adl = False
-    return price
+    self._is_forced = False
+
+
+@external
+def latch(asset: uint256):
+    """@notice Ends a market: what is open is only closed from here on, and by the deleverager."""
+    self._check_deleverager()
+    price_word: uint256 = self._marks([asset])[0]
+    orders._require_usable(packing._flags(price_word))
+    index: uint256 = packing._newest_wad(price_word)
+    increases._require_untripped(markets._is_tripped(increases._move_breaker(asset, index), index))
+    market_books._prices[asset] &= markets.WEIGHTLESS
+    limits: uint256 = market_books._limits[asset] & ~markets.FUNDED
+    market_books._limits[asset] = markets._with_closed_at(limits, markets.LATCHED)
+    self._accrue(asset)
 
 
 @external
@@ -263,7 +263,12 @@ def fill(order: IPerps.Order, scene: IPerps.Scene) -> IPerps.Fill:
     limits: uint256 = market_books._limits[order.asset]
     market_books._require_market(prices)
     flags: uint256 = packing._flags(scene.price_word)
-    orders._require_live(flags)
+    is_forced: bool = self._is_forced
+    if not is_forced:
+        # Cut out by hand, as this is on the way of every trade.
+        if flags & packing.IS_STALE != 0 or limits >> 232 == markets.LATCHED:
+            orders._require_live(flags)
+            self._require_unlatched(limits)
     old_size: int256 = packing._size_wad(scene.position_word)
     change: int256 = orders._change(order, old_size)
     orders._require_in_time(order.deadline)
@@ -287,14 +292,14 @@ def fill(order: IPerps.Order, scene: IPerps.Scene) -> IPerps.Fill:
     if is_increase:
         increases._check_increase(order.asset, prices, limits, flags, index, exposure, after, size)
     fee_e6: uint256 = 0
-    if not self._is_adl:
+    if not is_forced:
         fee_e6 = markets._fee_e6(prices, limits, scene.risk_word)
     insured: uint256 = markets._insured_part_gwei(orders._gwei(change), index, fee_e6)
     increases._move_headroom(order.asset, long_gwei, short_gwei, is_increase, insured)
     market_books._exposures[order.asset] = after
 
-    price: uint256 = index
-    if not self._is_adl:
+    price: uint256 = order.acceptable_price
+    if not is_forced:
         basis: uint256 = orders._basis(scene.price_word, is_increase, change)
         price = markets._fill_price(basis, skew, orders._gwei(change), prices, fee_e6)
         orders._require_price(order, change, price, index)
@@ -341,7 +346,7 @@ def list_market(asset: uint256, terms: IPerps.Terms):
     self._require_new(asset)
     market_books._ids.append(asset)
     log IPerps.MarketListed(asset=asset)
-    self._put_terms(asset, terms, False)
+    self._put_terms(asset, terms, 0)
 
 
 @external
@@ -349,17 +354,24 @@ def set_terms(asset: uint256, terms: IPerps.Terms):
     """@notice Changes how a market trades."""
     ownable._check_owner()
     market_books._require_market(market_books._prices[asset])
-    self._put_terms(asset, terms, markets._is_close_only(market_books._limits[asset]))
+    limits: uint256 = market_books._limits[asset]
+    self._require_unlatched(limits)
+    self._put_terms(asset, terms, markets._closed_at(limits))
 
 
 @external
 def set_close_only(asset: uint256, is_close_only: bool):
     """@notice Stops or allows increases in a market."""
     ownable._check_owner()
-    prices: uint256 = market_books._prices[asset]
-    market_books._require_market(prices)
-    terms: IPerps.Terms = markets._terms(prices, market_books._limits[asset])
-    market_books._limits[asset] = markets._limits_word(terms, is_close_only)
+    market_books._require_market(market_books._prices[asset])
+    limits: uint256 = market_books._limits[asset]
+    self._require_unlatched(limits)
+    closed_at: uint256 = 0
+    if is_close_only:
+        closed_at = markets._closed_at(limits)
+        if closed_at == 0:
+            closed_at = block.timestamp >> 8
+    market_books._limits[asset] = markets._with_closed_at(limits, closed_at)
     log IPerps.ModeChanged(asset=asset, is_close_only=is_close_only)
 
 
@@ -374,7 +386,7 @@ def quote(asset: uint256, account: uint256, size_change: int256) -> (uint256, ui
     """@notice Fill price, index price and fee rate of a trade now."""
     prices: uint256 = market_books._prices[asset]
     market_books._require_market(prices)
-    marks: DynArray[uint256, 32] = staticcall IRiskOracle(ORACLE).marks([asset])
+    marks: DynArray[uint256, 32] = self._marks([asset])
     position: uint256 = staticcall IClearinghouse(CLEARINGHOUSE).position_word(account, asset)
     old: int256 = packing._size_wad(position)
     new: int256 = old + size_change
@@ -391,7 +403,7 @@ def quote(asset: uint256, account: uint256, size_change: int256) -> (uint256, ui
 def largest_increase(asset: uint256, account: uint256, is_long: bool) -> uint256:
     """@notice The most that everything but margin lets a side of an account grow by."""
     market_books._require_market(market_books._prices[asset])
-    marks: DynArray[uint256, 32] = staticcall IRiskOracle(ORACLE).marks([asset])
+    marks: DynArray[uint256, 32] = self._marks([asset])
     if packing._flags(marks[0]) & packing.NO_INCREASE != 0:
         return 0
     if increases._is_stopped(asset, packing._newest_wad(marks[0])):
@@ -408,7 +420,7 @@ def largest_increase(asset: uint256, account: uint256, is_long: bool) -> uint256
 def free_wad() -> uint256:
     """@notice The house's initial equity beyond both sides of every market, funded in gross."""
     ids: DynArray[uint256, market_books.MAX_MARKETS] = market_books._ids
-    marks: DynArray[uint256, 32] = staticcall IRiskOracle(ORACLE).marks(ids)
+    marks: DynArray[uint256, 32] = self._marks(ids)
     return backing._free_wad(self._house_equity(), ids, marks)
 
 
@@ -417,7 +429,7 @@ def free_wad() -> uint256:
 def skew_charge_wad() -> uint256:
     """@notice sum p skew^2 / (2 depth) up."""
     ids: DynArray[uint256, market_books.MAX_MARKETS] = market_books._ids
-    marks: DynArray[uint256, 32] = staticcall IRiskOracle(ORACLE).marks(ids)
+    marks: DynArray[uint256, 32] = self._marks(ids)
     return backing._skew_charge_wad(ids, marks)
 
 
@@ -426,7 +438,7 @@ def skew_charge_wad() -> uint256:
 def uncertainty_wad() -> uint256:
     """@notice sum p |skew| (band + sigma sqrt(lag)) / 2 up."""
     ids: DynArray[uint256, market_books.MAX_MARKETS] = market_books._ids
-    marks: DynArray[uint256, 32] = staticcall IRiskOracle(ORACLE).marks(ids)
+    marks: DynArray[uint256, 32] = self._marks(ids)
     return backing._uncertainty_wad(ids, marks)
 
 
@@ -435,7 +447,7 @@ def uncertainty_wad() -> uint256:
 def oldest_round_at() -> uint256:
     """@notice Time of the oldest of the newest rounds over markets with a skew."""
     ids: DynArray[uint256, market_books.MAX_MARKETS] = market_books._ids
-    marks: DynArray[uint256, 32] = staticcall IRiskOracle(ORACLE).marks(ids)
+    marks: DynArray[uint256, 32] = self._marks(ids)
     oldest: uint256 = block.timestamp
     for i: uint256 in range(len(ids), bound=market_books.MAX_MARKETS):
         if markets._skew(market_books._exposures[ids[i]]) == 0:
@@ -462,6 +474,13 @@ def terms_of(asset: uint256) -> IPerps.Terms:
 
 @external
 @view
+def closed_at(asset: uint256) -> uint256:
+    """@notice Since when a market is close-only."""
+    return markets._closed_at(market_books._limits[asset]) << 8
+
+
+@external
+@view
 def exposure_of(asset: uint256) -> (uint256, uint256):
     """@notice Traders' longs and shorts."""
     exposure: uint256 = market_books._exposures[asset]
@@ -484,7 +503,7 @@ def headroom_of(asset: uint256) -> (uint256, uint256, uint256):
 @view
 def is_increase_stopped(asset: uint256) -> bool:
     """@notice Whether mode or breaker stops increases now."""
-    marks: DynArray[uint256, 32] = staticcall IRiskOracle(ORACLE).marks([asset])
+    marks: DynArray[uint256, 32] = self._marks([asset])
     return increases._is_stopped(asset, packing._newest_wad(marks[0]))
 
 
@@ -527,6 +546,31 @@ def _settle(account: uint256, asset: uint256, most_wad: uint256, is_unasked: boo
 
 
 @internal
+def _accrue(asset: uint256):
+    self._check_idle()
+    prices: uint256 = market_books._prices[asset]
+    market_books._require_market(prices)
+    marks: DynArray[uint256, 32] = self._marks([asset])
+    orders._require_live(packing._flags(marks[0]))
+    market_word: uint256 = self._touched(
+        staticcall IClearinghouse(CLEARINGHOUSE).market_word(asset),
+        packing._newest_wad(marks[0]),
+        markets._skew(market_books._exposures[asset]),
+        prices,
+        market_books._limits[asset],
+    )
+    extcall IClearinghouse(CLEARINGHOUSE).set_market(asset, market_word)
+    log IPerps.MarketTouched(asset=asset, market_word=market_word)
+
+
+@internal
+@view
+def _marks(ids: DynArray[uint256, market_books.MAX_MARKETS]) -> DynArray[uint256, 32]:
+    """@dev Price and risk word of each."""
+    return staticcall IRiskOracle(ORACLE).marks(ids)
+
+
+@internal
 @view
 def _touched(market_word: uint256, index: uint256, skew: int256, prices: uint256, limits: uint256) -> uint256:
     """@dev Funding as of now and the rate from here on."""
@@ -538,7 +582,7 @@ def _touched(market_word: uint256, index: uint256, skew: int256, prices: uint256
 
 
 @internal
-def _put_terms(asset: uint256, terms: IPerps.Terms, is_close_only: bool):
+def _put_terms(asset: uint256, terms: IPerps.Terms, closed_at: uint256):
     now: IRiskOracle.Parameters = empty(IRiskOracle.Parameters)
     final: IRiskOracle.Parameters = empty(IRiskOracle.Parameters)
     final_at: uint256 = 0
@@ -548,7 +592,7 @@ def _put_terms(asset: uint256, terms: IPerps.Terms, is_close_only: bool):
     self._require_depth(2 * max(markets._longs(exposure), markets._shorts(exposure)) <= terms.depth_gwei)
     old: IPerps.Terms = markets._terms(market_books._prices[asset], market_books._limits[asset])
     market_books._prices[asset] = markets._prices_word(terms)
-    market_books._limits[asset] = markets._limits_word(terms, is_close_only)
+    market_books._limits[asset] = markets._limits_word(terms, closed_at)
     weights: uint256 = 0
     for id: uint256 in market_books._ids:
         weights += markets._weight_bps(market_books._prices[id])
@@ -594,6 +638,13 @@ def _check_liquidator():
 def _check_idle():
     if staticcall IClearinghouse(CLEARINGHOUSE).call_state() != 0:
         reasons._fail("perps: clearinghouse busy")
+
+
+@internal
+@pure
+def _require_unlatched(limits: uint256):
+    if markets._closed_at(limits) == markets.LATCHED:
+        reasons._fail("perps: market wound down")
 
 
 @internal

@@ -133,6 +133,7 @@ def deploy_vault(
     rate: tuple[int, int, int, int] = RATE,
     reserve_factor_bps: int = RESERVE_FACTOR_BPS,
     deposit_cap: int | None = None,
+    min_debt: int = 0,
 ) -> Contract:
     """A vault owned by the first account; the fourth insures it, the eighth may hold exits."""
     cap = CAP_TOKENS * 10 ** int(asset.decimals()) if deposit_cap is None else deposit_cap
@@ -148,6 +149,7 @@ def deploy_vault(
         rate,
         reserve_factor_bps,
         cap,
+        min_debt,
         sender=chain.accounts[0],
     )
 

@@ -101,7 +101,7 @@ class Liquidity:
 
     def house_cash(self) -> int:
         """WAD."""
-        return int(self.house.cash_of(self.account))
+        return int(self.house.picture_of(self.account)[0])
 
     # ---- people
 

@@ -217,7 +217,7 @@ class Story:
         stage.system.perps.trade(
             account, stage.asset("BTC"), size, MAX_UINT, _FAR, False, sender=owner
         )
-        margin, cash = self._margin(account), int(ledger.cash_of(account))
+        margin, cash = self._margin(account), int(ledger.picture_of(account)[0])
         _check(self._held(account, "BTC").size_wad == size, "the perpetual was not opened")
         _check(cash < 0, "nothing was borrowed")
         _check(margin.equity_init >= margin.required_init, "an account opened below its margin")

@@ -424,9 +424,21 @@ class Book:
         require(closed > 0, perps.NOT_IN_STEPS)
         held = self.account(account).position(asset)
         change = -closed if held.size_wad > 0 else closed
-        market, fill = self._market(asset).deleveraged(change, held, self.prices[asset], self.now)
-        priced = replace(self, markets={**self.markets, asset: market})
-        return priced.traded(account, asset, fill)[0], fill
+        return self._forced(account, asset, change, self.prices[asset].price_wad)
+
+    def latch(self, asset: int) -> Book:
+        """Ends a market; the price of all who are left is the newest."""
+        market = self._market(asset).latched(self.prices[asset], self.now)
+        return replace(self, markets={**self.markets, asset: market})
+
+    def wind_down(self, asset: int, accounts: Sequence[int], price_wad: int) -> Book:
+        """Closes what each account has in a market that has ended, at the price of the latch."""
+        book = self
+        for account in accounts:
+            size = book.account(account).position(asset).size_wad
+            if size != 0 and account != self.house:
+                book, _ = book._forced(account, asset, -size, price_wad)
+        return book
 
     def refresh(self) -> Book:
         """Recomputes every headroom, and moves the breakers."""
@@ -493,6 +505,12 @@ class Book:
         return held.delta_wad * held.size_wad <= 0
 
     # ---- inside
+
+    def _forced(self, account: int, asset: int, change: int, price_wad: int) -> tuple[Book, Fill]:
+        held, mark = self.account(account).position(asset), self.prices[asset]
+        market, fill = self._market(asset).forced(change, held, mark, price_wad, self.now)
+        priced = replace(self, markets={**self.markets, asset: market})
+        return priced.traded(account, asset, fill)[0], fill
 
     def _market(self, asset: int) -> Market:
         require(asset in self.markets, perps.UNKNOWN_MARKET)

@@ -62,6 +62,7 @@ HEADROOM_USED = "perps: headroom used up"
 HEADROOM_STALE = "perps: headroom stale"
 BREAKER_TRIPPED = "perps: breaker tripped"
 CLOSE_ONLY = "perps: close only"
+WOUND_DOWN = "perps: market wound down"
 PRICE_STALE = "perps: price stale"
 PRICE_NOT_USABLE = "perps: price not usable"
 TOO_LARGE = "perps: position too large"
@@ -333,6 +334,7 @@ class Market:
     breaker: Breaker = Breaker()
     funding: Funding = Funding()
     is_close_only: bool = False
+    is_latched: bool = False  # wound down: only `forced` changes it any more
 
     @classmethod
     def from_words(
@@ -399,6 +401,7 @@ class Market:
         Raises Refused with the reason that the contract gives.
         """
         require(mark.is_live, PRICE_STALE)
+        require(not self.is_latched, WOUND_DOWN)
         change = _change(order, held)
         require(now <= order.deadline, DEADLINE_PASSED)
         new_size = held.size_wad + change
@@ -423,15 +426,29 @@ class Market:
         after = replace(after, headroom=after.headroom.insured(part))
         return after.touched(mark, now), fill
 
-    def deleveraged(
-        self, size_change: int, held: Position, mark: Mark, now: int
+    def forced(
+        self, size_change: int, held: Position, mark: Mark, price_wad: int, now: int
     ) -> tuple[Market, Fill]:
-        """The same for a reduction at the index price without a fee."""
-        require(mark.is_live, PRICE_STALE)
+        """The same for a reduction that the deleverager wants, at its price and without a fee."""
         long_wad, short_wad = growths(held.size_wad, held.size_wad + size_change)
         after = self.in_round(mark).grown(long_wad // GWEI, short_wad // GWEI)
-        fill = self._fill(held, size_change, mark.price_wad, 0, mark.price_wad, now)
+        fill = self._fill(held, size_change, price_wad, 0, price_wad, now)
         return after.touched(mark, now), fill
+
+    def latched(self, mark: Mark, now: int) -> Market:
+        """The market as it ends: nothing backs it, and funding stands still from now on."""
+        require(not self.is_latched, WOUND_DOWN)
+        require(mark.backs_increase, PRICE_NOT_USABLE)
+        breaker = self.breaker.moved(mark.price_wad, now)
+        require(not breaker.is_tripped(mark.price_wad), BREAKER_TRIPPED)
+        ended = replace(
+            self,
+            terms=replace(self.terms, max_funding_e6=0, weight_bps=0),
+            breaker=breaker,
+            is_close_only=True,
+            is_latched=True,
+        )
+        return ended.touched(mark, now)
 
     def in_round(self, mark: Mark) -> Market:
         """As of the newest round of the feed."""

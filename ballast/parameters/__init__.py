@@ -11,8 +11,8 @@ that is not listed here is refused, and so is one that is missing.
 **Every file**
 
     version = 1                 # of this schema
-    [quote]                     # heartbeat_s of the quote token's feed
-    [vault]                     # lenders: names, rate of interest, reserve factor, deposit cap
+    [quote]                     # heartbeat_s of the quote token's feed, outflow of cash
+    [vault]                     # lenders: names, interest, reserve factor, deposit cap, outflow
     [house]                     # liquidity vault: names, deposit cap
     [liquidation]
     [keepers]
@@ -140,6 +140,8 @@ RATES = {
     "floor_l_bps": whole(_MIN_FLOOR_L_BPS, BPS),
     "cap_l_bps": whole(1, BPS),
 }
+# What may leave in a day: a part of what is there, or so much, whichever is more.
+OUTFLOW = {"outflow_bps": whole(0, BPS), "outflow_floor": amount(_LEAST, 4 * 10**9)}
 ASSET = {
     "id": whole(1, 255),
     "heartbeat_s": whole(1, _SECONDS),
@@ -149,6 +151,7 @@ ASSET = {
     "supply_cap": amount(),
     "swap_limit_bps": whole(0, 500),
     "quota": amount(_LEAST, 4 * 10**12),
+    **OUTFLOW,
     **RATES,
 }
 PERPETUAL = {
@@ -164,7 +167,7 @@ PERPETUAL = {
     "weight_bps": whole(0, BPS),
 }
 ECONOMICS: Mapping[str, Mapping[str, Field]] = {
-    "quote": {"heartbeat_s": whole(1, _SECONDS)},
+    "quote": {"heartbeat_s": whole(1, _SECONDS), **OUTFLOW},
     "vault": {
         "name": text(25),
         "symbol": text(5),
@@ -174,6 +177,8 @@ ECONOMICS: Mapping[str, Mapping[str, Field]] = {
         "kink_bps": whole(1, BPS - 1),
         "reserve_factor_bps": whole(0, 5_000),
         "deposit_cap": whole(0, 10**15),
+        "min_debt": whole(0, 100_000),
+        **OUTFLOW,
     },
     "house": {"name": text(25), "symbol": text(5), "deposit_cap": whole(0, 10**15)},
     "liquidation": {

@@ -123,19 +123,25 @@ def _lendable_wad() -> uint256:
 def _debit(account: uint256, amount: uint256, receiver: address) -> uint256:
     """@dev `amount` token units leave the account for `receiver`: cash first, the rest borrowed."""
     unit: uint256 = packing._unit_wad(collaterals.QUOTE_WORD)
-    return self._debit_wad(account, amount * unit, receiver)
+    return self._debit_wad(account, amount * unit, receiver, False)
 
 
 @internal
-def _debit_wad(account: uint256, amount_wad: uint256, receiver: address) -> uint256:
-    """@dev To another account (`receiver` is this ledger) to the wei; what is borrowed comes in whole token units."""
+def _debit_wad(account: uint256, amount_wad: uint256, receiver: address, is_forced: bool) -> uint256:
+    """
+    @dev To another account (`receiver` is this ledger) to the wei; what is borrowed comes in whole token units. Who chose
+         to borrow owes at least the vault's least debt afterwards; what is forced may leave a debt of any size.
+    """
     word: uint256 = ledger._account_words[account]
     unit: uint256 = packing._unit_wad(collaterals.QUOTE_WORD)
     cash: uint256 = packing._cash_wad(word)
     borrowed: uint256 = 0
     if amount_wad > cash:
         borrowed = fixed_point._div_up(amount_wad - cash, unit)
-        shares: uint256 = extcall ILendingVault(VAULT).lend(borrowed, receiver)
+        held: uint256 = max_value(uint256)
+        if not is_forced:
+            held = packing._debt_shares(word)
+        shares: uint256 = extcall ILendingVault(VAULT).lend(borrowed, receiver, held)
         word += shares << 128
     word = packing._with_cash(word, cash + borrowed * unit - amount_wad)
     ledger._account_words[account] = word

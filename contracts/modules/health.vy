@@ -47,6 +47,12 @@ def _assess(account: uint256) -> margin.Terms:
 
 
 @internal
+def _latch(account: uint256):
+    """@dev Fixes the marks of all that an account lists."""
+    calls._latched_marks(asset_list._ids(ledger._lists[account]))
+
+
+@internal
 def _check_initial(account: uint256):
     """@dev The increase test, and that it was passed now: nobody is liquidated in a block in which his risk grew."""
     if self._passes_initial(account):

@@ -91,11 +91,14 @@ def _put_perpetual(account: uint256, asset: uint256, size: int256, cost: int256,
 
 
 @internal
-def _add_perpetual(account: uint256, asset: uint256, size_change: int256, cost_change: int256, entry: int256):
-    """@dev As `_put_perpetual`, by what changes."""
+def _add_perpetual(
+    account: uint256, asset: uint256, size_change: int256, cost_change: int256, entry: int256
+) -> int256:
+    """@dev As `_put_perpetual`, by what changes. Returns the new cost."""
     size: int256 = packing._size_wad(self._position(account, asset))
-    cost: int256 = packing._cost_wad(self._costs[(account << 8) | asset])
-    self._put_perpetual(account, asset, size + size_change, cost + cost_change, entry)
+    cost: int256 = packing._cost_wad(self._costs[(account << 8) | asset]) + cost_change
+    self._put_perpetual(account, asset, size + size_change, cost, entry)
+    return cost
 
 
 @internal

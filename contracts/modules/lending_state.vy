@@ -8,7 +8,7 @@
 @dev     pool   supply uint128 | idle uint96 | accrued_at uint32
          loans  debt_shares uint96 | index_wad uint76 | reserves uint84
          terms  deposit_cap uint96 | base uint20 | slope_low uint20 | slope_high uint20 | kink uint16 | reserves uint16
-                | exits_held_until uint40
+                | exits_held_until uint40 | min_debt uint28
          (lowest bits first). The supply of shares shares a word with the idle balance because both change together;
          this saves a slot, 5,000 gas, on every entry and exit. 2**96 is 79 billion tokens of 18 decimals. What holds
          exits lies beside the rate because an exit that adds interest has read that word anyway.
@@ -28,16 +28,18 @@ MAX_RESERVES: constant(uint256) = 2**84 - 1
 
 MASK_16: constant(uint256) = 2**16 - 1
 MASK_20: constant(uint256) = 2**20 - 1
+MASK_40: constant(uint256) = 2**40 - 1
 MASK_76: constant(uint256) = 2**76 - 1
 MASK_96: constant(uint256) = 2**96 - 1
 MASK_128: constant(uint256) = 2**128 - 1
-MASK_188: constant(uint256) = 2**188 - 1
+HELD_MASK: constant(uint256) = MASK_40 << 188
 
 # Parameters other than the rate, unpacked with it.
 struct Terms:
     deposit_cap: uint256         # asset units
     reserve_factor_bps: uint256
     exits_held_until: uint256    # seconds; no parameter, it only has its place in the same word
+    min_debt: uint256            # whole tokens
     rate: ILendingVault.RateParameters
 
 
@@ -96,6 +98,7 @@ def _unpack_terms(terms: uint256) -> Terms:
         deposit_cap=self._deposit_cap(terms),
         reserve_factor_bps=self._reserve_factor_bps(terms),
         exits_held_until=self._exits_held_until(terms),
+        min_debt=self._min_debt(terms),
         rate=ILendingVault.RateParameters(
             base_bps=(terms >> 96) & MASK_20,
             slope_low_bps=(terms >> 116) & MASK_20,
@@ -120,7 +123,16 @@ def _reserve_factor_bps(terms: uint256) -> uint256:
 @internal
 @pure
 def _exits_held_until(terms: uint256) -> uint256:
-    return terms >> 188
+    return (terms >> 188) & MASK_40
+
+
+@internal
+@pure
+def _min_debt(terms: uint256) -> uint256:
+    """
+    @notice Whole tokens that a debt has at least after its debtor borrowed.
+    """
+    return terms >> 228
 
 
 @internal
@@ -131,7 +143,7 @@ def _pack_terms(terms: Terms) -> uint256:
     """
     low: uint256 = terms.deposit_cap | (terms.rate.base_bps << 96) | (terms.rate.slope_low_bps << 116)
     high: uint256 = (terms.rate.kink_bps << 156) | (terms.reserve_factor_bps << 172) | (terms.exits_held_until << 188)
-    return low | (terms.rate.slope_high_bps << 136) | high
+    return low | (terms.rate.slope_high_bps << 136) | high | (terms.min_debt << 228)
 
 
 @internal
@@ -140,7 +152,7 @@ def _with_exits_held(terms: uint256, until: uint256) -> uint256:
     """
     @notice The word with another end of the hold and everything else as it was.
     """
-    return (terms & MASK_188) | (until << 188)
+    return (terms & ~HELD_MASK) | (until << 188)
 
 
 @internal

@@ -8,12 +8,13 @@
          its price was.
 @dev     prices    depth u72 | open interest cap u72 | skew cap u72 | base_fee_e6 u24 | weight_bps u16
          limits    round cap u72 | min size u72 | band_e6 u24 | lag_root_e9 u24 | max_funding_e6 u24 | lag_s u16
-                   | close only u8
+                   | closed_at u24
          exposure  longs u72 | shorts u72 | round_at u40 | start_skew i72
          headroom  long u72 | short u72 | refreshed_at u40 | insured_gwei u72
          breaker   previous_wad u96 | current_wad u96 | since u40
 
-         Units of the asset are kept in 1e-9 here, so a size is a whole multiple of SIZE_STEP.
+         Units of the asset are kept in 1e-9 here, so a size is a whole multiple of SIZE_STEP. `closed_at` counts units of
+         256 seconds: since when a market is close-only, 0 while it is open, LATCHED when it is wound down.
 """
 
 from contracts.interfaces import IPerps
@@ -38,6 +39,12 @@ WINDOW_S: constant(uint256) = 600
 BREAKER_PERCENT: constant(uint256) = 15
 HEADROOM_TTL_S: constant(uint256) = 600
 
+# Of a market that is wound down: nothing opens it again.
+LATCHED: constant(uint256) = packing.MASK_24
+# What is left of a word of terms then: no backing by the house, no funding.
+WEIGHTLESS: constant(uint256) = 2**240 - 1
+FUNDED: constant(uint256) = packing.MASK_24 << 192
+
 
 ################################################################
 #                             Terms                            #
@@ -58,20 +65,18 @@ def _prices_word(t: IPerps.Terms) -> uint256:
 
 @internal
 @pure
-def _limits_word(t: IPerps.Terms, is_close_only: bool) -> uint256:
+def _limits_word(t: IPerps.Terms, closed_at: uint256) -> uint256:
     """@dev sqrt(lag / year), floored to 1e-9."""
     root_e9: uint256 = isqrt(t.lag_s * 10**18 // YEAR_S)
-    word: uint256 = (
+    return (
         t.round_cap_gwei
         | (t.min_size_gwei << 72)
         | (t.band_e6 << 144)
         | (root_e9 << 168)
         | (t.max_funding_e6 << 192)
         | (t.lag_s << 216)
+        | (closed_at << 232)
     )
-    if is_close_only:
-        word = word | (1 << 232)
-    return word
 
 
 @internal
@@ -129,8 +134,21 @@ def _min_size_gwei(limits: uint256) -> uint256:
 
 @internal
 @pure
+def _closed_at(limits: uint256) -> uint256:
+    """@dev Units of 256 seconds."""
+    return limits >> 232
+
+
+@internal
+@pure
 def _is_close_only(limits: uint256) -> bool:
     return limits >> 232 != 0
+
+
+@internal
+@pure
+def _with_closed_at(limits: uint256, closed_at: uint256) -> uint256:
+    return (limits & (2**232 - 1)) | (closed_at << 232)
 
 
 ################################################################

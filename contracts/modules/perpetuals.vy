@@ -59,13 +59,13 @@ def _trade(order: IPerps.Order) -> (uint256, bool):
     is_safer: bool = self._exposure(new_position) <= self._exposure(scene.position_word)
     if is_safer:
         scene.market_word = fill.market_word
-        before: margin.Terms = self._terms(scene, scene.position_word, packing._cost_wad(scene.cost_word))
-        after: margin.Terms = self._terms(scene, new_position, new_cost)
-        is_safer = self._is_no_weaker(
-            before.equity_init, before.required_init, after.equity_init, after.required_init
-        ) and self._is_no_weaker(
-            before.equity_maint, before.required_maint, after.equity_maint, after.required_maint
-        )
+        excess_init: int256 = 0
+        excess_maint: int256 = 0
+        new_excess_init: int256 = 0
+        new_excess_maint: int256 = 0
+        excess_init, excess_maint = self._excesses(scene, scene.position_word, packing._cost_wad(scene.cost_word))
+        new_excess_init, new_excess_maint = self._excesses(scene, new_position, new_cost)
+        is_safer = new_excess_init >= excess_init and new_excess_maint >= excess_maint
     if new_position >> 128 == 0:
         self._settle(account, asset, -new_cost, max_value(uint256), False)
     return fill.price_wad, is_safer
@@ -81,9 +81,6 @@ def _settle(account: uint256, asset: uint256, result: int256, most_wad: uint256,
     ledger._require_account(account)
     if asset_list._index_of(ledger._lists[account], asset) == asset_list.MAX_ASSETS:
         return 0
-    size: int256 = packing._size_wad(ledger._position(account, asset))
-    cost_word: uint256 = ledger._costs[(account << 8) | asset]
-    cost: int256 = packing._cost_wad(cost_word)
     cash._accrue()
     amount: uint256 = min(fixed_point._abs(result), most_wad)
     payer: uint256 = account
@@ -95,23 +92,23 @@ def _settle(account: uint256, asset: uint256, result: int256, most_wad: uint256,
         amount = min(amount, cash._available_wad(payer))
     if result < 0:
         if is_unasked:
-            self._require_closed(size)
+            self._require_closed(packing._size_wad(ledger._position(account, asset)))
         amount = self._payable(account, fixed_point._abs(result), amount)
     if amount == 0:
         return 0
     moved: int256 = convert(amount, int256)
     if result < 0:
         moved = -moved
-    entry: int256 = packing._entry_wad(cost_word)
-    ledger._put_perpetual(account, asset, size, cost + moved, entry)
+    entry: int256 = packing._entry_wad(ledger._costs[(account << 8) | asset])
+    cost: int256 = ledger._add_perpetual(account, asset, 0, moved, entry)
     ledger._add_perpetual(ledger.HOUSE, asset, 0, -moved, 0)
-    payer_word: uint256 = cash._debit_wad(payer, amount, self)
+    payer_word: uint256 = cash._debit_wad(payer, amount, self, True)
     payee_word: uint256 = cash._credit_wad(payee, amount)
     log IClearinghouse.Settled(
         account=account,
         asset=asset,
         moved=moved,
-        cost_word=packing._cost_word(cost + moved, entry),
+        cost_word=packing._cost_word(cost, entry),
         payer_word=payer_word,
         payee_word=payee_word,
     )
@@ -161,17 +158,16 @@ def _latch_marks(account: uint256, asset: uint256, size_change: int256):
 
 @internal
 @view
-def _terms(scene: IPerps.Scene, position: uint256, cost: int256) -> margin.Terms:
-    """@dev What a position would contribute at the newest price of the scene."""
+def _excesses(scene: IPerps.Scene, position: uint256, cost: int256) -> (int256, int256):
+    """@dev What a position would contribute at the newest price of the scene, at initial margin and at maintenance."""
     funding: int256 = packing._funding_at(scene.market_word, block.timestamp)
-    return margin._terms(position, cost, funding, packing._newest_wad(scene.price_word), scene.risk_word)
-
-
-@internal
-@pure
-def _is_no_weaker(equity_before: int256, required_before: uint256, equity: int256, required: uint256) -> bool:
-    """@dev Whether the excess has not fallen."""
-    return equity + convert(required_before, int256) >= equity_before + convert(required, int256)
+    terms: margin.Terms = margin._terms(
+        position, cost, funding, packing._newest_wad(scene.price_word), scene.risk_word
+    )
+    return (
+        terms.equity_init - convert(terms.required_init, int256),
+        terms.equity_maint - convert(terms.required_maint, int256),
+    )
 
 
 @internal

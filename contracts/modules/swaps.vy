@@ -14,7 +14,6 @@ from contracts.interfaces import IExchange
 from contracts.modules import calls
 from contracts.modules import cash
 from contracts.modules import collaterals
-from contracts.modules import fixed_point
 from contracts.modules import ledger
 from contracts.modules import packing
 from contracts.modules import reasons
@@ -37,6 +36,9 @@ struct Order:
     slippage_bps: uint256  # tightens the assets' own limits
     may_borrow: bool
 
+
+# The quote token's own price word: 1, now as before, with no flag.
+PAR_WORD: constant(uint256) = 10**18 | (10**18 << 96)
 
 EXCHANGE: immutable(address)
 
@@ -120,7 +122,7 @@ def _side(asset: uint256) -> IExchange.Side:
     if asset == collaterals.QUOTE_ASSET:
         return IExchange.Side(
             asset_word=collaterals.QUOTE_WORD,
-            price_word=packing._price_word(fixed_point.WAD, fixed_point.WAD, 0, 0),
+            price_word=PAR_WORD,
             risk_word=0,
         )
     marks: DynArray[uint256, 32] = calls._latched_marks([asset])

@@ -76,6 +76,15 @@ def withdraw(account: uint256, asset: uint256, amount: uint256, receiver: addres
 
 @external
 @view
+def account_word(account: uint256) -> uint256:
+    """
+    @notice Cash alone; nothing is lent here.
+    """
+    return convert(self.cash_of[account], uint256)
+
+
+@external
+@view
 def assess(account: uint256) -> (int256, uint256, int256, uint256):
     """
     @notice Only the equity at maintenance tells something; the others are there to be mistaken for it.

@@ -42,6 +42,7 @@ def terms(
     rate: ILendingVault.RateParameters,
     reserve_factor_bps: uint256,
     exits_held_until: uint256,
+    min_debt: uint256,
     later: uint256,
 ) -> (lending_state.Terms, lending_state.Terms):
     """
@@ -52,6 +53,7 @@ def terms(
             deposit_cap=deposit_cap,
             reserve_factor_bps=reserve_factor_bps,
             exits_held_until=exits_held_until,
+            min_debt=min_debt,
             rate=rate,
         )
     )

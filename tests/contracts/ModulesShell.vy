@@ -100,14 +100,14 @@ def house_word(risk_word: uint256, position: uint256) -> uint256:
 
 @external
 @pure
-def market_words(terms: IPerps.Terms, is_close_only: bool) -> (uint256, uint256):
-    return markets._prices_word(terms), markets._limits_word(terms, is_close_only)
+def market_words(terms: IPerps.Terms, closed_at: uint256) -> (uint256, uint256):
+    return markets._prices_word(terms), markets._limits_word(terms, closed_at)
 
 
 @external
 @pure
-def market_terms(prices: uint256, limits: uint256) -> (IPerps.Terms, bool):
-    return markets._terms(prices, limits), markets._is_close_only(limits)
+def market_terms(prices: uint256, limits: uint256) -> (IPerps.Terms, uint256, bool):
+    return markets._terms(prices, limits), markets._closed_at(limits), markets._is_close_only(limits)
 
 
 @external

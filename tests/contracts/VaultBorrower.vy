@@ -41,7 +41,15 @@ def lend(vault: address, assets: uint256, receiver: address) -> uint256:
     """
     @notice Borrows from `vault`.
     """
-    return extcall ILendingVault(vault).lend(assets, receiver)
+    return extcall ILendingVault(vault).lend(assets, receiver, max_value(uint256))
+
+
+@external
+def lend_to_debtor(vault: address, assets: uint256, receiver: address, shares_held: uint256) -> uint256:
+    """
+    @notice Borrows from `vault` for a debtor who has so many loan shares and chose to.
+    """
+    return extcall ILendingVault(vault).lend(assets, receiver, shares_held)
 
 
 @external

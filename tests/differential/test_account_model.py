@@ -107,7 +107,7 @@ class Life:
             assert figures == expected.assess(marks, loans)
             # Maintenance is never the harder test, but for a wei of dust in an asset.
             assert figures.excess_maint >= figures.excess_init - len(expected.positions)
-            assert self.world.clearinghouse.cash_of(account) == expected.net_wad(loans)
+            assert self.world.clearinghouse.picture_of(account)[0] == expected.net_wad(loans)
 
     def attempt(self, after: dict[int, Account], refusal: str, act: Callable[[], Any]) -> None:
         """Acts, and demands exactly the outcome that the model has."""

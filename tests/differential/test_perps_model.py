@@ -743,6 +743,7 @@ def test_refusal__everything_wrong_at_once__is_named_in_order() -> None:
     market = replace(
         book.markets[ETH],
         is_close_only=True,
+        is_latched=True,
         headroom=Headroom(1, 1, START - 601),
         breaker=Breaker(WAD, WAD, START),
     )
@@ -785,6 +786,7 @@ def test_refusal__everything_wrong_at_once__is_named_in_order() -> None:
     repairs: list[tuple[str, Callable[[], None]]] = [
         (perps.UNKNOWN_MARKET, changed(asset=BTC)),
         (perps.PRICE_STALE, flagged(OFF_PEG_FLAGS)),
+        (perps.WOUND_DOWN, repaired(is_latched=False)),
         (perps.NOT_IN_STEPS, changed(size_change=0)),
         (perps.NOT_IN_STEPS, changed(size_change=2**120 * GWEI)),
         (perps.NOT_IN_STEPS, changed(size_change=size)),

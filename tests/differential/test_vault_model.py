@@ -556,18 +556,19 @@ def test_pack__any_figures_that_fit__come_back_unmixed(
     cap=st.integers(0, model.MAX_DEPOSIT_CAP),
     rate=st.tuples(*[st.integers(0, model.MAX_RATE_BPS)] * 3, st.integers(0, model.BPS)),
     factor=st.integers(0, model.MAX_RESERVE_FACTOR_BPS),
+    least=st.integers(0, 100_000),
     until=st.integers(0, 2**40 - 1),
     later=st.integers(0, 2**40 - 1),
 )
-@example(2**95, (100_000, 100_000, 100_000, 9_999), 5_000, 2**40 - 1, 0)
-@example(0, (0, 0, 0, 0), 0, 0, 2**40 - 1)
+@example(2**95, (100_000, 100_000, 100_000, 9_999), 5_000, 100_000, 2**40 - 1, 0)
+@example(0, (0, 0, 0, 0), 0, 0, 0, 2**40 - 1)
 def test_pack__any_terms__come_back_unmixed(
-    packing: Any, cap: int, rate: tuple[int, ...], factor: int, until: int, later: int
+    packing: Any, cap: int, rate: tuple[int, ...], factor: int, least: int, until: int, later: int
 ) -> None:
-    """Seven figures in one word, the last of which can be replaced alone."""
-    as_given, held = packing.terms(cap, rate, factor, until, later)
-    assert as_given == (cap, factor, until, rate)
-    assert held == (cap, factor, later, rate)
+    """Eight figures in one word, one of which can be replaced alone."""
+    as_given, held = packing.terms(cap, rate, factor, until, least, later)
+    assert as_given == (cap, factor, until, least, rate)
+    assert held == (cap, factor, later, least, rate)
 
 
 @pytest.mark.parametrize("too_much", [1, 2**32, 2**100])

@@ -197,7 +197,7 @@ def test_demo__liquidations__are_the_events_of_the_chain(run):
 def test_demo__what_owners_lost__is_with_liquidator_and_insurance_less_what_exits_cost(run):
     recording, world = run.recording, run.world
     owners = sum(x.cost for x in recording.liquidations)
-    insurance = world.system.clearinghouse.cash_of(world.system.insurance)
+    insurance = world.system.clearinghouse.picture_of(world.system.insurance)[0]
     start, end = recording.takers["bare"]
     assert insurance == sum(x.fee for x in recording.liquidations) > 0
     # Prices moved for a block before he had sold, either way.

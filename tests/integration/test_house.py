@@ -105,7 +105,7 @@ def build_book() -> Book:
     for account in book.hedgers:
         equity, required, _, _ = world.clearinghouse.assess(account)
         spare = (equity - required) * 98 // 100 // world.unit_wad(QUOTE)
-        cash = int(world.clearinghouse.cash_of(account)) // world.unit_wad(QUOTE)
+        cash = int(world.clearinghouse.picture_of(account)[0]) // world.unit_wad(QUOTE)
         world.clearinghouse.withdraw(account, 0, spare, owner, sender=owner)
         assert spare > 5 * cash, "most of it is lenders' money"
     return book
@@ -134,14 +134,14 @@ def test_fall__hedgers_at_the_headroom_limit__lenders_lose_nothing(
                 assert equity > 0, f"a hedged account is worth {equity} at {price}"
         if longs_leave:
             assert not any(book.size(account) for account in book.longs)
-        assert int(world.clearinghouse.cash_of(house)) > 0
+        assert int(world.clearinghouse.picture_of(house)[0]) > 0
         for account in book.hedgers:
             book.close(account, world.owner)
             assert world.clearinghouse.cost_word(account, ETH) == 0, "a hedge was not paid in full"
-            assert world.clearinghouse.cash_of(account) >= 0, "a loan outlived its hedge"
+            assert world.clearinghouse.picture_of(account)[0] >= 0, "a loan outlived its hedge"
         assert int(vault.totalAssets()) >= owed_to_lenders
         assert int(vault.total_debt()) == 0
-        assert int(world.clearinghouse.cash_of(house)) >= 0
+        assert int(world.clearinghouse.picture_of(house)[0]) >= 0
 
 
 def test_fall__house_that_kept_only_what_the_net_rule_asks__could_not_pay() -> None:
@@ -166,8 +166,8 @@ def test_fall__house_that_kept_only_what_the_net_rule_asks__could_not_pay() -> N
                 book.close(account, world.other_owner)
     for account in book.hedgers:
         world.system.perps.settle(account, ETH, [], sender=world.keeper)
-    assert int(world.clearinghouse.cash_of(house)) == 0
-    owed = -sum(min(int(world.clearinghouse.cash_of(account)), 0) for account in book.hedgers)
+    assert int(world.clearinghouse.picture_of(house)[0]) == 0
+    owed = -sum(min(int(world.clearinghouse.picture_of(account)[0]), 0) for account in book.hedgers)
     collateral = len(book.hedgers) * 3_000 * ONWARD[-1] * WAD
     assert owed > 3 * collateral, "loans with nothing behind them: the lenders' loss"
 

@@ -444,7 +444,7 @@ class Scene:
         for account, held in book.accounts.items():
             self.same("an account", list(clearinghouse.words_of(account)), _words(book, held))
             self.same("its figures", assess_on_chain(self.world, account), book.assess(account))
-            self.same("its cash", clearinghouse.cash_of(account), book.net_wad(account))
+            self.same("its cash", clearinghouse.picture_of(account)[0], book.net_wad(account))
             for asset in book.markets:
                 word = held.position(asset).cost_word
                 self.same("a cost", clearinghouse.cost_word(account, asset), word)

@@ -485,7 +485,7 @@ class Walk:
         is_adl = args.fee_e6 == 0
         market = old.in_round(mark)
         if is_adl:
-            fill = old.deleveraged(change, held, mark, self.now)[1]
+            fill = old.forced(change, held, mark, mark.price_wad, self.now)[1]
         else:
             fill = old.priced(held, change, mark, self.now)
         new_size = held.size_wad + change

@@ -329,7 +329,7 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
             NO_ALLOWANCE,
             lambda scene, caller: (10**12, caller, scene.world.lender),
         ),
-        "lend": Entry(_only(CLEARINGHOUSE), NOT_BORROWER, lambda scene, caller: (1, caller)),
+        "lend": Entry(_only(CLEARINGHOUSE), NOT_BORROWER, lambda scene, caller: (1, caller, 0)),
         "repay": Entry(_only(CLEARINGHOUSE), NOT_BORROWER, _fixed(1, 1)),
         "write_off": Entry(_only(LIQUIDATOR), "vault: not the liquidator", _fixed(1)),
         "hold_exits": Entry(_only(LIQUIDATOR), "vault: not the liquidator", _fixed(1)),
@@ -340,14 +340,19 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         "set_rate": Entry(_only(GOVERNANCE), NOT_GOVERNOR, _fixed(RATE)),
         "set_reserve_factor": Entry(_only(GOVERNANCE), NOT_GOVERNOR, _fixed(1)),
         "set_deposit_cap": Entry(_only(GOVERNANCE), NOT_GOVERNOR, _fixed(1)),
+        "set_min_debt": Entry(_only(GOVERNANCE), NOT_GOVERNOR, _fixed(1)),
+        "set_outflow_limit": Entry(_only(GOVERNANCE), NOT_GOVERNOR, _fixed(1, 30)),
         "set_insurance_receiver": Entry(
             _only(GOVERNANCE), NOT_GOVERNOR, lambda scene, caller: (scene.world.owner,)
         ),
     },
     "Deleverager": {
-        # Both act by what the ledger says; the house is sound here.
+        **_OWNED,
+        # These act by what the ledger says; the house is sound here, and no market ends.
         "flag_house": Entry(ANYONE, "", _fixed()),
         "adl": Entry(ANYONE, "", _account(1, 10**18)),
+        "wind_down": Entry(ANYONE, "", lambda scene, caller: (1, [scene.account])),
+        "start_wind_down": Entry(_only(GOVERNANCE), NOT_GOVERNOR, _fixed(1)),
     },
     "Liquidator": {
         **_OWNED,
@@ -425,6 +430,10 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
             lambda scene, caller: (9, scene.world.tokens["ETH"], 1, 1),
         ),
         "set_asset_limits": Entry(_only(GOVERNANCE), NOT_GOVERNOR, _fixed(1, 1, 1)),
+        "set_outflow_limit": Entry(_only(GOVERNANCE), NOT_GOVERNOR, _fixed(1, 1, 60)),
+        "count_out": Entry(
+            _only(CLEARINGHOUSE), "listings: not the clearinghouse", _fixed(1, 1, 1)
+        ),
         "set_adapter": Entry(
             _only(GOVERNANCE), NOT_GOVERNOR, lambda scene, caller: (scene.world.venue, False)
         ),
@@ -470,8 +479,9 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         "accrue": Entry(ANYONE, "", _fixed(1)),
         "settle_in_mandate": Entry(_only(MANDATES), "perps: only mandates", _account(1)),
         "deleverage": Entry(
-            _only(DELEVERAGER), "perps: only the deleverager", _account(1, -(10**16))
+            _only(DELEVERAGER), "perps: only the deleverager", _account(1, -(10**16), 10**18)
         ),
+        "latch": Entry(_only(DELEVERAGER), "perps: only the deleverager", _fixed(1)),
         "offset": Entry(_only(LIQUIDATOR), NOT_LIQUIDATOR, _fixed(1, 10**9)),
         "take_insurance_fees": Entry(_only(LIQUIDATOR), NOT_LIQUIDATOR, _fixed(1)),
         "fill": Entry(

@@ -126,7 +126,7 @@ def unsettled(world: World, account: int, name: str = "ETH") -> int:
 
 def cash(world: World, account: int) -> int:
     """Cash less debt, WAD."""
-    return int(world.clearinghouse.cash_of(account))
+    return int(world.clearinghouse.picture_of(account)[0])
 
 
 def set_terms(world: World, name: str = "ETH", **changes: int) -> None:

@@ -94,19 +94,19 @@ THREATS: dict[str, Row] = {
         "Fee on transfer, partial transfer",
         "what is credited is what arrived",
         TOKEN,
-        "threats/test_tokens.py",
+        "threats/test_token_zoo.py",
     ),
     "T13": Row(
         "False or missing answer of a token",
         "asserted, none counts as true, an address without code as false",
         TOKEN,
-        "threats/test_tokens.py",
+        "threats/test_token_zoo.py",
     ),
     "T14": Row(
         "Approvals that race or must not be zero",
         "nothing is approved by the ledger; the adapter approves what it sells",
         "adapters/UniswapV3Adapter.vy",
-        "threats/test_tokens.py",
+        "threats/test_token_zoo.py",
     ),
     "T15": Row(
         "A blocked address or paused token stops others",
@@ -118,13 +118,13 @@ THREATS: dict[str, Row] = {
         "A token calls back", "locks, and one state of the call", CALLS, "threats/test_reentry.py"
     ),
     "T17": Row(
-        "Sweep of a listed asset", "no sweep in the ledger", LEDGER, "threats/test_tokens.py"
+        "Sweep of a listed asset", "no sweep in the ledger", LEDGER, "threats/test_token_zoo.py"
     ),
     "T18": Row(
         "Decimals",
         "2 to 18, all amounts in WAD inside, a first price near the stated one",
         "Listings.vy",
-        "threats/test_tokens.py",
+        "threats/test_token_zoo.py",
     ),
     # ---- prices
     "T19": Row(
@@ -193,8 +193,8 @@ THREATS: dict[str, Row] = {
         LIQUIDATED,
     ),
     "T32": Row(
-        "A mark pushed by one's own trades",
-        "results count at the index; a premium is owed to whoever closes",
+        "A mark pushed by one's own trades, a last price chosen by who is closed",
+        "results count at the index; a premium is owed to whoever closes; one price ends a market",
         PERPS,
         TRADED,
     ),
@@ -334,7 +334,7 @@ THREATS: dict[str, Row] = {
     ),
     "T59": Row(
         "Accounts too small to be worth it",
-        "what would require less than dust is taken whole; the discount has a floor",
+        "least debts and positions; less than dust is taken whole; the discount has a floor",
         "modules/discounts.vy",
         LIQUIDATED,
     ),

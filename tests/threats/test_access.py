@@ -67,6 +67,7 @@ CONTRACTS = ROOT / "contracts"
 IDLE_HANDS = {
     ("Deleverager", "adl"): "deleverager: house not short",
     ("Insurance", "withdraw"): "insurance: nothing to withdraw",
+    ("Deleverager", "wind_down"): "deleverager: not announced",
     ("Keepers", "claim"): "watches: nothing to claim",
     ("Keepers", "push_and_rebalance"): "keepers: feed not allowed",
     ("Keepers", "unwatch"): "watches: not watched",
@@ -95,6 +96,7 @@ STOPPED = {
     ("Mandates", "rescue"): "mandates: account has no hook",
     ("Perps", "settle_in_mandate"): "",
     ("Perps", "deleverage"): "",
+    ("Perps", "latch"): "",
     ("Perps", "offset"): "",  # nothing is open
     ("Perps", "fill"): "perps: headroom stale",
     ("Rebalancer", "on_mandate"): "rebalancer: no policy",
@@ -203,7 +205,7 @@ def _wired(world: World) -> dict[str, Contract]:
     )
     vault = put(
         *("LendingVault", world.quote, "Vault", "V", who[CLEARINGHOUSE], who[LIQUIDATOR]),
-        *(world.governor, world.governor, RATE, 0, 10**15),
+        *(world.governor, world.governor, RATE, 0, 10**15, 0),
     )
     mandates = put(
         *("Mandates", world.clearinghouse, system.perps, who[LIQUIDATOR], system.oracle),
@@ -218,6 +220,7 @@ def _wired(world: World) -> dict[str, Contract]:
         "Clearinghouse": house,
         "Exchange": put("Exchange", who[CLEARINGHOUSE], who[LISTINGS]),
         "LendingVault": vault,
+        "Listings": put("Listings", who[CLEARINGHOUSE], system.oracle, who[EXCHANGE]),
         "Mandates": mandates,
         "Perps": perps,
         "Rebalancer": put(

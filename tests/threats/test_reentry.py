@@ -387,7 +387,6 @@ def test_view__from_token_during_a_move__refused_or_unchanged(trap: Trap) -> Non
         house.scene_of.encode(trap.account, EXTRA_ID),
         house.increased_at.encode(trap.account),
         house.market_word.encode(1),
-        house.cash_of.encode(trap.account),
         house.account_word.encode(trap.account),
         house.position_word.encode(trap.account, EXTRA_ID),
         house.listed_word.encode(trap.account),

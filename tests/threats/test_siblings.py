@@ -169,12 +169,12 @@ def test_rebalance__donor_gives__sum_of_holdings_is_unchanged(world: World, kind
     _dip(world)
     others = world.clearinghouse.words_of(other)
     ether = [world.clearinghouse.position_word(a, 1) for a in (needy, donor)]
-    cash = sum(world.clearinghouse.cash_of(a) for a in (needy, donor))
+    cash = sum(world.clearinghouse.picture_of(a)[0] for a in (needy, donor))
     world.mandates.rebalance(needy, sender=world.keeper)
     after = [world.clearinghouse.position_word(a, 1) for a in (needy, donor)]
     assert sum(after) == sum(ether)
     assert (after != ether) == (kind == "collateral")
-    late = cash - sum(world.clearinghouse.cash_of(a) for a in (needy, donor))
+    late = cash - sum(world.clearinghouse.picture_of(a)[0] for a in (needy, donor))
     assert -UNIT <= late <= WAD // 100  # interest of a block
     assert world.clearinghouse.words_of(other) == others
 

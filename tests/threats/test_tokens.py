@@ -188,9 +188,9 @@ def test_pull__owner_of_quote_blocked__account_can_still_be_repaid(world: World)
     """T15: anybody pays a loan, so a blocked owner does not doom an account."""
     account = world.open_account(leverage=2)
     world.fund(world.other_owner, QUOTE, 100 * 10**6)
-    debt = -world.clearinghouse.cash_of(account)
+    debt = -world.clearinghouse.picture_of(account)[0]
     world.clearinghouse.repay(account, 100 * 10**6, sender=world.other_owner)
-    assert -world.clearinghouse.cash_of(account) <= debt - 99 * WAD
+    assert -world.clearinghouse.picture_of(account)[0] <= debt - 99 * WAD
 
 
 # ---- T17: no sweep

@@ -287,7 +287,7 @@ def test_drift__without_debt__sells_for_cash(market: World) -> None:
     wish(market, account, drift_bps=500, weights={"ETH": 5_000, "BTC": 2_000})
     enrol(market, account)
     assert kinds_taken(market, rebalance(market, account)) == [(SELL, ETH), (SELL, BTC)]
-    cash = market.clearinghouse.cash_of(account)
+    cash = market.clearinghouse.picture_of(account)[0]
     assert cash == pytest.approx(to_wad(3_000), rel=0.02)
     assert value(market, account, "ETH") == pytest.approx(to_wad(5_000), rel=0.01)
 

@@ -71,7 +71,7 @@ def test_deposit__cash_without_debt__is_kept_here(world: World) -> None:
     before = world.quote.balanceOf(world.clearinghouse)
     receipt = world.deposit(account, QUOTE, 5_000_001)
     assert world.clearinghouse.account_word(account) == 5_000_001 * UNIT
-    assert world.clearinghouse.cash_of(account) == 5_000_001 * UNIT
+    assert world.clearinghouse.picture_of(account)[0] == 5_000_001 * UNIT
     assert world.quote.balanceOf(world.clearinghouse) == before + 5_000_001
     args = args_of(world.clearinghouse, receipt, "Deposited")
     assert tuple(args) == (account, 0, world.owner, 5_000_001, 5_000_001 * UNIT)

@@ -139,7 +139,7 @@ def test_swap__adapter_that_pays_less_than_told__is_caught_by_the_balance(world:
     liar.set_payment(1_980 * 10**6, sender=world.governor)
     receipt = world.clearinghouse.swap(account, liar, ETH, 0, 10**18, 0, sender=world.owner)
     assert receipt.return_value == 1_980 * 10**6
-    assert world.clearinghouse.cash_of(account) == 1_980 * WAD
+    assert world.clearinghouse.picture_of(account)[0] == 1_980 * WAD
 
 
 def test_swap__own_least_above_the_oracle_bound__binds(world: World) -> None:

@@ -50,7 +50,7 @@ def test_snapshot__legs__are_the_list_with_its_words(world: World) -> None:
         assert (leg.price_word, leg.risk_word) == (marks[2 * i], marks[2 * i + 1])
     four = (shot.equity_init, shot.required_init, shot.equity_maint, shot.required_maint)
     assert four == tuple(world.clearinghouse.assess(account))
-    assert shot.cash == world.clearinghouse.cash_of(account) < 0
+    assert shot.cash == world.clearinghouse.picture_of(account)[0] < 0
 
 
 def test_words_of__account__are_its_words_in_the_order_of_the_list(world: World) -> None:
@@ -148,11 +148,11 @@ def test_check_initial__from_outside__refuses_as_an_increase_would(world: World)
             check(account, sender=world.stranger)
 
 
-def test_cash_of__debt__is_rounded_up_to_a_unit_and_grows(world: World) -> None:
+def test_picture_of__debt__is_rounded_up_to_a_unit_and_grows(world: World) -> None:
     account = world.open_account(leverage=2)
-    first = world.clearinghouse.cash_of(account)
+    first = world.clearinghouse.picture_of(account)[0]
     world.wait(86_400)
-    assert first % UNIT == 0 and world.clearinghouse.cash_of(account) < first < 0
+    assert first % UNIT == 0 and world.clearinghouse.picture_of(account)[0] < first < 0
 
 
 def test_asset_word__quote_listed_and_unknown__are_token_unit_and_limit(world: World) -> None:
@@ -168,7 +168,7 @@ def test_asset_word__quote_listed_and_unknown__are_token_unit_and_limit(world: W
 def test_views__accounts_that_cannot_be__answer_nothing(world: World) -> None:
     world.deposit(world.account(), QUOTE, 1)
     house, alias = world.clearinghouse, world.account() + 2**168
-    assert house.account_word(alias) == house.listed_word(alias) == house.cash_of(alias) == 0
+    assert house.account_word(alias) == house.listed_word(alias) == house.picture_of(alias)[0] == 0
     assert world.mandates.permissions_of(alias, world.owner) == 0
     assert tuple(house.assess(alias)) == (0, 0, 0, 0)
 
@@ -190,7 +190,7 @@ def test_views__dead_oracle__words_are_still_told(world: World) -> None:
     silence_oracle(world)
     world.chain.advance(10 * 86_400)
     assert world.clearinghouse.position_word(account, ETH) == 10**19
-    assert world.clearinghouse.cash_of(account) < -10_000 * WAD
+    assert world.clearinghouse.picture_of(account)[0] < -10_000 * WAD
     assert world.clearinghouse.assess(account)[2] > 0
 
 

@@ -102,7 +102,7 @@ def test_rebalance_many__hook_that_pays__pays_who_is_named_or_the_caller(
     receipt = world.keepers.rebalance_many([account], payee if named else 0, sender=world.keeper)
     assert receipt.return_value == [REBALANCED]
     assert args_of(world.mandates, receipt, "KeeperPaid").payee == payee
-    assert world.clearinghouse.cash_of(payee) == 3 * WAD
+    assert world.clearinghouse.picture_of(payee)[0] == 3 * WAD
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ def test_on_price__hook_that_pays__pays_the_senders_account(desk: Desk) -> None:
     hook.set_script([must(world.mandates, "pay", account, DOLLAR)], sender=world.attacker)
     desk.watch(account)
     desk.publish(sender=world.keeper)
-    assert world.clearinghouse.cash_of(world.account(0, world.keeper)) == WAD
+    assert world.clearinghouse.picture_of(world.account(0, world.keeper))[0] == WAD
 
 
 def test_on_price__hook_that_burns__pays_for_all_it_burnt(desk: Desk) -> None:

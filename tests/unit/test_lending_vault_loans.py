@@ -72,7 +72,7 @@ def test_lend__index_above_one__rounds_the_shares_up(lending: Lending) -> None:
 def test_lend_and_repay__not_the_clearinghouse__reverts(lending: Lending, actor: str) -> None:
     sender = getattr(lending, actor)
     with reverts("vault: not the clearinghouse"):
-        lending.vault.lend(1, sender, sender=sender)
+        lending.vault.lend(1, sender, 0, sender=sender)
     with reverts("vault: not the clearinghouse"):
         lending.vault.repay(0, 0, sender=sender)
 

@@ -46,6 +46,7 @@ SETTERS: dict[str, tuple[Any, str]] = {
     "set_rate": (NEW_RATE, "rate_parameters"),
     "set_reserve_factor": (77, "reserve_factor_bps"),
     "set_deposit_cap": (123_456, "deposit_cap"),
+    "set_min_debt": (99, "min_debt"),
     "set_insurance_receiver": ("0x" + "42" * 20, "insurance_receiver"),
 }
 
@@ -77,6 +78,7 @@ def test_set__by_anyone_else__reverts(lending: Lending, setter: str, actor: str)
     ("setter", "event", "args"),
     [
         ("set_rate", "RateUpdated", {"old": RATE, "new": NEW_RATE}),
+        ("set_min_debt", "MinDebtUpdated", {"old": 0, "new": 99}),
         (
             "set_reserve_factor",
             "ReserveFactorUpdated",
@@ -105,6 +107,7 @@ def test_set_insurance_receiver__by_the_owner__logs_old_and_new(lending: Lending
 @pytest.mark.parametrize(
     ("setter", "value", "reason"),
     [
+        ("set_min_debt", 100_001, "vault: least debt too high"),
         ("set_rate", (0, 0, 0, 0), "vault: bad kink"),
         ("set_rate", (0, 0, 0, 10_000), "vault: bad kink"),
         ("set_rate", (0, 0, 0, 2**256 - 1), "vault: bad kink"),
@@ -296,6 +299,7 @@ def test_deploy__zero_address__reverts(lending: Lending, position: int) -> None:
         RATE,
         0,
         0,
+        0,
     ]
     arguments[position] = ZERO_ADDRESS
     with reverts("vault: bad receiver"):
@@ -315,6 +319,7 @@ def test_deploy__asset_without_code__reverts(lending: Lending) -> None:
             lending.insurance,
             lending.governor,
             RATE,
+            0,
             0,
             0,
             sender=lending.governor,
@@ -355,10 +360,11 @@ ERC4626 = _names("""
 ANYONE = _names("accrue sweep_reserves skim accept_ownership")
 CLEARINGHOUSE_ONLY = _names("lend repay")
 LIQUIDATOR_ONLY = _names("write_off hold_exits")
-OWNER_ONLY = {*SETTERS, "transfer_ownership"}
+OWNER_ONLY = {*SETTERS, "set_outflow_limit", "transfer_ownership"}
 VIEWS = _names("""
     state debt_of debt_index_ray total_debt max_loan utilisation_wad borrow_rate_ray
-    rate_parameters reserve_factor_bps deposit_cap exits_held_until insurance_receiver
+    rate_parameters reserve_factor_bps deposit_cap min_debt outflow_limit exits_held_until
+    insurance_receiver
     CLEARINGHOUSE LIQUIDATOR owner pending_owner
 """)
 

@@ -65,7 +65,7 @@ def test_picture__enrolled_account__holds_everything_about_it(world: World) -> N
     told = world.system.lens.picture(account)
     house, mandates = world.clearinghouse, world.mandates
     assert (told.owner, told.sub) == (world.owner, 5)
-    assert told.cash == house.cash_of(account)
+    assert told.cash == house.picture_of(account)[0]
     assert tuple(told.health) == tuple(house.assess(account))
     assert (told.hook, told.guard) == (world.rebalancer.address, mandates.guard_of(account))
     assert (told.budget_left, told.wallet_left) == (9 * WAD, 7 * WAD)
@@ -240,7 +240,7 @@ def test_liquidation_price__collateral_and_debt__is_where_maintenance_ends(world
     exact = Fraction(1_000 * WAD * RATE, RATE - risk.r_maint_e6 - risk.l_maint_e6)
     assert told is not None and 0 <= told - exact < WAD // 10**4, "interest"
     assert told == perps.liquidation_price_wad(
-        world.clearinghouse.cash_of(account), [Leg(ETH, desk.held(account), desk.mark())], ETH
+        world.clearinghouse.picture_of(account)[0], [Leg(ETH, desk.held(account), desk.mark())], ETH
     )
     assert check_line(desk, account, "BTC") is None
     rich = world.open_account(leverage=1, sub=1)

@@ -387,7 +387,7 @@ def test_liquidate__rest_that_would_be_dust__is_taken_too(floor: Floor) -> None:
     assert receipt.return_value == WAD
     assert world.clearinghouse.words_of(victim)[1:] == [0]
     rest = terms.equity_maint - part.discount_wad
-    assert 0 <= world.clearinghouse.cash_of(victim) - rest < ROUNDING_WAD
+    assert 0 <= world.clearinghouse.picture_of(victim)[0] - rest < ROUNDING_WAD
     assert floor.told(receipt, "Liquidated").bonus_wad == part.discount_wad
     assert debt_units(world, victim) == 0
 

@@ -179,12 +179,12 @@ some_terms = st.builds(
 )
 
 
-@given(terms=some_terms, is_close_only=st.booleans())
-def test_terms__any_in_range__come_back_as_packed(terms: MarketTerms, is_close_only: bool) -> None:
+@given(terms=some_terms, closed_at=st.one_of(st.just(0), st.integers(0, 2**24 - 1)))
+def test_terms__any_in_range__come_back_as_packed(terms: MarketTerms, closed_at: int) -> None:
     fields = tuple(vars(terms).values())
-    words = shell().market_words(fields, is_close_only)
-    told, mode = shell().market_terms(*words)
-    assert (tuple(told), mode) == (fields, is_close_only)
+    words = shell().market_words(fields, closed_at)
+    told, since, is_close_only = shell().market_terms(*words)
+    assert (tuple(told), since, is_close_only) == (fields, closed_at, closed_at != 0)
     assert words[1] >> 168 & 2**24 - 1 == terms.lag_root_e9
 
 

@@ -106,7 +106,7 @@ def test_operator__in_a_batch__has_the_same_permissions(filled: World) -> None:
         )
     sale = action(5, filled.account(), asset=ETH, amount=10**17, target=filled.venue)
     filled.clearinghouse.batch([sale], sender=filled.attacker)
-    assert filled.clearinghouse.cash_of(filled.account()) > 190 * 10**18
+    assert filled.clearinghouse.picture_of(filled.account())[0] > 190 * 10**18
 
 
 def test_operator__expiry__is_the_first_second_without_permission(filled: World) -> None:

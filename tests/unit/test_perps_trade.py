@@ -418,7 +418,9 @@ def test_entries_of_each_other__anyone_else__is_refused(world: World) -> None:
         with desk.refused("perps: only mandates"):
             desk.perps.settle_in_mandate(trader, ETH, sender=who)
         with desk.refused("perps: only the deleverager"):
-            desk.perps.deleverage(trader, ETH, -WAD, sender=who)
+            desk.perps.deleverage(trader, ETH, -WAD, WAD, sender=who)
+        with desk.refused("perps: only the deleverager"):
+            desk.perps.latch(ETH, sender=who)
         with desk.refused("perps: only the liquidator"):
             desk.perps.offset(ETH, 0, sender=who)
         with desk.refused("perps: only the liquidator"):

@@ -170,7 +170,7 @@ def test_r10__debt__is_up(world: World) -> None:
     shares = world.clearinghouse.account_word(account) >> 128
     owed = ceil(shares * index(world))
     assert debt_units(world, account) == owed
-    assert world.clearinghouse.cash_of(account) == -owed * UNIT
+    assert world.clearinghouse.picture_of(account)[0] == -owed * UNIT
     told = world.system.lens.healths([account])[0]
     assert tuple(told) == tuple(world.clearinghouse.assess(account))
 
@@ -597,7 +597,7 @@ def words(**changes: int) -> tuple[int, int]:
     names += ("min_size_gwei", "base_fee_e6", "band_e6", "lag_s", "max_funding_e6", "weight_bps")
     known = market_terms(load_parameters()["assets"]["ETH"]["perpetual"])
     fields = dict(zip(names, known, strict=True)) | changes
-    prices, limits = shell().market_words(tuple(fields[name] for name in names), False)
+    prices, limits = shell().market_words(tuple(fields[name] for name in names), 0)
     return int(prices), int(limits)
 
 
@@ -1299,3 +1299,41 @@ def test_r108__end_of_a_pause__is_down_to_a_step(world: World) -> None:
     until = world.chain.time // 256 * 256 + 10 * 256
     world.system.oracle.set_pause(ETH, until + 255, sender=world.governor)
     assert world.system.oracle.paused_until(ETH) == until
+
+
+def limited(world: World, amount: int, bps: int = 3_333) -> int:
+    """Deposits an odd amount of ETH and limits its outflow; returns it in units of 2^24 WAD."""
+    world.deposit(world.account(), "ETH", amount)
+    world.system.listings.set_outflow_limit(ETH, bps, 24, sender=world.governor)
+    return amount // 2**24
+
+
+def test_r109__level_of_an_outflow__is_up(world: World) -> None:
+    """While it falls by a part of a day that does not divide; `ballast.model` has both ways."""
+    whole = limited(world, 100 * WAD + 12_345)
+    listings = world.system.listings
+    with world.chain.one_block():
+        start = world.chain.time
+        taken = int(listings.withdrawable_wad(ETH)) // 2**24
+        world.clearinghouse.withdraw(
+            world.account(), ETH, taken * 2**24, world.owner, sender=world.owner
+        )
+    world.chain.set_time(start + 7_777)
+    left = whole - taken
+    with world.chain.one_block():
+        passed = Fraction(world.chain.time - start, 86_400)
+        level = whole - floor((whole - left) * passed)
+        told = int(listings.withdrawable_wad(ETH)) // 2**24
+        assert told == left - (level - level * 3_333 // 10_000)
+
+
+def test_r110__part_that_may_leave__is_down(world: World) -> None:
+    whole = limited(world, 100 * WAD + 7 * 2**24)
+    assert Fraction(whole * 3_333, 10_000).denominator != 1
+    told = int(world.system.listings.withdrawable_wad(ETH)) // 2**24
+    assert told == floor(Fraction(whole * 3_333, 10_000))
+
+
+def test_r111__balance_in_units_of_an_outflow__is_down(world: World) -> None:
+    limited(world, 2**24 * 3 - 1, 10_000)
+    assert world.system.listings.withdrawable_wad(ETH) == 2 * 2**24
