@@ -37,6 +37,7 @@ from ballast.deploy import (
     deploy_share_adapter,
     load_parameters,
 )
+from ballast.governance import govern
 from ballast.readme import README, contracts_table, with_table
 from ballast.venue import FEE_PPM, Arbitrageur, Venue, deploy_venue, deploy_weth
 
@@ -226,9 +227,20 @@ class Bench:
         self.system.allow_adapter(self.adapter)
         for contract in (*self.system.contracts.values(), self.adapter, *self._share_contracts()):
             self.result.deployed_bytes[contract.name] = chain.code_size(contract.address)
+        self._measure_hands()
         self._fund()
 
     # ---- set-up
+
+    def _measure_hands(self) -> None:
+        """Bytes of what owns a system that was handed over; here it stays the governor's."""
+        who = self.governor
+        with self.chain.isolated():
+            hands = govern(
+                self.system, delay_s=0, proposers=[who], executors=[who], guardian=who, steward=who
+            )
+            for contract in hands:
+                self.result.deployed_bytes[contract.name] = self.chain.code_size(contract.address)
 
     def _share_contracts(self) -> tuple[Contract, ...]:
         """What shares of a vault need; here of the lending vault, for their size alone."""

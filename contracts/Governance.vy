@@ -451,13 +451,14 @@ def _require_other(target: address):
 @view
 def _require_target(target: address):
     """
-    @dev A token never: it could only be money that is somebody's. The lending vault is a room as well, and its shares may be
-         listed; none of them lie here.
+    @dev A token never: it could only be money that is somebody's. A vault is a room as well, and its shares may be listed;
+         none of them lie here.
     """
     self._require_other(target)
     quote: address = packing._token(staticcall IClearinghouse(CLEARINGHOUSE).asset_word(0))
     is_token: bool = target == quote or staticcall IListings(LISTINGS).asset_of(target) != 0
-    if not target.is_contract or (is_token and target != LENDING_VAULT):
+    is_vault: bool = target == LENDING_VAULT or target == LIQUIDITY_VAULT
+    if not target.is_contract or (is_token and not is_vault):
         reasons._fail("governance: bad target")
 
 

@@ -72,6 +72,35 @@ class Edge:
         size = word >> 128
         return word % 2**128 + min(size, 2**128 - size)
 
+    def limits(self) -> tuple[int, ...]:
+        """Everything that a guardian may lower, the larger the more is allowed."""
+        system, world = self.world.system, self.world
+        told = [int(system.vault.deposit_cap()), int(system.liquidity_vault.deposit_cap())]
+        for asset in (ETH, BTC):
+            terms = system.perps.terms_of(asset)
+            told.append(int(world.clearinghouse.supply_word(asset)) >> 128)
+            told += [terms.open_interest_cap_gwei, terms.skew_cap_gwei, terms.round_cap_gwei]
+            told.append(int(not system.perps.is_increase_stopped(asset)))
+            told.append(int(system.oracle.paused_until(asset) <= world.chain.time))
+        told.append(int(system.exchange.is_adapter(world.venue)))
+        told.append(int(world.keepers.is_pull_feed(world.feeds["ETH"])))
+        return tuple(told)
+
+    def rest(self) -> tuple[Any, ...]:
+        """What no guardian may touch: requirements, prices of loans, fees, and who holds what."""
+        system, world = self.world.system, self.world
+        told: list[Any] = [tuple(system.vault.rate_parameters()), world.keepers.fee()]
+        for asset in (ETH, BTC):
+            *parameters_, at = system.oracle.parameters(asset)
+            told += [tuple(map(tuple, parameters_)), at, tuple(system.oracle.feed_of(asset))]
+            told.append(system.oracle.marks([asset])[1])
+            terms = system.perps.terms_of(asset)
+            told.append((terms.depth_gwei, terms.base_fee_e6, terms.max_funding_e6))
+        for token in world.tokens.values():
+            holders = (*system.contracts.values(), self.council.governance, self.council.timelock)
+            told += [token.balanceOf(holder) for holder in holders]
+        return tuple(told)
+
     def send(self, role: str, calls: list[Call]) -> None:
         """One transaction of that role."""
         council, world = self.council, self.world
@@ -110,6 +139,7 @@ def build_edge(oracle: str = "RiskOracle") -> Edge:
     floor.sink(*rising, name="BTC", step_bps=-100)
     for _ in range(6):
         world.wait(HOUR_S)
+        floor.refresh()  # the breakers forget
     feeds = {asset: _other_feeds(world, name) for name, asset in world.system.assets.items()}
     token = world.chain.deploy("MockToken", "New", "NEW", 18, sender=world.governor)
     world.keepers.set_pull_feed(world.feeds["ETH"], True, sender=world.governor)

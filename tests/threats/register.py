@@ -151,7 +151,7 @@ THREATS: dict[str, Row] = {
     ),
     "T25": Row(
         "A feed in wrong units",
-        "a new feed must agree with the old one",
+        "a new feed is within 1% of the old one, and there is one a day",
         ORACLE,
         MEASURED + "_owner.py",
     ),
@@ -380,10 +380,11 @@ THREATS: dict[str, Row] = {
         LIQUIDATED,
     ),
     "T67": Row(
-        "Parameters that make accounts liquidatable at once",
-        "rates move over the notice period",
-        "modules/margin_rates.vy",
-        LENDING + "parameters.py",
+        "Parameters that make accounts liquidatable at once; power that traps or takes",
+        "rates move over the notice period; a timelock, a guardian who can only lower, steps; "
+        "a pause stops increases alone and ends",
+        "Governance.vy",
+        "threats/test_governance.py",
     ),
     # ---- attacks on this design
     "A1": Row(

@@ -380,3 +380,20 @@ def test_sources__every_raw_call__stands_in_a_known_place() -> None:
         if any("raw_call(" in line for line in path.read_text().splitlines())
     }
     assert found == expected
+
+
+def test_page__table_of_powers__is_what_the_table_of_entries_says() -> None:
+    """I37: docs/governance.md names every entry of governance and who may call it."""
+    page = (ROOT / "docs" / "governance.md").read_text()
+    columns = (OWNER, TIMELOCK, GUARDIAN, STEWARD)  # the owner stands for anyone
+    told = {}
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 6 and cells[0].strip("`") in TABLE["Governance"]:
+            told[cells[0].strip("`")] = {
+                role for role, cell in zip(columns, cells[1:5], strict=True) if cell
+            }
+    assert told == {
+        name: {role for role in columns if role in entry.allowed}
+        for name, entry in TABLE["Governance"].items()
+    }
