@@ -102,7 +102,9 @@ class Anvil:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> Anvil:
-        """Start and wait until it answers. Raises ChainError when it does not."""
+        """Start and wait until it answers; one that runs goes on. Raises ChainError if it fails."""
+        if self._process is not None and self._process.poll() is None:
+            return self
         binary = find_anvil()
         port = self.port = self.port or free_port()
         command = [binary, "--host", "127.0.0.1", "--port", str(port), *self._arguments]
