@@ -396,16 +396,13 @@ def test_deploy__manifest_of_another_chain__is_left_alone(scene: Scene) -> None:
     """A chain of the same id, begun anew: what block 0 is tells them apart."""
     _stop_after(scene, "deploy RiskOracle")
     before = scene.path.read_text()
-    other = standin.start(bundled())
-    try:
+    with Anvil(chain_id=SEPOLIA) as other:  # which began at another time
         chain = SigningChain(other.url, KeySigner.of(scene.key))
         with pytest.raises(DeployError, match="is of another chain .*--restart"):
             scene.open(chain)
         manifest = Manifest.load(scene.path)
         with pytest.raises(DeployError, match="is of another chain"):
             verify(RpcChain(other.url, block_interval_s=None), manifest, scene.parameters)
-    finally:
-        other.stop()
     assert scene.path.read_text() == before
 
 
