@@ -12,14 +12,14 @@ import click
 from rich.console import Console
 
 from ballast.artifacts import ArtifactError, compile_contract
-from ballast.chain import ChainError, KeySigner, Reverted
+from ballast.chain import AbiError, ChainError, KeySigner, Reverted
 from ballast.deploy import ROOMS
 from ballast.manifest import BESIDES
 from ballast.parameters import ParameterError, load_parameters, path_for_chain
 from ballast.steps import DeployError
 
 GWEI = 10**9
-Failure = (ArtifactError, ChainError, DeployError, ParameterError, Reverted, OSError)
+Failure = (AbiError, ArtifactError, ChainError, DeployError, ParameterError, Reverted, OSError)
 
 
 @contextmanager

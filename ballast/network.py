@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ballast.chain import ChainError, Contract, Reverted, RevmChain, RpcChain, SigningChain
@@ -373,7 +374,7 @@ class Deployment:
         cls,
         chain: SigningChain,
         parameters: Mapping[str, Any],
-        path: Any,
+        path: Path,
         *,
         source: str = "",
     ) -> Deployment:

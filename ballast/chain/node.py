@@ -71,7 +71,9 @@ class LocalNode(ABC):
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> Self:
-        """Start and wait until it answers. Raises ChainError when it does not."""
+        """Start and wait until it answers; one that runs goes on. Raises ChainError if it fails."""
+        if self._process is not None and self._process.poll() is None:
+            return self
         port = self.port = self.port or free_port()
         self._process = subprocess.Popen(
             self.command(port),

@@ -304,6 +304,15 @@ def test_call_many__one_reverts__is_raised_or_listed(anvil: Anvil) -> None:
     assert chain.call_many([]) == []
 
 
+def test_anvil__started_before_it_is_entered__is_one_process() -> None:
+    node = Anvil().start()
+    pid, chain = node.pid, node.chain()
+    with node as entered:
+        assert entered.pid == pid
+    with pytest.raises(ChainError, match="127.0.0.1"):
+        _ = chain.block
+
+
 def test_anvil__left__process_is_gone() -> None:
     with Anvil(chain_id=99) as node:
         pid = node.pid
