@@ -251,7 +251,7 @@ def _rebalance(reading: Reading, terms: Terms, costs: Costs) -> Decision:
     is_ready = reading.is_due if reading.code is None else reading.code == Code.READY
     if not is_ready:
         known = READINESS.get(Code(reading.code)) if reading.code is not None else None
-        return _decision(reading, Action.WAIT, known or "its hook has nothing to do")
+        return _decision(reading, Action.WAIT, known or "nothing to do")
     return _judge(reading, Action.REBALANCE, reading.preview, terms, costs)
 
 

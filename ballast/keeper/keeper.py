@@ -36,16 +36,23 @@ from ballast.keeper.index import Index
 from ballast.keeper.rooms import Head, HeadMoved, Rooms, reverted_by
 from ballast.keeper.sender import Key, Outcome, Rules, Sender, SendError
 from ballast.keeper.store import Intent, State, Store, StoreError, Target, account_name
-from ballast.keeper.survey import ATTEMPT_GAS, Survey, Surveyor, decoded_logs
+from ballast.keeper.survey import (
+    ATTEMPT_GAS,
+    MOST_ACCOUNTS,
+    Survey,
+    Surveyor,
+    attempt,
+    decoded_logs,
+)
 
 log = logging.getLogger(__name__)
 
-MOST_ACCOUNTS = 8  # in one transaction
 MOST_GAS = 16_000_000  # of one transaction; networks refuse more than 2^24
 HOUR_S = 3_600
 HEADROOM = "headroom"
 _LAG_BLOCKS = 64  # a head so far behind one already seen is a lagging node's, not a reorganisation
 _ANY_STATE = b"\0" * 32
+_QUIET = ("no hook", "nothing to do")  # reasons that nobody waits to read
 
 
 @dataclass(frozen=True)
@@ -277,7 +284,7 @@ class Keeper:
         name = str(decision.target)
         if decision.action not in (Action.POKE, Action.REFRESH):
             name = f"{short(decision.target)} at {decision.urgency[1]:+d} bp"
-        level = logging.INFO if is_news and reason != "no hook" else logging.DEBUG
+        level = logging.INFO if is_news and reason not in _QUIET else logging.DEBUG
         log.log(level, "block %d: %s %s: %s", head.number, decision.action, name, decision.reason)
 
     # ---- acting
@@ -332,19 +339,21 @@ class Keeper:
                 log.info("%s: code %d by now, not sent", short(decision.target), code)
         if not ready:
             return
-        many = self.rooms.keepers.rebalance_many
-        call = many.encode([d.target for d in ready], self.surveyor.taker)
-        self._send(ready, head, many.contract.address, call, batch_gas(ready))
+        receiver, call = attempt(self.rooms, [d.target for d in ready], self.surveyor.taker)
+        self._send(ready, head, receiver, call, batch_gas(ready))
 
     def _codes(self, accounts: Sequence[int], gas: int) -> list[int]:
-        """What `rebalance_many` would answer at the newest state."""
-        many = self.rooms.keepers.rebalance_many
-        output = self._call(
-            many.contract.address, many.encode(list(accounts), self.surveyor.taker), gas
-        )
+        """What each attempt would come to at the newest state."""
+        receiver, call = attempt(self.rooms, accounts, self.surveyor.taker)
+        output = self._call(receiver, call, gas)
         if output is None:
-            return [FAILED] * len(accounts)
-        return [int(code) for code in many.decode(output)]
+            return [NOT_TRIGGERED] * len(accounts)
+        return self._codes_in(receiver, output)
+
+    def _codes_in(self, receiver: str, output: bytes) -> list[int]:
+        if receiver == self.rooms.keepers.address:
+            return [int(code) for code in self.rooms.keepers.rebalance_many.decode(output)]
+        return [REBALANCED]
 
     def _send_liquidation(self, decision: Decision, head: Head) -> None:
         """One at a time: the taker's margin bears them one behind the other."""
@@ -413,10 +422,9 @@ class Keeper:
         output = self._call(intent.receiver, intent.data, intent.gas)
         if output is None:
             return False
-        if intent.action is Action.REBALANCE:
-            codes = self.rooms.keepers.rebalance_many.decode(output)
-            return any(code == REBALANCED for code in codes)
-        return True
+        if intent.action is not Action.REBALANCE:
+            return True
+        return REBALANCED in self._codes_in(intent.receiver, output)
 
     # ---- what came of it
 

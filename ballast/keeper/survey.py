@@ -15,6 +15,7 @@ from ballast.chain import Log, Reverted, RpcError, to_address
 from ballast.chain.abi import revert_reason, tuple_codec
 from ballast.keeper.decisions import (
     FAILED,
+    NO_GAS,
     NOT_TRIGGERED,
     REBALANCED,
     Costs,
@@ -37,7 +38,17 @@ NEAR_BPS = 20_000
 ATTEMPT_GAS = 7_600_000
 _USED_GAS = 450_000  # of an attempt, where nothing was measured
 _LIQUIDATION_GAS = 6_000_000  # a rescue's and the worst slice's
-_HEALTHS, _PLANS, _UPKEEPS, _SIMULATED = 200, 32, 32, 4
+MOST_ACCOUNTS = 8  # in one transaction
+_HEALTHS, _PLANS, _UPKEEPS = 200, 32, 32
+# Why the default hook has nothing to do, said when it is called all the same.
+NOT_READY = (
+    "rebalancer: trigger not met",
+    "rebalancer: cooling down",
+    "rebalancer: below minimum step",
+    "rebalancer: not confirmed yet",
+    "rebalancer: gas too dear",
+    "rebalancer: margin call runs",
+)
 _MAX_MARKS = 16
 ZERO_ADDRESS = "0x" + "00" * 20
 _T = TypeVar("_T")
@@ -256,62 +267,88 @@ class Surveyor:
     def _with_previews(
         self, reader: Reader, readings: list[Reading], costs: Costs
     ) -> list[Reading]:
-        wanted = [
-            r for r in readings if r.has_hook and (r.code in (0, Code.UNCONFIRMED) or r.is_due)
-        ]
+        wanted = [r for r in readings if r.has_hook and (r.code == Code.READY or r.is_due)]
         wanted.sort(key=lambda r: r.urgency)
-        previews: dict[int, Preview] = {}
-        for part in _chunks([r for r in wanted if r.code != Code.UNCONFIRMED], _SIMULATED):
-            previews.update(self._preview(reader, part, costs))
-        for reading in wanted:
-            if reading.code == Code.UNCONFIRMED:
-                # Not to be tried yet; its gas matters for whether a flag pays.
-                previews[reading.account] = Preview(NOT_TRIGGERED, 0, _USED_GAS)
+        previews: dict[int, Preview] = {
+            # Not to be tried yet; its gas matters for whether a flag pays.
+            r.account: Preview(NOT_TRIGGERED, 0, _USED_GAS)
+            for r in readings
+            if r.code == Code.UNCONFIRMED
+        }
+        for part in _chunks(wanted, MOST_ACCOUNTS):
+            previews.update(self._previews(reader, part, costs))
         return [replace(r, preview=previews.get(r.account)) for r in readings]
 
-    def _preview(self, reader: Reader, part: Sequence[Reading], costs: Costs) -> dict[int, Preview]:
-        """Simulated one behind the other, the most urgent first, as they would be sent."""
-        many = self.rooms.keepers.rebalance_many
-        calls = [
-            (
-                many.contract.address,
-                many.encode([r.account], self.taker),
-                ATTEMPT_GAS + _USED_GAS * 4,
-            )
-            for r in part
-        ]
-        outcomes = self._simulate(reader, calls, costs)
-        previews = {}
-        for reading, outcome in zip(part, outcomes, strict=True):
-            if outcome.failure is not None:
-                preview = Preview(FAILED, 0, outcome.gas, outcome.failure)
-            else:
-                code = int(many.decode(outcome.output)[0])
-                preview = Preview(
-                    code,
-                    self._paid(outcome, reading, costs) if code == REBALANCED else 0,
-                    outcome.gas,
-                    self._reason(outcome) if code == FAILED else "",
-                )
-            previews[reading.account] = preview
+    def _previews(
+        self, reader: Reader, part: Sequence[Reading], costs: Costs
+    ) -> dict[int, Preview]:
+        """What one transaction for all of them would do: the most urgent first, as it would be
+        sent. Those that fail are left out and the rest is tried again, so that each of those who
+        stay bears an equal part of the gas."""
+        previews: dict[int, Preview] = {}
+        left = list(part)
+        while left:
+            tried = self._tried(reader, left, costs)
+            good = [r for r in left if tried[r.account].code == REBALANCED]
+            unserved = [r for r in left if tried[r.account].code == NO_GAS]
+            if len(good) == len(left):
+                return previews | tried
+            if len(good) + len(unserved) == len(left):
+                # Nobody failed, it is too much at once.
+                if len(left) == 1:
+                    return previews | tried
+                half = len(left) // 2
+                previews |= self._previews(reader, left[:half], costs)
+                return previews | self._previews(reader, left[half:], costs)
+            stays = {r.account for r in (*good, *unserved)}
+            previews |= {account: p for account, p in tried.items() if account not in stays}
+            left = [r for r in left if r.account in stays]
         return previews
 
-    def _paid(self, outcome: _Outcome, reading: Reading, costs: Costs) -> int:
-        """What the hook paid, from the event; without logs what its owner's bounds promise."""
+    def _tried(self, reader: Reader, part: Sequence[Reading], costs: Costs) -> dict[int, Preview]:
+        accounts = [r.account for r in part]
+        receiver, call = attempt(self.rooms, accounts, self.taker)
+        gas = ATTEMPT_GAS + 2 * _USED_GAS * len(part)
+        outcome = self._simulate(reader, [(receiver, call, gas)], costs)[0]
+        share = outcome.gas // len(part)
+        if outcome.failure is not None:
+            code = NOT_TRIGGERED if outcome.failure in NOT_READY else FAILED
+            return {account: Preview(code, 0, share, outcome.failure) for account in accounts}
+        codes = [REBALANCED]
+        if len(part) > 1:
+            codes = [int(c) for c in self.rooms.keepers.rebalance_many.decode(outcome.output)]
+        paid, reasons = self._paid(outcome, part, costs), self._reasons(outcome)
+        return {
+            account: Preview(
+                code,
+                paid.get(account, 0) if code == REBALANCED else 0,
+                share,
+                reasons.get(account, "it reverts") if code == FAILED else "",
+            )
+            for account, code in zip(accounts, codes, strict=True)
+        }
+
+    def _paid(self, outcome: _Outcome, part: Sequence[Reading], costs: Costs) -> dict[int, int]:
+        """What each hook paid, from events; without logs what its owner's bounds promise."""
         if outcome.logs is not None:
             told = self.rooms.mandates.events(decoded_logs(outcome.logs), "KeeperPaid")
-            return sum(e.args.amount * self.unit_wad for e in told if e.args.payee == self.taker)
-        if not reading.bounds.gap_per_pay:
-            return 0
-        since = reading.triggered_since
-        age = reading.time_s - since if since > reading.last_at else 0
-        gas_wad = costs.gas_wad(outcome.gas)
-        return reading.bounds.pay_wad(gas_wad, reading.shortfall_wad, age)
+            return {
+                e.args.account: e.args.amount * self.unit_wad
+                for e in told
+                if e.args.payee == self.taker
+            }
+        promised = {}
+        for reading in part:
+            since, bounds = reading.triggered_since, reading.bounds
+            age = reading.time_s - since if since > reading.last_at else 0
+            gas_wad = costs.gas_wad(_USED_GAS)
+            if bounds.gap_per_pay:
+                promised[reading.account] = bounds.pay_wad(gas_wad, reading.shortfall_wad, age)
+        return promised
 
-    def _reason(self, outcome: _Outcome) -> str:
-        for entry in self.rooms.keepers.events(decoded_logs(outcome.logs or []), "RebalanceFailed"):
-            return revert_reason(entry.args.reason) or "it reverts without a reason"
-        return "it reverts"
+    def _reasons(self, outcome: _Outcome) -> dict[int, str]:
+        told = self.rooms.keepers.events(decoded_logs(outcome.logs or []), "RebalanceFailed")
+        return {e.args.account: revert_reason(e.args.reason) or "no reason given" for e in told}
 
     def _with_slice(self, reader: Reader, reading: Reading, costs: Costs) -> Reading:
         """The preview of a liquidation, and what it would do to the taker."""
@@ -401,6 +438,14 @@ class Surveyor:
                     again += [part[: len(part) // 2], part[len(part) // 2 :]]
             parts = again
         return answers
+
+
+def attempt(rooms: Rooms, accounts: Sequence[int], payee: int) -> tuple[str, bytes]:
+    """Receiver and data of a call that has accounts rebalanced. One account is called for directly,
+    which is what its hook reckons with when it pays; several by a captured attempt each."""
+    if len(accounts) == 1:
+        return rooms.mandates.address, rooms.mandates.rebalance_for.encode(accounts[0], payee)
+    return rooms.keepers.address, rooms.keepers.rebalance_many.encode(list(accounts), payee)
 
 
 @dataclass(frozen=True)
