@@ -48,12 +48,34 @@ class Artifact:
     selectors: tuple[tuple[str, str], ...] = ()  # (signature, 0x-selector); empty for npm artifacts
 
     @property
+    def runtime(self) -> bytes:
+        """Deployed code of a Vyper contract without its immutables, which follow it on the chain.
+
+        Raises ArtifactError for creation code without the compiler's description of itself.
+        """
+        return _runtime(self)
+
+    @property
     def method_identifiers(self) -> dict[str, str]:
         """Signature to selector, e.g. `{"deposit(uint256)": "0xb6b55f25"}`."""
         return dict(self.selectors)
 
     def __repr__(self) -> str:
         return f"Artifact({self.name}, {len(self.bytecode)} bytes of creation code)"
+
+
+def _runtime(artifact: Artifact) -> bytes:
+    # Creation code ends in CBOR that tells the lengths of what it deploys, and in its own length.
+    from cbor2 import CBORDecodeError, loads
+
+    code = artifact.bytecode
+    start = len(code) - int.from_bytes(code[-2:], "big")
+    try:
+        _, length, _, _, compiler = loads(code[start:-2])
+        assert "vyper" in compiler
+    except (AssertionError, CBORDecodeError, TypeError, ValueError) as error:
+        raise ArtifactError(f"{artifact.name} was not compiled by Vyper: {error}") from error
+    return code[start - length : start]
 
 
 def contract_paths() -> dict[str, Path]:
@@ -154,7 +176,7 @@ def _load(path: Path) -> Artifact | None:
         data = json.loads(_cache_file(path).read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return None
-    if data["format"] != _CACHE_FORMAT or data["compiler"] != _compiler_version():
+    if data["format"] != _CACHE_FORMAT or data["compiler"] != compiler_version():
         return None
     if any(_digest(_unlabel(label)) != digest for label, digest in data["sources"].items()):
         return None
@@ -183,7 +205,8 @@ def _store(path: Path) -> Artifact:
 
 
 @cache
-def _compiler_version() -> str:
+def compiler_version() -> str:
+    """Version of the installed Vyper."""
     from importlib.metadata import version
 
     return version("vyper")
@@ -213,7 +236,7 @@ def _run_compiler(path: Path) -> dict[str, Any]:
     }
     return {
         "format": _CACHE_FORMAT,
-        "compiler": _compiler_version(),
+        "compiler": compiler_version(),
         "name": path.stem,
         "source": _label(path),
         "sources": sources,

@@ -4,36 +4,50 @@
     system = deploy(chain, parameters, governor=..., quote=..., quote_feed=..., markets={...})
     system.clearinghouse.deposit(account_id(owner), ETH, amount, sender=owner)
 
-Contracts name each other as immutables, so the clearing house's address is computed before it is
-deployed and checked afterwards. Tests, the demo and test networks all deploy through here.
+Contracts name each other as immutables, so every address is computed before anything is deployed.
+Tests, the demo and networks all deploy the same list of steps, `plan_system`; `ballast.network`
+adds what a network needs besides and can be interrupted.
 """
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from ballast.chain import Chain, Contract, Receipt
+from ballast.chain import Chain, Contract, Receipt, to_address
+from ballast.parameters import BPS as BPS
+from ballast.parameters import GWEI as GWEI
+from ballast.parameters import RATES
+from ballast.parameters import load_parameters as load_parameters
+from ballast.steps import DeployError as DeployError
+from ballast.steps import Plan, Reading, view
 
-LOCAL = Path(__file__).parent / "parameters" / "local.toml"
 WAD = 10**18
-GWEI = 10**9
-BPS = 10_000
+ZERO_ADDRESS = "0x" + "00" * 20
 YEAR_S = 31_536_000
-_RATE_FIELDS = (
-    "z_init_bps",
-    "floor_init_bps",
-    "cap_init_bps",
-    "z_maint_bps",
-    "floor_maint_bps",
-    "cap_maint_bps",
-    "z_l_bps",
-    "floor_l_bps",
-    "cap_l_bps",
-)
+# The contracts in the order in which they are deployed, and what they are called in a `System`.
+ROOMS = {
+    "RiskOracle": "oracle",
+    "LendingVault": "vault",
+    "Mandates": "mandates",
+    "Listings": "listings",
+    "Clearinghouse": "clearinghouse",
+    "Exchange": "exchange",
+    "Perps": "perps",
+    "LiquidityVault": "liquidity_vault",
+    "Liquidator": "liquidator",
+    "Deleverager": "deleverager",
+    "Insurance": "insurance_fund",
+    "TokenLiquidator": "token_liquidator",
+    "Planner": "planner",
+    "Mixer": "mixer",
+    "Allocator": "allocator",
+    "Rebalancer": "rebalancer",
+    "Lens": "lens",
+    "Keepers": "keepers",
+}
+_RATE_CURVE = ("base_bps", "slope_bps", "steep_slope_bps", "kink_bps")
 _MARKET_SIZES = ("depth", "open_interest_cap", "skew_cap", "round_cap", "min_size")
 _MARKET_FIELDS = (
     *_MARKET_SIZES,
@@ -45,10 +59,6 @@ _MARKET_FIELDS = (
 )
 _LIQUIDATION_FIELDS = ("target_bps", "ramp_s", "insurance_bps", "rescue_pay_bps", "house_day_bps")
 _LIQUIDATION_AMOUNTS = ("dust", "rescue_pay_cap", "insurance_account_cap", "insurance_day_cap")
-
-
-class DeployError(Exception):
-    """The system cannot be deployed as asked; the message names the parameter to look at."""
 
 
 @dataclass(frozen=True)
@@ -90,26 +100,7 @@ class System:
     @property
     def contracts(self) -> dict[str, Contract]:
         """Every contract of the system under its contract name."""
-        return {
-            "RiskOracle": self.oracle,
-            "LendingVault": self.vault,
-            "Mandates": self.mandates,
-            "Listings": self.listings,
-            "Clearinghouse": self.clearinghouse,
-            "Exchange": self.exchange,
-            "Perps": self.perps,
-            "LiquidityVault": self.liquidity_vault,
-            "Liquidator": self.liquidator,
-            "Insurance": self.insurance_fund,
-            "TokenLiquidator": self.token_liquidator,
-            "Deleverager": self.deleverager,
-            "Planner": self.planner,
-            "Mixer": self.mixer,
-            "Allocator": self.allocator,
-            "Rebalancer": self.rebalancer,
-            "Lens": self.lens,
-            "Keepers": self.keepers,
-        }
+        return {name: getattr(self, field) for name, field in ROOMS.items()}
 
     @property
     def insurance(self) -> int:
@@ -138,18 +129,6 @@ def account_id(owner: str, sub: int = 0) -> int:
     return int(owner, 16) << 8 | sub
 
 
-def load_parameters(path: Path | str = LOCAL) -> dict[str, Any]:
-    """Reads a parameter file. Raises DeployError if it cannot be read or lacks a section."""
-    try:
-        parameters = tomllib.loads(Path(path).read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise DeployError(f"cannot read parameters from {path}: {error}") from error
-    for section in ("quote", "vault", "house", "liquidation", "keepers", "assets"):
-        if section not in parameters:
-            raise DeployError(f"{path} has no [{section}] section")
-    return parameters
-
-
 def deploy(
     chain: Chain,
     parameters: Mapping[str, Any],
@@ -167,173 +146,214 @@ def deploy(
     DeployError for a market without parameters, Reverted with the contract's reason for a
     parameter it refuses.
     """
+    plan = Plan(chain, governor)
+    system = plan_system(
+        plan,
+        parameters,
+        quote=quote,
+        quote_decimals=int(quote.decimals()),
+        markets=markets,
+        quote_feed=quote_feed,
+        insurance_receiver=insurance_receiver,
+    )
+    plan_listings(plan, system, parameters, markets)
+    plan.run()
+    return system
+
+
+def plan_system(
+    plan: Plan,
+    parameters: Mapping[str, Any],
+    *,
+    quote: Contract,
+    quote_decimals: int,
+    markets: Mapping[str, Market],
+    quote_feed: Contract | str | None = None,
+    insurance_receiver: str | None = None,
+    sequencer_feed: str = ZERO_ADDRESS,
+) -> System:
+    """Adds the steps that deploy the contracts, whose owner is the plan's sender."""
     unknown = sorted(set(markets) - set(parameters["assets"]))
     if unknown:
         raise DeployError(f"no [assets.{unknown[0]}] section for market {unknown[0]}")
-    zero = "0x" + "00" * 20
-    decimals = int(quote.decimals())
+    governor = plan.sender
     vault_terms, house_terms = parameters["vault"], parameters["house"]
-    # Contracts name each other, so addresses of those that come later are computed.
-    later = {
-        name: chain.next_address(governor, 4 + number)
-        for number, name in enumerate(
-            (
-                *("Clearinghouse", "Exchange", "Perps", "LiquidityVault"),
-                *("Liquidator", "Deleverager", "Insurance"),
-            )
-        )
-    }
+    unit, unit_wad = 10**quote_decimals, 10 ** (18 - quote_decimals)
+    rooms = plan.reserve(*ROOMS)
+    ledger, oracle, mandates = rooms["Clearinghouse"], rooms["RiskOracle"], rooms["Mandates"]
+    vault, perps, liquidator = rooms["LendingVault"], rooms["Perps"], rooms["Liquidator"]
+    house, insurance = rooms["LiquidityVault"], rooms["Insurance"]
+    listings, exchange = rooms["Listings"], rooms["Exchange"]
 
-    def put(name: str, *arguments: Any) -> Contract:
-        contract = chain.deploy(name, *arguments, sender=governor)
-        if later.get(name, contract.address) != contract.address:
-            raise DeployError("another transaction of the governor came between; deploy again")
-        return contract
-
-    ledger, house_owner = later["Clearinghouse"], later["LiquidityVault"]
-    oracle = put(
-        "RiskOracle",
-        ledger,
-        quote_feed or zero,
-        parameters["quote"]["heartbeat_s"] if quote_feed else 0,
-        zero,
-    )
-    vault = put(
-        "LendingVault",
+    heartbeat_s = parameters["quote"]["heartbeat_s"] if quote_feed else 0
+    plan.create(oracle, ledger, quote_feed or ZERO_ADDRESS, heartbeat_s, sequencer_feed)
+    rate = tuple(vault_terms[key] for key in _RATE_CURVE)
+    reserve_factor_bps = vault_terms["reserve_factor_bps"]
+    lending_cap = vault_terms["deposit_cap"] * unit
+    receiver = insurance_receiver or insurance
+    plan.create(
+        vault,
         quote,
         vault_terms["name"],
         vault_terms["symbol"],
         ledger,
-        later["Liquidator"],
-        insurance_receiver or later["Insurance"],
+        liquidator,
+        receiver,
         governor,
-        tuple(vault_terms[key] for key in ("base_bps", "slope_bps", "steep_slope_bps", "kink_bps")),
-        vault_terms["reserve_factor_bps"],
-        vault_terms["deposit_cap"] * 10**decimals,
+        rate,
+        reserve_factor_bps,
+        lending_cap,
+        settings=lambda: [
+            view("rate curve", vault.rate_parameters, wanted=rate),
+            view("reserve_factor_bps", vault.reserve_factor_bps, wanted=reserve_factor_bps),
+            view("deposit_cap", vault.deposit_cap, wanted=lending_cap),
+            view("insurance_receiver", vault.insurance_receiver, wanted=receiver),
+        ],
     )
-    unit_wad = 10 ** (18 - decimals)
-    mandates = put(
-        "Mandates",
-        ledger,
-        later["Perps"],
-        later["Liquidator"],
-        oracle,
-        unit_wad,
-        house_owner,
+    plan.create(mandates, ledger, perps, liquidator, oracle, unit_wad, house)
+    plan.create(listings, ledger, oracle, exchange)
+    plan.create(
+        *(ledger, quote, oracle, vault, mandates, listings, perps, exchange, liquidator, house)
     )
-    listings = put("Listings", ledger, oracle, later["Exchange"])
-    clearinghouse = put(
-        "Clearinghouse",
-        quote,
-        oracle,
-        vault,
-        mandates,
-        listings,
-        later["Perps"],
-        later["Exchange"],
-        later["Liquidator"],
-        house_owner,
-    )
-    exchange = put("Exchange", clearinghouse, listings)
-    perps = put(
-        "Perps",
-        clearinghouse,
-        oracle,
-        mandates,
-        later["Liquidator"],
-        later["Deleverager"],
-        house_owner,
-    )
-    liquidity_vault = put(
-        "LiquidityVault",
+    plan.create(exchange, ledger, listings)
+    plan.create(perps, ledger, oracle, mandates, liquidator, rooms["Deleverager"], house)
+    house_cap = house_terms["deposit_cap"] * unit
+    plan.create(
+        house,
         quote,
         house_terms["name"],
         house_terms["symbol"],
-        clearinghouse,
+        ledger,
         perps,
         governor,
-        house_terms["deposit_cap"] * 10**decimals,
+        house_cap,
+        settings=lambda: [view("deposit_cap", house.deposit_cap, wanted=house_cap)],
     )
-    liquidator = put(
-        "Liquidator",
-        clearinghouse,
-        perps,
-        mandates,
-        vault,
-        unit_wad,
-        later["Insurance"],
-        liquidity_vault,
-        liquidation_terms(parameters["liquidation"]),
+    terms = liquidation_terms(parameters["liquidation"])
+    plan.create(
+        *(liquidator, ledger, perps, mandates, vault, unit_wad, insurance, house, terms),
+        settings=lambda: [view("terms", liquidator.terms, wanted=terms)],
     )
-    deleverager = put("Deleverager", clearinghouse, perps, mandates, liquidity_vault)
-    insurance_fund = put("Insurance", clearinghouse, vault, liquidator)
-    token_liquidator = put("TokenLiquidator", clearinghouse, liquidator)
-    planner = put("Planner", clearinghouse, mandates, perps, house_owner)
-    mixer = put("Mixer", clearinghouse, mandates, perps, house_owner, oracle)
-    allocator = put("Allocator", clearinghouse, mandates, perps, house_owner, mixer)
+    plan.create(rooms["Deleverager"], ledger, perps, mandates, house)
+    plan.create(insurance, ledger, vault, liquidator)
+    plan.create(rooms["TokenLiquidator"], ledger, liquidator)
+    plan.create(rooms["Planner"], ledger, mandates, perps, house)
+    plan.create(rooms["Mixer"], ledger, mandates, perps, house, oracle)
+    plan.create(rooms["Allocator"], ledger, mandates, perps, house, rooms["Mixer"])
     # Gas is paid in ether: the asset of that name, where it is listed, says what it is worth.
     native = parameters["assets"].get("ETH", {"id": 0})["id"] if "ETH" in markets else 0
-    rebalancer = put(
-        "Rebalancer", clearinghouse, mandates, planner, allocator, liquidator, oracle, native
+    planners = (rooms["Planner"], rooms["Allocator"])
+    plan.create(rooms["Rebalancer"], ledger, mandates, *planners, liquidator, oracle, native)
+    plan.create(rooms["Lens"], ledger, mandates, rooms["Rebalancer"], oracle, vault, perps, house)
+    keepers = rooms["Keepers"]
+    fee = int(parameters["keepers"]["fee"] * unit)
+    plan.create(
+        *(keepers, ledger, mandates, oracle, fee),
+        settings=lambda: [view("fee", keepers.fee, wanted=fee)],
     )
-    lens = put("Lens", clearinghouse, mandates, rebalancer, oracle, vault, perps, liquidity_vault)
-    fee = int(parameters["keepers"]["fee"] * 10**decimals)
-    keepers = put("Keepers", clearinghouse, mandates, oracle, fee)
-    system = System(
-        chain=chain,
+    return System(
+        chain=plan.chain,
         governor=governor,
         quote=quote,
-        oracle=oracle,
-        vault=vault,
-        mandates=mandates,
-        listings=listings,
-        clearinghouse=clearinghouse,
-        exchange=exchange,
-        perps=perps,
-        liquidity_vault=liquidity_vault,
-        liquidator=liquidator,
-        insurance_fund=insurance_fund,
-        token_liquidator=token_liquidator,
-        deleverager=deleverager,
-        planner=planner,
-        mixer=mixer,
-        allocator=allocator,
-        rebalancer=rebalancer,
-        lens=lens,
-        keepers=keepers,
         assets={name: parameters["assets"][name]["id"] for name in markets},
+        **{field: rooms[name] for name, field in ROOMS.items()},
     )
+
+
+def plan_listings(
+    plan: Plan, system: System, parameters: Mapping[str, Any], markets: Mapping[str, Market]
+) -> None:
+    """Adds the steps that list every asset of ``markets``."""
     for name, market in markets.items():
-        _list(system, parameters["assets"][name], market)
-    return system
+        plan_listing(plan, system, name, parameters["assets"][name], market)
 
 
-def _list(system: System, terms: Mapping[str, Any], market: Market) -> None:
-    """Lists one asset at the oracle and then at the clearing house."""
-    system.oracle.list_asset(
-        terms["id"],
+def plan_listing(
+    plan: Plan, system: System, name: str, terms: Mapping[str, Any], market: Market
+) -> None:
+    """Adds the steps that list one asset wherever it has to be known."""
+    asset, oracle, ledger = terms["id"], system.oracle, system.clearinghouse
+    rates = (*(terms[field] for field in RATES), int(terms["quota"] * GWEI))
+    cap_wad = int(terms["supply_cap"] * WAD)
+    swap_limit_bps, heartbeat_s = terms["swap_limit_bps"], terms["heartbeat_s"]
+    band = (terms["band_low_log2"], terms["band_high_log2"])
+
+    def at_the_oracle() -> list[Reading]:
+        feed, _, seconds, *limits = oracle.feed_of(asset)
+        if int(feed, 16) == 0:
+            return [Reading("feed", to_address(market.feed), "none")]
+        return [
+            Reading("feed", to_address(market.feed), feed),
+            Reading("heartbeat_s", heartbeat_s, seconds),
+            Reading("band_low_log2", band[0], limits[0]),
+            Reading("band_high_log2", band[1], limits[1]),
+            # Where a change of parameters is heading; what it comes from fades within days.
+            *(
+                Reading(field, wanted, found)
+                for field, wanted, found in zip(
+                    (*RATES, "quota (1e-9)"), rates, oracle.parameters(asset)[1], strict=True
+                )
+            ),
+        ]
+
+    def at_the_clearinghouse() -> list[Reading]:
+        word, supply = ledger.asset_word(asset), ledger.supply_word(asset)
+        unit_wad = 10 ** (18 - int(market.token.decimals()))
+        return [
+            Reading("token", int(market.token.address, 16), word & (2**160 - 1)),
+            Reading("unit_wad", unit_wad, word >> 160 & (2**72 - 1)),
+            Reading("swap_limit_bps", swap_limit_bps, word >> 232),
+            Reading("supply_cap (WAD)", cap_wad, supply >> 128),
+        ]
+
+    plan.call(
+        f"list {name} at the oracle",
+        oracle.list_asset,
+        asset,
         market.feed,
-        terms["heartbeat_s"],
-        terms["band_low_log2"],
-        terms["band_high_log2"],
+        heartbeat_s,
+        *band,
         market.stated_price_wad,
         terms["prior_sigma_e6"],
-        (*(terms[field] for field in _RATE_FIELDS), int(terms["quota"] * GWEI)),
-        sender=system.governor,
+        rates,
+        readings=at_the_oracle,
     )
-    system.listings.list_asset(
-        terms["id"],
-        market.token,
-        int(terms["supply_cap"] * WAD),
-        terms["swap_limit_bps"],
-        sender=system.governor,
+    plan.call(
+        f"list {name} at the clearing house",
+        *(system.listings.list_asset, asset, market.token, cap_wad, swap_limit_bps),
+        readings=at_the_clearinghouse,
     )
-    system.liquidator.learn_unit(terms["id"], sender=system.governor)
-    system.keepers.learn_feed(terms["id"], sender=system.governor)
+    plan.call(
+        f"tell the liquidator of {name}",
+        *(system.liquidator.learn_unit, asset),
+        readings=None,  # no view tells; told twice, it does nothing
+    )
+    plan.call(
+        f"tell the keepers of {name}",
+        *(system.keepers.learn_feed, asset),
+        readings=lambda: [
+            view("asset of the feed", system.keepers.asset_of, market.feed, wanted=asset)
+        ],
+    )
     if "perpetual" in terms:
-        system.perps.list_market(
-            terms["id"], market_terms(terms["perpetual"]), sender=system.governor
+        market_words = market_terms(terms["perpetual"])
+        plan.call(
+            f"list the perpetual of {name}",
+            *(system.perps.list_market, asset, market_words),
+            readings=lambda: [
+                Reading(field, wanted, found)
+                for field, wanted, found in zip(
+                    _MARKET_FIELDS, market_words, system.perps.terms_of(asset), strict=True
+                )
+            ],
         )
+
+
+def list_asset(system: System, name: str, terms: Mapping[str, Any], market: Market) -> None:
+    """Lists one asset. Raises Reverted with the reason of a contract that refuses its terms."""
+    plan = Plan(system.chain, system.governor)
+    plan_listing(plan, system, name, terms, market)
+    plan.run()
 
 
 def list_shares(
@@ -351,16 +371,17 @@ def list_shares(
     ``growth_bps``, the most that assets per share may grow in a year. Returns the system that knows
     the asset, and the feed, whose ``checkpoint`` somebody must call once a day.
     """
-    feed = system.chain.deploy(
+    plan = Plan(system.chain, system.governor)
+    feed = plan.create(
         "VaultFeed",
         vault,
         asset_feed,
         terms["growth_bps"] * WAD // BPS // YEAR_S,
         vault.address == system.vault.address,
-        sender=system.governor,
     )
     system = replace(system, assets={**system.assets, name: terms["id"]})
-    _list(system, terms, Market(vault, feed, stated_price_wad))
+    plan_listing(plan, system, name, terms, Market(vault, feed, stated_price_wad))
+    plan.run()
     return system, feed
 
 

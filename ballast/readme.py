@@ -26,6 +26,8 @@ _CONTRACTS = {
     "LendingVault": ("ERC-4626 of the quote token, lends to accounts", "lending_vault erc4626"),
     "LiquidityVault": ("ERC-7540 shares of the house, the traders' other side", "liquidity_vault"),
     "Exchange": ("what a swap must bring, through which adapters", "clearinghouse_swap"),
+    "Governance": ("owner of every room: who may change what, and how fast", "governance"),
+    "Timelock": ("where decisions wait in public", "governance"),
     "Listings": ("what may be held and swapped, checked", "listings"),
     "Keepers": ("where keepers and price updates enter", "keepers"),
     "Lens": ("batch views for keepers and pages", "lens"),

@@ -204,15 +204,13 @@ def _create_pool(
     token_amount = depth * _unit(token_decimals) * ANSWER_SCALE // answer
     fund(quote, sender, quote_amount)
     fund(token, sender, token_amount)
-    tick = _MAX_TICK - _MAX_TICK % _TICK_SPACING[fee_ppm]
     amounts = {token.address: token_amount, quote.address: quote_amount}
     manager.mint(
         (
             low.address,
             high.address,
             fee_ppm,
-            -tick,
-            tick,
+            *full_range(fee_ppm),
             amounts[low.address],
             amounts[high.address],
             0,
@@ -223,6 +221,12 @@ def _create_pool(
         sender=sender,
     )
     return Pool(asset, contract, token, token_decimals, quote, quote_decimals, fee_ppm)
+
+
+def full_range(fee_ppm: int) -> tuple[int, int]:
+    """Ticks of the widest position in a pool of this fee tier."""
+    tick = _MAX_TICK - _MAX_TICK % _TICK_SPACING[fee_ppm]
+    return -tick, tick
 
 
 def _unit(decimals: int) -> int:

@@ -91,6 +91,13 @@ def set_adapter(adapter: address, is_allowed: bool):
     extcall IExchange(EXCHANGE).set_adapter(adapter, is_allowed)
 
 
+@external
+@view
+def asset_of(token: address) -> uint256:
+    """@notice The id of a listed token."""
+    return self._asset_of[token]
+
+
 @internal
 def _write(asset: uint256, token: address, unit_wad: uint256, supply_cap_wad: uint256, swap_limit_bps: uint256):
     self._require_limits(supply_cap_wad, swap_limit_bps)

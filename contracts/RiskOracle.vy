@@ -13,7 +13,8 @@
          1. A feed's rounds never change once published, and a later id has a later or equal time.
          2. The owner is a timelock; it can choose feeds and parameters and never touches money.
          3. The clearing house latches marks, so that one call of it sees one set of them.
-@custom:kill  Nothing to stop: without pokes risk may not grow; repaying and reducing go on with the prices alone.
+@custom:kill  `set_pause`: an asset backs no increase for a while. Without pokes risk may not grow either; repaying and
+              reducing go on with the prices alone.
 """
 
 from contracts.interfaces import IRiskOracle
@@ -47,7 +48,9 @@ exports: (
 
 MAX_ASSET: constant(uint256) = 255
 LISTING_TOLERANCE_BPS: constant(uint256) = 2_000
-FEED_TOLERANCE_BPS: constant(uint256) = 500
+# Two sound feeds with a threshold of 0.5% each differ by at most about this.
+FEED_TOLERANCE_BPS: constant(uint256) = 100
+MAX_PAUSE_S: constant(uint256) = 30 * 86_400
 
 CLEARINGHOUSE: public(immutable(address))
 
@@ -165,7 +168,8 @@ def set_feed(
 ):
     """
     @notice Replaces an asset's feed, heartbeat and band.
-    @dev    The old feed's rounds are taken in first; the sums and the range go on, the sampled price starts anew.
+    @dev    The old feed's rounds are taken in first; the sums and the range go on, the sampled price starts anew. A pause
+            goes on as well.
     """
     ownable._check_owner()
     self._check_idle()
@@ -177,8 +181,11 @@ def set_feed(
     is_sound, log_e10 = self._absorb(asset, old_word, quote_wad)
 
     decimals: uint256 = convert(staticcall IAggregatorV3(feed).decimals(), uint256)
-    feed_word: uint256 = feeds._feed_word(
-        feed, decimals, heartbeat_s, band_low_log2, band_high_log2, feeds._prior_sigma_e6(old_word)
+    feed_word: uint256 = feeds._with_pause(
+        feeds._feed_word(
+            feed, decimals, heartbeat_s, band_low_log2, band_high_log2, feeds._prior_sigma_e6(old_word)
+        ),
+        feeds._paused_until(old_word),
     )
     price_marks._feed_words[asset] = feed_word
     log IRiskOracle.FeedChanged(
@@ -226,6 +233,18 @@ def set_parameters(asset: uint256, parameters: IRiskOracle.Parameters):
     in_force_e10: uint256 = 0
     is_sound, in_force_e10 = self._absorb(asset, feed_word, quote_wad)
     self._reprice(asset, feed_word, in_force_e10)
+
+
+@external
+def set_pause(asset: uint256, until: uint256):
+    """
+    @notice Lets an asset's price back no increase of risk until then.
+    """
+    ownable._check_owner()
+    self._require_pause(until)
+    feed_word: uint256 = feeds._with_pause(self._feed_word(asset), until)
+    price_marks._feed_words[asset] = feed_word
+    log IRiskOracle.PauseChanged(asset=asset, until=feeds._paused_until(feed_word), feed_word=feed_word)
 
 
 ################################################################
@@ -329,6 +348,15 @@ def feed_of(asset: uint256) -> (address, uint256, uint256, uint256, uint256):
         feeds._band_low_log2(feed_word),
         feeds._band_high_log2(feed_word),
     )
+
+
+@external
+@view
+def paused_until(asset: uint256) -> uint256:
+    """
+    @notice When the latest pause ends or ended.
+    """
+    return feeds._paused_until(self._feed_word(asset))
 
 
 ################################################################
@@ -506,3 +534,10 @@ def _require_prior(prior_e6: uint256):
 def _require_near(price_wad: uint256, reference_wad: uint256, tolerance_bps: uint256):
     distance_wad: uint256 = max(price_wad, reference_wad) - min(price_wad, reference_wad)
     assert distance_wad * fixed_point.BPS <= reference_wad * tolerance_bps, "oracle: price too far off"
+
+
+@internal
+@view
+def _require_pause(until: uint256):
+    """@dev Whoever owns this contract, a pause is nothing that stays."""
+    assert until <= block.timestamp + MAX_PAUSE_S, "oracle: pause too long"

@@ -124,6 +124,11 @@ class OracleBench:
         self.oracle.set_parameters(asset, parameters.values, sender=self.owner)
         self.model.set_parameters(asset, parameters, self.now)
 
+    def set_pause(self, until: int, asset: int = 1) -> None:
+        """Pause an asset, contract and model alike."""
+        self.oracle.set_pause(asset, until, sender=self.owner)
+        self.model.set_pause(asset, until)
+
     # ---- looking
 
     def price(self, asset: int = 1) -> Price:

@@ -50,6 +50,8 @@ inside `one_block()`, 0.2 ms per call, 0.1 ms per read in `chain.call_many([Call
 `storage`, `nonce`, `logs`. `set_code` voids the marks of a RevmChain.
 
 **Keys.** RpcChain sends through a `Signer`; the default lets Anvil sign for any address.
+`SigningChain(url, KeySigner.of(account))` is for live networks: it signs here, estimates gas, minds
+fees and waits.
 """
 
 from __future__ import annotations
@@ -71,6 +73,7 @@ from ballast.chain.base import (
 )
 from ballast.chain.revm import RevmChain
 from ballast.chain.rpc import Call, Rpc, RpcChain, RpcError, Signer, UnlockedSigner
+from ballast.chain.signing import KeySigner, SigningChain
 
 __all__ = [
     "BLOCK_INTERVAL_S",
@@ -85,6 +88,7 @@ __all__ = [
     "Contract",
     "Event",
     "Function",
+    "KeySigner",
     "Log",
     "Receipt",
     "Reverted",
@@ -93,6 +97,7 @@ __all__ = [
     "RpcChain",
     "RpcError",
     "Signer",
+    "SigningChain",
     "UnlockedSigner",
     "compile_contract",
     "create_address",

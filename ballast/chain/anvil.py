@@ -72,7 +72,7 @@ class Anvil:
         chain_id: int = 31337,
         hardfork: str = HARDFORK,
         timestamp: int | None = START_TIME_S,
-        block_time_s: int | None = None,
+        block_time_s: float | None = None,
         gas_limit: int = BLOCK_GAS_LIMIT,
         extra: tuple[str, ...] = (),
     ) -> None:

@@ -167,6 +167,13 @@ def _abi_of(artifact: Artifact) -> _Abi:
     return known[1]
 
 
+def _constructor_data(artifact: Artifact, args: Sequence[Any]) -> bytes:
+    try:
+        return _abi_of(artifact).constructor.encode(args)
+    except AbiError as error:
+        raise AbiError(f"constructor of {artifact.name}: {error}") from error
+
+
 class Function:
     """A contract's function: `f.call(...)`, `f.transact(..., sender=...)`, `f.encode(...)`.
 
@@ -277,6 +284,10 @@ class Contract:
                 args = abi.decode(log.topics, log.data)
                 yield Event(abi.name, args, log.address, log.block, log.log_index, log.tx_hash)
 
+    def encode_constructor(self, *args: Any) -> bytes:
+        """Constructor arguments as they follow the creation code. Raises AbiError."""
+        return _constructor_data(self.artifact, args)
+
     def topic(self, event: str) -> bytes:
         """First topic of the event called `event`. Raises AttributeError."""
         for topic, abi in self._abi.events.items():
@@ -301,6 +312,7 @@ class Chain(ABC):
     """A blockchain under control; the package documentation has its rules of time and blocks."""
 
     accounts: tuple[str, ...] = DEV_ACCOUNTS  # funded with START_BALANCE_WEI
+    counts_calls = True  # whether transactions that create nothing move a sender's nonce, too
 
     # ---- contracts
 
@@ -314,10 +326,7 @@ class Chain(ABC):
     ) -> Contract:
         """Create a contract, named or given as an artifact, and bind it. Raises Reverted."""
         artifact = compile_contract(contract) if isinstance(contract, str) else contract
-        try:
-            arguments = _abi_of(artifact).constructor.encode(args)
-        except AbiError as error:
-            raise AbiError(f"constructor of {artifact.name}: {error}") from error
+        arguments = _constructor_data(artifact, args)
         receipt = self.send_raw(None, artifact.bytecode + arguments, sender, value=value, gas=gas)
         deployed = Contract(self, receipt.contract_address, artifact)
         deployed.receipt = receipt

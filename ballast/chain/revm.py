@@ -57,6 +57,8 @@ class RevmChain(Chain):
     `cool()` does the same once.
     """
 
+    counts_calls = False
+
     def __init__(
         self,
         *,

@@ -129,7 +129,8 @@ class Call(NamedTuple):
 class RpcChain(Chain):
     """A chain behind a node, normally Anvil: the control of time and blocks uses its methods.
 
-    With `block_interval_s=None` the node's clock is left alone, as it must be on a live network.
+    With `block_interval_s=None` the node's clock is left alone, as it must be on a live network,
+    where `tx_gas=None` leaves gas to the signer and to the node.
     """
 
     def __init__(
@@ -138,12 +139,13 @@ class RpcChain(Chain):
         *,
         signer: Signer | None = None,
         block_interval_s: int | None = 0,
-        tx_gas: int = TX_GAS,
+        tx_gas: int | None = TX_GAS,
     ) -> None:
         self.rpc = Rpc(url_or_rpc) if isinstance(url_or_rpc, str) else url_or_rpc
         self.signer = signer if signer is not None else UnlockedSigner()
         self.tx_gas = tx_gas
         self.mine_timeout_s = TIMEOUT_S
+        self.longest_pause_s = 0.2  # between two looks for a receipt
         self._interval_s = block_interval_s
         if block_interval_s is not None:
             self.rpc.request("anvil_setBlockTimestampInterval", block_interval_s)
@@ -167,7 +169,7 @@ class RpcChain(Chain):
                 self.rpc.request("eth_call", self._call(to, data, sender, value, gas), "latest")
             )
         except RpcError as error:
-            raise _reverted(error) from None
+            raise reverted(error) from None
 
     def call_many(self, calls: Sequence[Call], *, is_strict: bool = True) -> list[Any]:
         """Many reads in one round trip. A revert raises, or is listed when not `is_strict`."""
@@ -186,7 +188,7 @@ class RpcChain(Chain):
         results: list[Any] = []
         for call, answer in zip(calls, self.rpc.batch(requests), strict=True):
             if isinstance(answer, RpcError):
-                error = _reverted(answer)
+                error = reverted(answer)
                 if is_strict:
                     raise error
                 results.append(error)
@@ -197,7 +199,10 @@ class RpcChain(Chain):
     def _call(
         self, to: Any, data: bytes, sender: Any, value: int, gas: int | None
     ) -> dict[str, str]:
-        call = {"to": to_address(to), "data": "0x" + data.hex(), "gas": hex(gas or self.tx_gas)}
+        call = {"to": to_address(to), "data": "0x" + data.hex()}
+        limit = gas or self.tx_gas
+        if limit is not None:
+            call["gas"] = hex(limit)
         call["from"] = DEV_ACCOUNTS[0] if sender is None else to_address(sender)
         if value:
             call["value"] = hex(value)
@@ -211,16 +216,18 @@ class RpcChain(Chain):
         transaction = {
             "from": account,
             "data": "0x" + data.hex(),
-            "gas": hex(gas or self.tx_gas),
             "nonce": hex(nonce),
         }
+        limit = gas or self.tx_gas
+        if limit is not None:
+            transaction["gas"] = hex(limit)
         if to is not None:
             transaction["to"] = to_address(to)
         if value:
             transaction["value"] = hex(value)
         try:
             tx_hash = self.signer.send(self.rpc, transaction)
-        except ChainError:
+        except (ChainError, Reverted):
             del self._nonces[account]  # asked for again next time
             raise
         receipt = Receipt()
@@ -244,7 +251,7 @@ class RpcChain(Chain):
             if time.monotonic() > deadline:
                 raise ChainError(f"{tx_hash} was not mined within {self.mine_timeout_s:.0f} s")
             time.sleep(pause_s)
-            pause_s = min(2 * pause_s, 0.2)
+            pause_s = min(2 * pause_s, self.longest_pause_s)
 
     def _take_nonce(self, account: str) -> int:
         # Counted here, so that many transactions of one sender fit in one block and none asks the
@@ -257,6 +264,7 @@ class RpcChain(Chain):
         return nonce
 
     def _fill(self, receipt: Receipt, raw: dict[str, Any]) -> None:
+        receipt.tx_hash = str(raw["transactionHash"])  # of the one that was mined in the end
         receipt.gas_used = int(raw["gasUsed"], 16)
         receipt.block = int(raw["blockNumber"], 16)
         if raw.get("contractAddress"):
@@ -267,12 +275,14 @@ class RpcChain(Chain):
             raise self._why(raw)
 
     def _why(self, raw: dict[str, Any]) -> Reverted:
-        trace = self.rpc.request(
-            "debug_traceTransaction", raw["transactionHash"], {"tracer": "callTracer"}
-        )
-        return Reverted(
-            _unhex(trace.get("output") or "0x"), int(raw["gasUsed"], 16), trace.get("error", "")
-        )
+        gas_used = int(raw["gasUsed"], 16)
+        try:
+            trace = self.rpc.request(
+                "debug_traceTransaction", raw["transactionHash"], {"tracer": "callTracer"}
+            )
+        except RpcError:  # public nodes do not trace
+            return Reverted(gas_used=gas_used)
+        return Reverted(_unhex(trace.get("output") or "0x"), gas_used, trace.get("error", ""))
 
     def _trace_output(self, tx_hash: str) -> bytes:
         trace = self.rpc.request("debug_traceTransaction", tx_hash, {"tracer": "callTracer"})
@@ -282,6 +292,11 @@ class RpcChain(Chain):
 
     def _block_field(self, block: str, field: str) -> int:
         return int(self.rpc.request("eth_getBlockByNumber", block, False)[field], 16)
+
+    @property
+    def chain_id(self) -> int:
+        """Id of the chain, as transactions name it."""
+        return int(self.rpc.request("eth_chainId"), 16)
 
     @property
     def block(self) -> int:
@@ -399,7 +414,7 @@ def _log(entry: dict[str, Any]) -> Log:
     )
 
 
-def _reverted(error: RpcError) -> Exception:
+def reverted(error: RpcError) -> Exception:
     """What `eth_call` reports as an error is a revert when it carries data or says so."""
     data = error.data if isinstance(error.data, str) else None
     if data is not None:

@@ -50,6 +50,7 @@ class Config:
         "contracts/Rebalancer.vy",  # a sale that is refused must not take the plan with it
         "contracts/Liquidator.vy",  # a hook must not veto a liquidation, whatever it does
         "contracts/Deleverager.vy",  # a hook that fails must not keep a hedge from being closed
+        "contracts/Governance.vy",  # what the timelock decided, whichever room it concerns
         "contracts/Keepers.vy",  # feeds of owners' choice, and a push that may come too late
         "contracts/modules/attempts.vy",  # one account must not take another's turn with it
     )

@@ -30,7 +30,8 @@ PEG_TOLERANCE_WAD = 3 * 10**16
 QUOTE_BAND_LOG2 = (58, 61)
 MAX_POKE_LAG_S = 900
 LISTING_TOLERANCE_BPS = 2_000
-FEED_TOLERANCE_BPS = 500
+FEED_TOLERANCE_BPS = 100
+PAUSE_STEP_S = 256
 
 # volatility.vy
 YEAR_S = 31_536_000
@@ -606,6 +607,7 @@ class AssetModel:
     ramp: tuple[int, int]
     limits: Limits = Limits()
     risk: Risk = Risk(0, 0, 0, 0, 0, 0, 0)
+    paused_until: int = 0
 
     def parameters(self, now: int) -> Parameters:
         """In force now."""
@@ -702,6 +704,10 @@ class OracleModel:
         entry.last_price_wad = first.price_wad * WAD // quote_wad
         entry.reprice(log, now)
 
+    def set_pause(self, asset: int, until: int) -> None:
+        """Let the asset back no increase until then, in whole steps."""
+        self.assets[asset].paused_until = until // PAUSE_STEP_S * PAUSE_STEP_S
+
     def poke(self, assets: Iterable[int], now: int) -> None:
         """Sample and recompute; assets with a bad feed are passed over."""
         self.last_quote_wad = self._quote(now)[0]
@@ -751,7 +757,7 @@ class OracleModel:
         price_wad = newest.price_wad * WAD // quote_wad
         if not entry.feed.is_live(newest, now):
             return Price(price_wad, price_wad, STALE_FLAGS, newest.updated_at)
-        if newest.updated_at > entry.risk.poked_at + MAX_POKE_LAG_S:
+        if newest.updated_at > entry.risk.poked_at + MAX_POKE_LAG_S or now < entry.paused_until:
             flags |= NO_INCREASE
         previous_wad = newest.price_wad
         if newest.updated_at == now:

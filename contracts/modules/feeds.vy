@@ -9,8 +9,12 @@
          an unsound round, never a revert. A call that fails for want of gas would look the same, so none is made
          unless the feed is sure to get FEED_GAS.
 
-         feed word    feed u160 | scale_log10 u8 | heartbeat_s u24 | band_low_log2 u8 | band_high_log2 u8 | prior_e6 u32
+         feed word    feed u160 | scale_log10 u8 | heartbeat_s u24 | band_low_log2 u8 | band_high_log2 u8 | prior_e6 u24
+                      | paused_until u24
          round word   price_wad u96 | round id u80 | updated at u40; 0 = no sound round
+
+         A pause ends at a multiple of 256 s; it lies here because every mark reads this word anyway. The prior
+         fits: volatility is capped at 500%, 2**24 is 1,677%.
 
          A price here is the feed's answer times 10**scale_log10, in WAD dollars.
 
@@ -29,12 +33,14 @@ MAX_WALK: constant(uint256) = 16  # past rounds read in one walk
 MAX_ROUNDS: constant(uint256) = MAX_WALK + 1
 MAX_DECIMALS: constant(uint256) = 18
 MAX_BAND_LOG2: constant(uint256) = 94  # a price below 2**94 stays below 2**96 over any sound quote
+PAUSE_STEP_LOG2: constant(uint256) = 8  # 256 s, so that 24 bits reach the year 2106
 
 MASK_8: constant(uint256) = 2**8 - 1
 MASK_24: constant(uint256) = 2**24 - 1
 MASK_80: constant(uint256) = 2**80 - 1
 MASK_96: constant(uint256) = 2**96 - 1
 MASK_160: constant(uint256) = 2**160 - 1
+MASK_232: constant(uint256) = 2**232 - 1
 
 
 ################################################################
@@ -93,7 +99,21 @@ def _band_high_log2(feed_word: uint256) -> uint256:
 @internal
 @pure
 def _prior_sigma_e6(feed_word: uint256) -> uint256:
-    return feed_word >> 208
+    return (feed_word >> 208) & MASK_24
+
+
+@internal
+@pure
+def _paused_until(feed_word: uint256) -> uint256:
+    """@dev In seconds; 0 where there was no pause."""
+    return (feed_word >> 232) << PAUSE_STEP_LOG2
+
+
+@internal
+@pure
+def _with_pause(feed_word: uint256, until: uint256) -> uint256:
+    """@dev Ends with the step that `until` lies in: no later than asked for."""
+    return (feed_word & MASK_232) | ((until >> PAUSE_STEP_LOG2) << 232)
 
 
 ################################################################

@@ -4,7 +4,8 @@
 @title   Price marks
 @license MIT
 @author  Ballast contributors
-@notice  The price of an asset in quote tokens and what it may be used for: asset/USD over quote/USD.
+@notice  The price of an asset in quote tokens and what it may be used for: asset/USD over quote/USD. While an asset is
+         paused its price is as good as ever and backs no increase.
 @dev     last word   price u96 | sampled round id u80 | sampled bucket u32
 
          The price in it is the last good one, stored by a poke, for the times when the feed cannot be believed.
@@ -110,7 +111,7 @@ def _mark(
     if age_s > (feed_word >> 168) & feeds.MASK_24:
         return packing._price_word(price_wad, price_wad, STALE_FLAGS, updated_at)
     flags: uint256 = quote_flags
-    if updated_at > packing._poked_at(risk_word) + MAX_POKE_LAG_S:
+    if updated_at > packing._poked_at(risk_word) + MAX_POKE_LAG_S or block.timestamp < feeds._paused_until(feed_word):
         flags |= packing.NO_INCREASE
     if age_s != 0 and quote_wad == quote_previous_wad:
         return packing._price_word(price_wad, price_wad, flags, updated_at)

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from ballast.chain import RevmChain
 from ballast.model.oracle import (
+    BPS,
+    FEED_TOLERANCE_BPS,
     LARGEST_JUMP_BPS,
     MIN_FLOOR_L_BPS,
     NOTICE_S,
@@ -79,7 +81,8 @@ steps = st.one_of(
     st.tuples(st.just("poke"), st.lists(asset_ids, min_size=1, max_size=3)),
     st.tuples(st.just("poke"), st.lists(asset_ids, min_size=1, max_size=3)),
     st.tuples(st.just("parameters"), asset_ids, parameters()),
-    st.tuples(st.just("feed"), asset_ids, st.integers(-400, 400)),
+    st.tuples(st.just("feed"), asset_ids, st.integers(-80, 80)),
+    st.tuples(st.just("pause"), asset_ids, st.integers(-3_600, 3 * 86_400)),
 )
 
 
@@ -123,6 +126,8 @@ def _apply(bench: OracleBench, step: tuple[Any, ...], prices: dict[int, int]) ->
                 assert bench.words(receipt, event.args.asset) == bench.model_words(event.args.asset)
         case ("parameters", asset, new):
             bench.set_parameters(new, asset)
+        case ("pause", asset, seconds):
+            bench.set_pause(bench.now + seconds, asset)
         case ("feed", asset, move_bps):
             _replace_feed(bench, asset, _moved(prices[asset], move_bps))
 
@@ -136,7 +141,7 @@ def _replace_feed(bench: OracleBench, asset: int, answer: int) -> None:
         return
     if quote is None or not quote.is_live(quote_round, bench.now):
         return
-    if abs(answer * 10**10 - old.price_wad) * 20 > old.price_wad:
+    if abs(answer * 10**10 - old.price_wad) * BPS > old.price_wad * FEED_TOLERANCE_BPS:
         return
     if not 2 ** BAND_LOG2[0] <= answer * 10**10 < 2 ** BAND_LOG2[1]:
         return

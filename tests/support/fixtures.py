@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import pytest
 
+from tests.governance_kit import Council, shared_council
 from tests.liquidation_kit import Floor, open_floor, spot_victim
 from tests.support.world import AssetSpec, World, build_world, many_assets
 
@@ -39,6 +40,14 @@ def wide_world() -> Iterator[World]:
     """Sixteen collaterals of 18, 8 and 6 decimals, fresh for each test."""
     shared = shared_world(16)
     with shared.isolated():
+        yield shared
+
+
+@pytest.fixture
+def council() -> Iterator[Council]:
+    """ETH and BTC in the hands of timelock, guardian and steward, fresh for each test."""
+    shared = shared_council()
+    with shared.world.isolated():
         yield shared
 
 

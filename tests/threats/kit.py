@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from ballast.chain import Contract, Receipt
-from ballast.deploy import WAD, Market, load_parameters
-from ballast.deploy import _list as list_asset
+from ballast.deploy import WAD, Market, list_asset, load_parameters
 from ballast.model.margin import Position
 from ballast.model.perps import Funding
 from ballast.sandbox import Amount
@@ -212,6 +211,7 @@ def list_token(world: World, token: Contract, asset: int = EXTRA_ID) -> Contract
     world.chain.mine()
     system = replace(world.system, assets={**world.system.assets, "extra": asset})
     market = Market(token, feed, EXTRA_PRICE * WAD)
-    list_asset(system, terms | {"id": asset, "band_low_log2": 10, "band_high_log2": 93}, market)
+    terms = terms | {"id": asset, "band_low_log2": 10, "band_high_log2": 93}
+    list_asset(system, "extra", terms, market)
     world.chain.mine()
     return feed

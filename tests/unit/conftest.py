@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.support.fixtures import floor, victim, wide_world, world
+from tests.support.fixtures import council, floor, victim, wide_world, world
 
-__all__ = ["floor", "victim", "wide_world", "world"]
+__all__ = ["council", "floor", "victim", "wide_world", "world"]

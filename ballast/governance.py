@@ -1,0 +1,136 @@
+"""Hands a deployed system over to a timelock, a guardian and a steward.
+
+    timelock, governance = govern(
+        system,
+        delay_s=2 * DAY_S,
+        proposers=[council],
+        executors=[ANYONE],
+        guardian=...,
+        steward=...,
+    )
+
+Afterwards `governance` owns every contract of the system that has an owner, the timelock owns
+`governance`, and whoever deployed has no right at all. What is decided from then on is scheduled:
+
+    call = Decision.in_room(governance, system.oracle, "set_feed", ...)
+    call.schedule(timelock, sender=council)
+    ...
+    call.execute(timelock, sender=anyone)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ballast.chain import Contract, Receipt
+from ballast.deploy import System
+
+ANYONE = "0x" + "00" * 20  # as an executor: the role is open
+NO_ADMIN = bytes(32)  # the timelock's role of roles is the zero word
+NO_OPERATION = bytes(32)
+DAY_S = 86_400
+
+
+def govern(
+    system: System,
+    *,
+    delay_s: int,
+    proposers: Sequence[str],
+    executors: Sequence[str],
+    guardian: str,
+    steward: str,
+    adapters: Iterable[Contract] = (),
+) -> tuple[Contract, Contract]:
+    """Deploys timelock and governance and gives them every contract of the system.
+
+    `adapters` are further contracts with an owner; all must be owned by `system.governor`, who
+    pays and is left with nothing. `delay_s` are seconds. The guardian may also cancel what waits.
+    Returns the timelock and the governance contract. Raises Reverted where something is not the
+    governor's to give.
+    """
+    governor = system.governor
+    timelock = system.chain.deploy(
+        "Timelock", delay_s, list(proposers), list(executors), governor, sender=governor
+    )
+    governance = system.chain.deploy(
+        "Governance",
+        timelock,
+        guardian,
+        steward,
+        system.clearinghouse,
+        system.exchange,
+        system.oracle,
+        system.listings,
+        system.perps,
+        system.vault,
+        system.liquidity_vault,
+        system.keepers,
+        sender=governor,
+    )
+    for room in owned(system, adapters):
+        room.transfer_ownership(governance, sender=governor)
+        governance.accept(room, sender=governor)
+    timelock.grantRole(timelock.CANCELLER_ROLE(), guardian, sender=governor)
+    timelock.renounceRole(NO_ADMIN, governor, sender=governor)
+    return timelock, governance
+
+
+def owned(system: System, adapters: Iterable[Contract] = ()) -> list[Contract]:
+    """The contracts of a system that have an owner, and these adapters."""
+    rooms = [*system.contracts.values(), *adapters]
+    return [room for room in rooms if "transfer_ownership" in names(room)]
+
+
+def names(contract: Contract) -> set[str]:
+    """Names of a contract's functions."""
+    return {entry["name"] for entry in contract.artifact.abi if entry["type"] == "function"}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One call that goes through the timelock."""
+
+    target: str
+    payload: bytes
+    predecessor: bytes = NO_OPERATION
+    salt: bytes = bytes(32)
+
+    @classmethod
+    def of(cls, contract: Contract, name: str, *arguments: Any, salt: int = 0) -> Decision:
+        """A call of the contract's function `name`."""
+        payload = contract.function(name).encode(*arguments)
+        return cls(contract.address, payload, salt=salt.to_bytes(32, "big"))
+
+    @classmethod
+    def in_room(
+        cls, governance: Contract, room: Contract, name: str, *arguments: Any, salt: int = 0
+    ) -> Decision:
+        """A call of a room's function `name` by its owner, the governance contract."""
+        inner = room.function(name).encode(*arguments)
+        return cls.of(governance, "execute", room, inner, salt=salt)
+
+    @property
+    def _call(self) -> tuple[str, int, bytes, bytes, bytes]:
+        return (self.target, 0, self.payload, self.predecessor, self.salt)
+
+    def id(self, timelock: Contract) -> bytes:
+        """What the timelock knows it by."""
+        return bytes(timelock.hash_operation(*self._call))
+
+    def schedule(self, timelock: Contract, *, sender: str, delay_s: int | None = None) -> Receipt:
+        """Announces it; it waits the least delay unless told to wait longer."""
+        delay = int(timelock.get_minimum_delay()) if delay_s is None else delay_s
+        receipt: Receipt = timelock.schedule(*self._call, delay, sender=sender)
+        return receipt
+
+    def execute(self, timelock: Contract, *, sender: str) -> Receipt:
+        """Carries it out once it has waited."""
+        receipt: Receipt = timelock.execute(*self._call, sender=sender)
+        return receipt
+
+    def cancel(self, timelock: Contract, *, sender: str) -> Receipt:
+        """Calls it off."""
+        receipt: Receipt = timelock.cancel(self.id(timelock), sender=sender)
+        return receipt

@@ -1,0 +1,88 @@
+"""What the entry points that speak to a network share: which file, which node, which key."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ballast.artifacts import ArtifactError
+from ballast.chain import ChainError, KeySigner, Reverted
+from ballast.parameters import DIRECTORY, ParameterError, load_parameters
+from ballast.steps import DeployError
+
+GWEI = 10**9
+Failure = (ArtifactError, ChainError, DeployError, ParameterError, Reverted, OSError)
+
+
+@contextmanager
+def told_plainly() -> Iterator[None]:
+    """Expected failures as one line on the terminal and exit code 1."""
+    try:
+        yield
+    except Failure as error:
+        raise click.ClickException(str(error) or type(error).__name__) from error
+
+
+def parameters_of(chain_id: int, path: Path | None) -> tuple[Path, dict[str, Any]]:
+    """The file asked for, or the bundled one of this chain id; checked."""
+    if path is not None:
+        return path, load_parameters(path, os.environ)
+    for bundled in sorted(DIRECTORY.glob("*.toml")):
+        try:
+            parameters = load_parameters(bundled, os.environ)
+        except ParameterError:
+            if f"chain_id = {chain_id:_}" not in bundled.read_text():
+                continue
+            raise
+        if parameters.get("network", {}).get("chain_id") == chain_id:
+            return bundled, parameters
+    raise click.UsageError(f"no bundled file is for chain {chain_id}: name one with --parameters")
+
+
+def url_of(provider: Any) -> str:
+    """HTTP endpoint of a connected provider of ape."""
+    url = getattr(provider, "http_uri", None) or getattr(provider, "uri", None)
+    if not url or not str(url).startswith("http"):
+        raise click.UsageError(f"{provider.name} has no HTTP endpoint: take the provider `node`")
+    return str(url)
+
+
+def signer_of(
+    alias: str, provider: Any, parameters: dict[str, Any], *, is_unlocked: bool
+) -> KeySigner:
+    """A signer of an account of ape; without `is_unlocked` it only knows the address."""
+    from ape import accounts
+    from ape.exceptions import AccountsError
+    from ape.logging import logger
+
+    try:
+        account = accounts.load(alias)
+    except (KeyError, IndexError, AccountsError):
+        known = ", ".join(sorted(a for a in accounts.aliases)) or "none"
+        raise click.UsageError(
+            f"ape knows no account {alias} (known: {known}). Make one: "
+            f"ape accounts generate {alias}"
+        ) from None
+    cap = parameters["network"].get("max_fee_gwei")
+    max_fee_wei = None if cap is None else int(cap * GWEI)
+    if not is_unlocked:
+
+        def refuse(transaction: dict[str, Any]) -> bytes:
+            raise ChainError("a dry run signs nothing")
+
+        return KeySigner(account.address, refuse, max_fee_wei=max_fee_wei)
+    variable = f"APE_ACCOUNTS_{alias}_PASSPHRASE"
+    try:
+        with logger.at_level("ERROR"):
+            account.set_autosign(True)
+    except AccountsError as error:
+        raise click.ClickException(
+            f"{alias} cannot be unlocked: {error}. The passphrase is taken from ${variable}, "
+            "or asked for where that is not set"
+        ) from error
+    return KeySigner.of_ape(account, provider.network.ecosystem, max_fee_wei=max_fee_wei)
