@@ -11,9 +11,9 @@ from typing import Any
 from eth_account import Account
 from eth_utils import keccak
 
-from ballast.chain import BLOCK_INTERVAL_S, Anvil, RpcChain
+from ballast.chain import BLOCK_INTERVAL_S, Anvil, KeySigner, RpcChain
 from ballast.deploy import account_id
-from ballast.keeper import Endpoints, Habits, Keeper, LocalKey, Rooms, Rules, Store, Terms
+from ballast.keeper import Endpoints, Habits, Keeper, Rooms, Rules, Store, Terms
 from ballast.keeper.rooms import Head
 from ballast.keeper.store import State
 from tests.support.world import QUOTE, WAD, World, build_world
@@ -28,9 +28,9 @@ class Killed(BaseException):
     """The process ended here; nothing that is caught as an error catches it."""
 
 
-def key_of(number: int) -> LocalKey:
+def key_of(number: int) -> KeySigner:
     """The key of a keeper, known to nobody else."""
-    return LocalKey(Account.from_key(keccak(text=f"keeper {number}")))
+    return KeySigner.of(Account.from_key(keccak(text=f"keeper {number}")))
 
 
 @dataclass
@@ -76,7 +76,7 @@ class Stage:
             rooms,
             store,
             key,
-            terms or Terms(is_altruistic=True, max_capital_wad=10**6 * WAD),
+            terms or Terms(max_capital_wad=10**6 * WAD),
             rules or Rules(),
             fault=fault or (lambda point: None),
             **more,

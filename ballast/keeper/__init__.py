@@ -1,6 +1,6 @@
 """The keeper: has accounts rebalanced and liquidated, for pay, and survives what chains do.
 
-    keeper = Keeper(rpc, rooms, store, LocalKey(account), Terms(min_profit_wad=WAD // 10))
+    keeper = Keeper(rpc, rooms, store, KeySigner.of(account), Terms(min_profit_wad=WAD // 10))
     keeper.run(is_stopped)
 
 :mod:`~ballast.keeper.decisions` says what to do and :mod:`~ballast.keeper.fees` at what price, both
@@ -16,8 +16,8 @@ from ballast.keeper.decisions import Action, Decision, Terms
 from ballast.keeper.endpoints import Endpoints, Unreachable, WrongChain
 from ballast.keeper.keeper import Habits, Keeper
 from ballast.keeper.lease import Held, Lease, lease_path
-from ballast.keeper.rooms import ManifestError, Rooms, read_manifest
-from ballast.keeper.sender import Key, LocalKey, Rules
+from ballast.keeper.rooms import Rooms
+from ballast.keeper.sender import Key, Rules
 from ballast.keeper.store import Fenced, Store, StoreError
 
 __all__ = [
@@ -30,8 +30,6 @@ __all__ = [
     "Keeper",
     "Key",
     "Lease",
-    "LocalKey",
-    "ManifestError",
     "Rooms",
     "Rules",
     "Store",
@@ -40,5 +38,4 @@ __all__ = [
     "Unreachable",
     "WrongChain",
     "lease_path",
-    "read_manifest",
 ]

@@ -15,6 +15,7 @@ from ballast.chain import ChainError, Rpc, RpcError
 
 # Answers by which a node says that it is overloaded or not ready: another one may do.
 _BUSY_CODES = (429, -32005, -32097)
+_TRIES = 3  # of a read, over all endpoints
 _WRITES = ("eth_sendRawTransaction",)
 
 
@@ -77,7 +78,7 @@ class Endpoints:
 
     def _anywhere(self, ask: Callable[[Rpc], Any], is_write: bool) -> Any:
         problem: Exception | None = None
-        for _ in self._rpcs:
+        for _ in range(1 if is_write else max(_TRIES, len(self._rpcs))):
             rpc = self._rpcs[self._at]
             try:
                 self._check(rpc)
@@ -93,9 +94,6 @@ class Endpoints:
                 self._checked[self._at] = False
                 self.failures += 1
                 problem = error
-                if is_write:
-                    self.switch()
-                    break
             self.switch()
         raise Unreachable(f"no endpoint answers: {problem}") from problem
 

@@ -46,9 +46,12 @@ class Index:
         }
         self.rewinds = 0
 
-    def update(self, head: Head) -> set[int]:
-        """Takes in everything up to ``head``; answers with the accounts that events told of."""
+    def update(self, head: Head, again_from: int | None = None) -> set[int]:
+        """Takes in everything up to ``head``, and from ``again_from`` on once more, for a node may
+        have kept something back; answers with the accounts that events told of."""
         start = self._start(head)
+        if again_from is not None:
+            start = max(self._rooms.from_block, min(start, again_from))
         told: dict[int, dict[str, Any]] = {}
         assets: set[int] = set()
         for log in self._logs(start, head.number):

@@ -51,6 +51,7 @@ MOST_GAS = 16_000_000  # of one transaction; networks refuse more than 2^24
 HOUR_S = 3_600
 HEADROOM = "headroom"
 _LAG_BLOCKS = 64  # a head so far behind one already seen is a lagging node's, not a reorganisation
+_SWEPT = "sweep before the last"  # a block
 _ANY_STATE = b"\0" * 32
 _QUIET = ("no hook", "nothing to do")  # reasons that nobody waits to read
 
@@ -145,10 +146,18 @@ class Keeper:
         head = self._newest()
         if head is None or (self._head is not None and head.hash == self._head.hash):
             return False
-        self._told |= self.index.update(head)
+        is_sweep = self._is_sweep(head)
+        # What was read since the sweep before is read again in this one.
+        again_from = self.store.recall(_SWEPT) if is_sweep else None
+        self._told |= self.index.update(head, again_from)
         if self.sender is not None:
             self.sender.track(head)
-        survey = self._look(head)
+        survey = self.surveyor.look(
+            head, self.store.accounts(), self.store.assets(), told=self._told, is_sweep=is_sweep
+        )
+        if is_sweep:
+            self.store.remember(_SWEPT, self._swept_block or self.rooms.from_block)
+            self._swept_block = head.number
         if self.sender is not None:
             self.sender.price_wad = survey.costs.native_price_wad
         self.decisions = self._decide(survey)
@@ -215,17 +224,9 @@ class Keeper:
             return None
         return head
 
-    def _look(self, head: Head) -> Survey:
-        is_sweep = (
-            self._swept_block is None
-            or not 0 <= head.number - self._swept_block < self.habits.sweep_blocks
-        )
-        survey = self.surveyor.look(
-            head, self.store.accounts(), self.store.assets(), told=self._told, is_sweep=is_sweep
-        )
-        if is_sweep:
-            self._swept_block = head.number
-        return survey
+    def _is_sweep(self, head: Head) -> bool:
+        swept = self._swept_block
+        return swept is None or not 0 <= head.number - swept < self.habits.sweep_blocks
 
     # ---- deciding
 

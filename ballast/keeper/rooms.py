@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ballast.chain import ChainError, Contract, Function, Reverted, RpcChain, RpcError
+from ballast.chain.rpc import reverted
 from ballast.keeper.endpoints import Endpoints
+from ballast.manifest import Manifest
+from ballast.steps import DeployError
 
 ROLES: Mapping[str, str] = {
     "clearinghouse": "Clearinghouse",
@@ -21,10 +22,6 @@ ROLES: Mapping[str, str] = {
     "keepers": "Keepers",
     "lens": "Lens",
 }
-
-
-class ManifestError(Exception):
-    """The manifest cannot be used; the message says why."""
 
 
 class HeadMoved(ChainError):
@@ -69,28 +66,19 @@ class Rooms:
 
     @classmethod
     def at(cls, rpc: Endpoints, addresses: Mapping[str, str], from_block: int = 0) -> Rooms:
-        """Binds contracts by their names, such as those of a manifest."""
-        missing = sorted(set(ROLES.values()) - set(addresses))
-        if missing:
-            raise ManifestError(f"no address of {', '.join(missing)}")
+        """Binds contracts by their addresses, which are given by their names."""
         # Contracts only encode and decode here; the chain is never asked through this object.
         chain = RpcChain(rpc, block_interval_s=None)  # type: ignore[arg-type]
         bound = {role: chain.at(addresses[name], name) for role, name in ROLES.items()}
         return cls(**bound, from_block=from_block)
 
-
-def read_manifest(path: Path, chain_id: int) -> tuple[dict[str, str], int]:
-    """Addresses by contract name, and the first block of the deployment, of a manifest.
-
-    Raises ManifestError where there is none, or it is another chain's.
-    """
-    try:
-        manifest = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise ManifestError(f"cannot read {path}: {error}") from error
-    if manifest.get("chain_id") != chain_id:
-        raise ManifestError(f"{path} is of chain {manifest.get('chain_id')}, not {chain_id}")
-    return dict(manifest["addresses"]), int(manifest.get("block", 0))
+    @classmethod
+    def of(cls, rpc: Endpoints, manifest: Manifest) -> Rooms:
+        """Those of a deployment. Raises DeployError where one is missing or the chain another."""
+        if manifest.chain_id != rpc.chain_id:
+            raise DeployError(f"{manifest.path} is of chain {manifest.chain_id}")
+        addresses = {name: manifest.address(name) for name in ROLES.values()}
+        return cls.at(rpc, addresses, manifest.first_block)
 
 
 @dataclass(frozen=True)
@@ -143,11 +131,5 @@ class Reader:
 
 def reverted_by(error: RpcError) -> Reverted | None:
     """The revert of a contract that a node reports, None where the error is the node's own."""
-    if isinstance(error.data, str) and error.data.startswith("0x"):
-        return Reverted(bytes.fromhex(error.data[2:]))
-    text = str(error).lower()
-    if "revert" in text:
-        return Reverted()
-    if "out of gas" in text or "outofgas" in text or "gas required exceeds" in text:
-        return Reverted(halt="out of gas")
-    return None
+    failure = reverted(error)
+    return failure if isinstance(failure, Reverted) else None

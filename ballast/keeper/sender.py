@@ -20,9 +20,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from eth_utils import keccak
-
 from ballast.chain import RpcError
+from ballast.chain.signing import transaction_hash
 from ballast.keeper.decisions import Action
 from ballast.keeper.endpoints import Endpoints, Unreachable
 from ballast.keeper.fees import Fees, bumped, offer
@@ -41,28 +40,12 @@ class SendError(Exception):
 
 
 class Key(Protocol):
-    """Who signs."""
+    """Who signs: a :class:`ballast.chain.KeySigner`, say."""
 
-    @property
-    def address(self) -> str:
-        """Checksummed."""
+    address: str  # checksummed
 
-    def sign(self, transaction: Mapping[str, Any]) -> bytes:
-        """The signed bytes of a type 2 transaction given as `eth_account` takes it."""
-
-
-class LocalKey:
-    """An account of `eth_account`."""
-
-    def __init__(self, account: Any) -> None:
-        self._account = account
-
-    @property
-    def address(self) -> str:
-        return str(self._account.address)
-
-    def sign(self, transaction: Mapping[str, Any]) -> bytes:
-        return bytes(self._account.sign_transaction(dict(transaction)).raw_transaction)
+    def sign(self, transaction: dict[str, Any]) -> bytes:
+        """The signed bytes of a type 2 transaction given as eth-account takes it."""
 
 
 @dataclass(frozen=True)
@@ -179,14 +162,15 @@ class Sender:
                 "nonce": intent.nonce,
                 "to": self.key.address if is_cancel else intent.receiver,
                 "value": 0,
-                "data": b"" if is_cancel else intent.data,
+                "data": "0x" if is_cancel else "0x" + intent.data.hex(),
                 "gas": CANCEL_GAS if is_cancel else intent.gas,
                 "maxFeePerGas": fees.most_wei,
                 "maxPriorityFeePerGas": fees.tip_wei,
             }
         )
-        tx_hash = "0x" + keccak(raw).hex()
-        return Transaction(tx_hash, intent.id, intent.nonce, raw, fees, head.number, is_cancel)
+        return Transaction(
+            transaction_hash(raw), intent.id, intent.nonce, raw, fees, head.number, is_cancel
+        )
 
     def _send(self, intent: Intent, transaction: Transaction, head: Head) -> None:
         """Hands the bytes to a node. Whatever the answer, the hash decides later."""
@@ -398,7 +382,6 @@ class Sender:
 __all__ = [
     "FAULT_POINTS",
     "Key",
-    "LocalKey",
     "Outcome",
     "Rules",
     "SendError",
