@@ -41,6 +41,7 @@ class Stage:
     world: World
     folder: Path
     keepers: list[Keeper] = field(default_factory=list)
+    is_mining: bool = True  # a transaction makes its block at once
 
     @property
     def rpc(self) -> Any:
@@ -90,6 +91,13 @@ class Stage:
             keeper.store.close()
             keeper.rpc.close()
 
+    def step(self, keeper: Keeper) -> bool:
+        """A round of the keeper, and of the node's miner, which comes a moment after its answer."""
+        result = keeper.step()
+        while self.is_mining and self.pool(keeper):
+            pass
+        return result
+
     # ---- accounts
 
     def fleet(self, count: int, *, first: int = 0, pays: bool = True) -> list[int]:
@@ -131,6 +139,7 @@ class Stage:
     def set_automine(self, is_on: bool) -> None:
         """Whether a transaction makes its block at once."""
         self.rpc.request("evm_setAutomine", is_on)
+        self.is_mining = is_on
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -175,9 +184,9 @@ class Stage:
 def settle(stage: Stage, keeper: Keeper, rounds: int = 6) -> None:
     """Blocks and rounds until everything the keeper sent is confirmed."""
     for _ in range(rounds):
-        keeper.step()
+        stage.step(keeper)
         stage.mine()
-    keeper.step()
+    stage.step(keeper)
 
 
 def states(keeper: Keeper) -> list[State]:

@@ -26,6 +26,10 @@ QUARANTINE_S = 60
 LONGEST_QUARANTINE_S = 86_400
 _DOUBLINGS = 16  # more would be beyond the longest quarantine anyway
 
+# Nothing may be taken over at rates that are older than the newest round by a quarter of an hour.
+RATES_TOO_OLD = "margin: price not usable"
+TAKER_TOO_WEAK = "margin: below initial"
+
 # Answers of `Keepers.rebalance_many`.
 REBALANCED, NOT_TRIGGERED, FAILED, NO_GAS = range(4)
 
@@ -134,6 +138,8 @@ class Slice:
 
     value_wad: int  # gross, of what would be taken
     flow_wad: int  # what the taker pays
+    promised_wad: int  # the discount, less what insurance gets of it
+    taker_wad: int  # equity of the taker
     is_rescue_due: bool
     preview: Preview
 
@@ -196,6 +202,7 @@ class Decision:
     cap_wei: int = 0  # most to be paid for gas
     version: int = 0
     failed: Action | None = None  # of a quarantine: what does not work
+    needs_poke: bool = False  # of waiting: it would pay once margin rates are up to date
 
     @property
     def net_wad(self) -> int:
@@ -219,6 +226,7 @@ def decide(
     held = quarantines or {}
     reasons: list[str] = []
     failed: Decision | None = None
+    waiting: Decision | None = None
     ways = [(Action.REBALANCE, _rebalance)]
     if reading.health.is_below_maintenance:
         ways.append((Action.LIQUIDATE, _liquidate))
@@ -232,7 +240,11 @@ def decide(
             return decision
         if decision.action is Action.QUARANTINE:
             failed = failed or decision
+        if decision.needs_poke:
+            waiting = decision
         reasons.append(decision.reason)
+    if waiting is not None:
+        return waiting
     if failed is not None:
         return failed
     flag = _flag(reading, terms, costs)
@@ -250,8 +262,10 @@ def _rebalance(reading: Reading, terms: Terms, costs: Costs) -> Decision:
         return _decision(reading, Action.WAIT, "no hook")
     is_ready = reading.is_due if reading.code is None else reading.code == Code.READY
     if not is_ready:
-        known = READINESS.get(Code(reading.code)) if reading.code is not None else None
-        return _decision(reading, Action.WAIT, known or "nothing to do")
+        reason = "nothing to do" if reading.code is None else READINESS[Code(reading.code)]
+        if reading.code == Code.NO_MEANS and reading.stale:
+            reason += f", {_stale(reading)}"
+        return _decision(reading, Action.WAIT, reason)
     return _judge(reading, Action.REBALANCE, reading.preview, terms, costs)
 
 
@@ -261,12 +275,25 @@ def _liquidate(reading: Reading, terms: Terms, costs: Costs) -> Decision:
     part = reading.part
     if part is None:
         return _decision(reading, Action.WAIT, "no preview of a liquidation")
+    if part.taker_wad <= 0:
+        return _decision(reading, Action.WAIT, "nothing to take a slice with")
+    if part.preview.reason == TAKER_TOO_WEAK:
+        return _decision(reading, Action.WAIT, "a slice is more than the taker's margin bears")
     if not part.is_rescue_due and part.flow_wad > terms.max_capital_wad:
         text = (
             f"a slice costs {_money(part.flow_wad)}, the limit is {_money(terms.max_capital_wad)}"
         )
         return _decision(reading, Action.WAIT, text)
     exit_wad = 0 if part.is_rescue_due else part.value_wad * terms.exit_cost_bps // BPS
+    if part.preview.reason == RATES_TOO_OLD and not reading.stale:
+        cost = costs.gas_wad(part.preview.gas + POKE_GAS)
+        return replace(
+            _decision(reading, Action.WAIT, "margin rates are too old to take it"),
+            gain_wad=part.promised_wad - exit_wad,
+            cost_wad=cost,
+            needs_poke=terms.is_altruistic
+            or part.promised_wad - exit_wad - cost >= terms.min_profit_wad,
+        )
     return _judge(reading, Action.LIQUIDATE, part.preview, terms, costs, exit_wad)
 
 
@@ -287,8 +314,7 @@ def _judge(
         return _decision(reading, Action.WAIT, "does not fit into a block")
     if preview.code == FAILED:
         if reading.stale:
-            assets = ", ".join(map(str, reading.stale))
-            return _decision(reading, Action.WAIT, f"price of asset {assets} is stale")
+            return _decision(reading, Action.WAIT, _stale(reading))
         decision = _decision(reading, Action.QUARANTINE, preview.reason or "it reverts")
         return replace(decision, failed=action)
     cost = costs.gas_wad(preview.gas)
@@ -367,24 +393,33 @@ class Mark:
 
 
 def upkeep(
-    time_s: int, marks: Iterable[Mark], refreshed_at: Sequence[int], terms: Terms, costs: Costs
+    time_s: int,
+    marks: Iterable[Mark],
+    refreshed_at: Sequence[int],
+    terms: Terms,
+    costs: Costs,
+    *,
+    is_needed: bool = False,
 ) -> list[Decision]:
-    """Pokes and the refresh of headroom, which pay nobody: done by those who work for nothing.
+    """Pokes and the refresh of headroom, which pay nobody: done by those who work for nothing, and
+    pokes by anyone whose liquidation waits for them (``is_needed``).
 
-    A poke is due in the first block of a new interval of the oracle's grid after a new round.
+    A poke is due after a new round, in the first block of a new interval of the oracle's grid or at
+    once where it is needed.
     """
-    if not terms.is_altruistic or costs.gas_price_wei > terms.max_gas_price_wei:
+    is_wanted = terms.is_altruistic or is_needed
+    if not is_wanted or costs.gas_price_wei > terms.max_gas_price_wei:
         return []
     decisions = []
     for mark in marks:
-        is_new = time_s // SAMPLING_S > mark.poked_at // SAMPLING_S
+        is_new = is_needed or time_s // SAMPLING_S > mark.poked_at // SAMPLING_S
         if mark.made_at > mark.poked_at and is_new and not mark.is_stale:
             text = "a new round, not taken into the margin rates"
             cost = costs.gas_wad(POKE_GAS)
             decisions.append(
                 Decision(Action.POKE, mark.asset, text, (0, -1), 0, cost, POKE_GAS, _cap(terms))
             )
-    if refreshed_at and time_s - min(refreshed_at) >= REFRESH_AFTER_S:
+    if terms.is_altruistic and refreshed_at and time_s - min(refreshed_at) >= REFRESH_AFTER_S:
         cost = costs.gas_wad(REFRESH_GAS)
         text = "headroom is getting old"
         decisions.append(
@@ -404,6 +439,10 @@ def ranked(decisions: Iterable[Decision]) -> list[Decision]:
 
 def _decision(reading: Reading, action: Action, reason: str) -> Decision:
     return Decision(action, reading.account, reason, reading.urgency, version=reading.version)
+
+
+def _stale(reading: Reading) -> str:
+    return f"price of asset {', '.join(map(str, reading.stale))} is stale"
 
 
 def _money(value_wad: int) -> str:

@@ -234,7 +234,7 @@ class Keeper:
         head, costs = survey.head, survey.costs
         held = self.store.quarantines()
         busy = self.store.busy(head.number)
-        decisions = upkeep(head.time_s, survey.marks, survey.refreshed_at, self.terms, costs)
+        decisions: list[Decision] = []
         for reading in survey.readings:
             if account_name(reading.account) in busy:
                 continue
@@ -242,6 +242,14 @@ class Keeper:
             if decision.action is Action.QUARANTINE:
                 self._quarantine(decision, reading)
             decisions.append(self._patient(decision, reading, head))
+        decisions += upkeep(
+            head.time_s,
+            survey.marks,
+            survey.refreshed_at,
+            self.terms,
+            costs,
+            is_needed=any(d.needs_poke for d in decisions),
+        )
         for decision in decisions:
             self._say(decision, head)
         return decisions

@@ -182,7 +182,7 @@ class Surveyor:
         near = {}
         for k in accounts:
             hook, health = self._hook(k), healths.get(k.account)
-            if not hook or health is None or health.required_init == 0:
+            if not hook or health is None:
                 continue
             is_near = health.ratio_bps < NEAR_BPS or k.is_special or k.account in told
             if is_sweep or is_near or hook != self.rooms.rebalancer.address:
@@ -232,8 +232,12 @@ class Surveyor:
 
     def _with_details(self, reader: Reader, reading: Reading, stale: set[int]) -> Reading:
         """What only those need that something may be done for."""
-        is_ready = reading.is_due or reading.code in (Code.READY, Code.UNCONFIRMED)
-        if not is_ready and not reading.health.is_below_maintenance:
+        asked = (Code.READY, Code.UNCONFIRMED, Code.NO_MEANS)
+        if (
+            not reading.is_due
+            and reading.code not in asked
+            and not reading.health.is_below_maintenance
+        ):
             return reading
         account, rebalancer = reading.account, self.rooms.rebalancer
         answers = reader.many(
@@ -358,6 +362,7 @@ class Surveyor:
         preview = reader.many([Read(liquidator.preview, (account,))])[0]
         if isinstance(preview, Reverted):
             return reading
+        promised = preview.bonus_wad - preview.fee_wad
         assess = self.rooms.clearinghouse.assess
         before = reader.one(assess, self.taker)
         state = b"\0" * 32
@@ -374,12 +379,18 @@ class Surveyor:
             simulated = Preview(FAILED, 0, outcome.gas, outcome.failure)
         else:
             # Without a chain of calls the second one shows the taker as it was.
-            gain = preview.bonus_wad - preview.fee_wad
+            gain = promised
             if outcome.logs is not None:
                 gain = int(assess.decode(after.output)[2]) - int(before[2])
             simulated = Preview(REBALANCED, gain, outcome.gas)
-        value = preview.flow_wad + preview.bonus_wad
-        part = Slice(max(value, 0), preview.flow_wad, preview.is_rescue_due, simulated)
+        part = Slice(
+            max(preview.flow_wad + preview.bonus_wad, 0),
+            preview.flow_wad,
+            promised,
+            int(before[0]),
+            preview.is_rescue_due,
+            simulated,
+        )
         return replace(reading, part=part)
 
     def _simulate(
