@@ -15,7 +15,7 @@ from typing import Any
 
 from eth_utils import keccak
 
-from ballast.chain import Reverted, RpcError, to_address
+from ballast.chain import Log, Reverted, RpcError, to_address
 from ballast.deploy import account_id
 from ballast.keeper.decisions import (
     FAILED,
@@ -53,7 +53,7 @@ HEADROOM = "headroom"
 _LAG_BLOCKS = 64  # a head so far behind one already seen is a lagging node's, not a reorganisation
 _SWEPT = "sweep before the last"  # a block
 _ANY_STATE = b"\0" * 32
-_QUIET = ("no hook", "nothing to do")  # reasons that nobody waits to read
+_QUIET = ("no hook", "nothing to do", "no policy")  # reasons that nobody waits to read
 
 
 @dataclass(frozen=True)
@@ -150,16 +150,21 @@ class Keeper:
         # What was read since the sweep before is read again in this one.
         again_from = self.store.recall(_SWEPT) if is_sweep else None
         self._told |= self.index.update(head, again_from)
+        costs = self.surveyor.prices(head)
         if self.sender is not None:
+            self.sender.price_wad = costs.native_price_wad
             self.sender.track(head)
         survey = self.surveyor.look(
-            head, self.store.accounts(), self.store.assets(), told=self._told, is_sweep=is_sweep
+            head,
+            costs,
+            self.store.accounts(),
+            self.store.assets(),
+            told=self._told,
+            is_sweep=is_sweep,
         )
         if is_sweep:
             self.store.remember(_SWEPT, self._swept_block or self.rooms.from_block)
             self._swept_block = head.number
-        if self.sender is not None:
-            self.sender.price_wad = survey.costs.native_price_wad
         self.decisions = self._decide(survey)
         if self.sender is not None:
             self._act(survey)
@@ -440,28 +445,32 @@ class Keeper:
     def _judge(self, intent: Intent, receipt: Mapping[str, Any]) -> Outcome:
         """What a mined transaction brought each of its targets."""
         logs = decoded_logs(receipt["logs"])
+        gains: Mapping[str, int] = {}
         if int(receipt["status"], 16) == 0:
-            outcome = self._on_revert(intent)
-        elif intent.action is Action.REBALANCE:
-            outcome = self._on_rebalance(intent, logs)
+            codes = self._on_revert(intent)
         else:
-            outcome = Outcome({t.name: REBALANCED for t in intent.targets}, self._gain(logs))
-            for account in intent.accounts:
-                self.store.absolve(account, intent.action)
+            gains = self._gains(intent, logs)
+            codes = self._on_success(intent, logs)
         names = {REBALANCED: "done", NOT_TRIGGERED: "not needed", FAILED: "failed"}
-        for name, code in outcome.codes.items():
+        gas = int(receipt["gasUsed"], 16) // max(len(codes), 1)
+        for name, code in codes.items():
             self.counts[f"{intent.action} {names[code]}"] += 1
             log.info(
-                "%s %s: %s in block %d, gas %s, brought %.4f",
-                *(intent.action, _readable(name), names[code], int(receipt["blockNumber"], 16)),
-                *(f"{int(receipt['gasUsed'], 16):,}", outcome.gain_wad / WAD),
+                "block %d: %s %s %s, gas %s, brought %.4f",
+                *(int(receipt["blockNumber"], 16), intent.action, _readable(name), names[code]),
+                *(f"{gas:,}", gains.get(name, 0) / WAD),
             )
-        return outcome
+        return Outcome(codes, sum(gains.values()), REBALANCED not in codes.values())
 
-    def _on_rebalance(self, intent: Intent, logs: Any) -> Outcome:
+    def _on_success(self, intent: Intent, logs: list[Log]) -> dict[str, int]:
+        """A code for each target of a transaction that did not revert."""
+        if intent.action is not Action.REBALANCE:
+            for account in intent.accounts:
+                self.store.absolve(account, intent.action)
+            return {target.name: REBALANCED for target in intent.targets}
         done = {e.args.account for e in self.rooms.mandates.events(logs, "Rebalanced")}
         failures = {
-            e.args.account: Reverted(e.args.reason).reason or "no reason"
+            e.args.account: Reverted(e.args.reason).reason or "no reason given"
             for e in self.rooms.keepers.events(logs, "RebalanceFailed")
         }
         codes = {}
@@ -469,46 +478,42 @@ class Keeper:
             account = int(target.name, 16)
             if account in failures:
                 codes[target.name] = FAILED
-                self._on_failure(account, Action.REBALANCE, failures[account], intent, target)
+                self._on_failure(account, intent, failures[account], target)
             elif account in done:
                 codes[target.name] = REBALANCED
                 self.store.absolve(account, Action.REBALANCE)
             else:
                 codes[target.name] = NOT_TRIGGERED
-        is_wasted = REBALANCED not in codes.values()
-        return Outcome(codes, self._gain(logs), is_wasted)
+        return codes
 
-    def _gain(self, logs: Any) -> int:
-        """Pay of hooks and of rescues, and discounts less what insurance gets, WAD."""
-        paid = sum(
-            e.args.amount * self.surveyor.unit_wad
-            for e in self.rooms.mandates.events(logs, "KeeperPaid")
-            if e.args.payee == self.surveyor.taker
-        )
+    def _gains(self, intent: Intent, logs: list[Log]) -> Mapping[str, int]:
+        """Pay of hooks and of rescues, and discounts less what insurance gets, WAD by target."""
+        gains: Counter[str] = Counter()
+        for event in self.rooms.mandates.events(logs, "KeeperPaid"):
+            if event.args.payee == self.surveyor.taker:
+                paid = event.args.amount * self.surveyor.unit_wad
+                gains[account_name(event.args.account)] += paid
         for event in self.rooms.liquidator.events(logs):
             if event.name == "Liquidated":
-                paid += event.args.bonus_wad - event.args.fee_wad
+                gains[account_name(event.args.account)] += event.args.bonus_wad - event.args.fee_wad
             elif event.name == "Rescued":
-                paid += event.args.pay_wad
-        return int(paid)
+                gains[account_name(event.args.account)] += event.args.pay_wad
+        return gains
 
-    def _on_revert(self, intent: Intent) -> Outcome:
+    def _on_revert(self, intent: Intent) -> dict[str, int]:
         """Too late, as a rule: then the call has nothing to do any more. One that would still pass
         fails on chain alone, and is left alone for a while."""
         is_late = not self._is_wanted(intent)
         for target in intent.targets:
             if not is_late and target.name.startswith("0x"):
-                account = int(target.name, 16)
-                self._on_failure(account, intent.action, "reverts on chain alone", intent, target)
-        code = NOT_TRIGGERED if is_late else FAILED
-        return Outcome({t.name: code for t in intent.targets}, is_wasted=True)
+                self._on_failure(int(target.name, 16), intent, "reverts on chain alone", target)
+        return {t.name: NOT_TRIGGERED if is_late else FAILED for t in intent.targets}
 
-    def _on_failure(
-        self, account: int, action: Action, reason: str, intent: Intent, target: Target
-    ) -> None:
-        version = target.version
+    def _on_failure(self, account: int, intent: Intent, reason: str, target: Target) -> None:
         time_s = max(intent.time_s, self._head.time_s if self._head is not None else 0)
-        self.store.quarantine(account, action, time_s=time_s, reason=reason, version=version)
+        self.store.quarantine(
+            account, intent.action, time_s=time_s, reason=reason, version=target.version
+        )
 
 
 def batch_gas(part: Iterable[Decision]) -> int:

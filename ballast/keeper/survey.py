@@ -84,9 +84,16 @@ class Surveyor:
     unit_wad: int = 0
     _house: int = 0
 
+    def prices(self, head: Head) -> Costs:
+        """What gas costs as of a block. To be asked first: it learns what never changes."""
+        reader = Reader(self.rpc, head)
+        self._learn_constants(reader)
+        return self._costs(reader)
+
     def look(
         self,
         head: Head,
+        costs: Costs,
         known: Sequence[Known],
         assets: Sequence[int],
         *,
@@ -95,9 +102,7 @@ class Surveyor:
     ) -> Survey:
         """All of a block. Raises HeadMoved where it is gone, Unreachable where the node is."""
         reader = Reader(self.rpc, head)
-        self._learn_constants(reader)
         marks = self._marks(reader, assets)
-        costs = self._costs(reader)
         accounts = [k for k in known if k.account != self._house]
         if is_sweep:
             self._ask_hooks(reader, accounts)
