@@ -22,14 +22,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+from eth_utils import keccak
 
 from ballast.chain import Contract, Receipt
 from ballast.deploy import System
+from ballast.steps import Plan, Reading, view
 
 ANYONE = "0x" + "00" * 20  # as an executor: the role is open
 NO_ADMIN = bytes(32)  # the timelock's role of roles is the zero word
 NO_OPERATION = bytes(32)
+PROPOSER, EXECUTOR, CANCELLER = "PROPOSER_ROLE", "EXECUTOR_ROLE", "CANCELLER_ROLE"
 DAY_S = 86_400
 
 
@@ -50,12 +55,46 @@ def govern(
     Returns the timelock and the governance contract. Raises Reverted where something is not the
     governor's to give.
     """
-    governor = system.governor
-    timelock = system.chain.deploy(
-        "Timelock", delay_s, list(proposers), list(executors), governor, sender=governor
+    plan = Plan(system.chain, system.governor)
+    timelock, governance = plan_governance(
+        plan,
+        system,
+        delay_s=delay_s,
+        proposers=proposers,
+        executors=executors,
+        guardian=guardian,
+        steward=steward,
     )
-    governance = system.chain.deploy(
-        "Governance",
+    plan_handover(plan, system, timelock, governance, guardian=guardian, adapters=adapters)
+    plan.run()
+    return timelock, governance
+
+
+def plan_governance(
+    plan: Plan,
+    system: System,
+    *,
+    delay_s: int,
+    proposers: Sequence[str],
+    executors: Sequence[str],
+    guardian: str,
+    steward: str,
+) -> tuple[Contract, Contract]:
+    """Adds the steps that deploy timelock and governance, which own nothing yet."""
+    roles = [*((PROPOSER, who) for who in proposers), *((EXECUTOR, who) for who in executors)]
+    timelock, governance = plan.reserve("Timelock", "Governance").values()
+    plan.create(
+        *(timelock, delay_s, list(proposers), list(executors), plan.sender),
+        settings=lambda: [
+            view("delay_s", timelock.get_minimum_delay, wanted=delay_s),
+            *(
+                view(f"{name} {who}", timelock.hasRole, role_id(name), who, wanted=True)
+                for name, who in roles
+            ),
+        ],
+    )
+    plan.create(
+        governance,
         timelock,
         guardian,
         steward,
@@ -67,14 +106,63 @@ def govern(
         system.vault,
         system.liquidity_vault,
         system.keepers,
-        sender=governor,
+        settings=lambda: [
+            view("owner", governance.owner, wanted=timelock),
+            view("guardian", governance.guardian, wanted=guardian),
+            view("steward", governance.steward, wanted=steward),
+        ],
     )
-    for room in owned(system, adapters):
-        room.transfer_ownership(governance, sender=governor)
-        governance.accept(room, sender=governor)
-    timelock.grantRole(timelock.CANCELLER_ROLE(), guardian, sender=governor)
-    timelock.renounceRole(NO_ADMIN, governor, sender=governor)
     return timelock, governance
+
+
+def plan_handover(
+    plan: Plan,
+    system: System,
+    timelock: Contract,
+    governance: Contract,
+    *,
+    guardian: str,
+    adapters: Iterable[Contract] = (),
+) -> None:
+    """Adds the steps that give every contract away; afterwards the plan's sender has no right."""
+
+    def offered(room: Contract) -> list[Reading]:
+        is_offered = governance.address in (room.owner(), room.pending_owner())
+        return [Reading("offered to governance", True, is_offered)]
+
+    def accepted(room: Contract) -> list[Reading]:
+        return [view("owner", room.owner, wanted=governance)]
+
+    for room in owned(system, adapters):
+        plan.call(
+            f"offer {room.name} to governance",
+            *(room.transfer_ownership, governance),
+            readings=partial(offered, room),
+        )
+        plan.call(
+            f"accept {room.name} by governance",
+            *(governance.accept, room),
+            readings=partial(accepted, room),
+        )
+    plan.call(
+        "let the guardian cancel at the timelock",
+        *(timelock.grantRole, role_id(CANCELLER), guardian),
+        readings=lambda: [
+            view("is canceller", timelock.hasRole, role_id(CANCELLER), guardian, wanted=True)
+        ],
+    )
+    plan.call(
+        "renounce the timelock's admin",
+        *(timelock.renounceRole, NO_ADMIN, plan.sender),
+        readings=lambda: [
+            view("deployer is admin", timelock.hasRole, NO_ADMIN, plan.sender, wanted=False)
+        ],
+    )
+
+
+def role_id(name: str) -> bytes:
+    """What the timelock knows a role by."""
+    return bytes(keccak(text=name))
 
 
 def owned(system: System, adapters: Iterable[Contract] = ()) -> list[Contract]:

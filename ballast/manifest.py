@@ -39,7 +39,13 @@ from ballast.steps import DeployError, code_hash
 
 DIRECTORY = ROOT / "deployments"
 FORMAT = 1
-BESIDES = ("UniswapV3Adapter", "MockToken", "MockFeed")  # what is deployed beside the rooms
+BESIDES = (
+    "UniswapV3Adapter",
+    "Timelock",
+    "Governance",
+    "MockToken",
+    "MockFeed",
+)  # what is deployed beside the rooms
 # What a node says it is when its chain is its own.
 _LOCAL_CLIENTS = ("anvil/", "hardhat", "ethereumjs", "ganache")
 
@@ -48,7 +54,8 @@ def manifest_path(chain: RpcChain) -> Path:
     """Where the manifest of a chain is kept: apart, and not in git, for a node of one's own."""
     client = str(chain.rpc.request("web3_clientVersion")).lower()
     folder = DIRECTORY / "local" if client.startswith(_LOCAL_CLIENTS) else DIRECTORY
-    return folder / f"{chain.chain_id}.json"
+    path = folder / f"{chain.chain_id}.json"
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 @dataclass

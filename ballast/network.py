@@ -23,8 +23,9 @@ from typing import Any
 
 from ballast.chain import ChainError, Contract, Reverted, RevmChain, RpcChain, SigningChain
 from ballast.deploy import WAD, Market, System, plan_listings, plan_system
+from ballast.governance import ANYONE, plan_governance, plan_handover
 from ballast.manifest import FORMAT, Manifest, sources
-from ballast.parameters import FEED_TOLERANCE_BPS, QUOTE
+from ballast.parameters import DEPLOYER, FEED_TOLERANCE_BPS, QUOTE
 from ballast.steps import Create, DeployError, Plan, Reading, Step, code_hash, plain, view
 from ballast.venue import Pool, full_range, uniswap_artifact, weth_artifact
 
@@ -51,6 +52,8 @@ class Target:
     tokens: Mapping[str, Contract]  # by the names of assets, and `quote`
     feeds: Mapping[str, Contract]
     adapter: Contract | None
+    timelock: Contract
+    governance: Contract
 
 
 def plan_network(plan: Plan, parameters: Mapping[str, Any], answers: Mapping[str, int]) -> Target:
@@ -85,6 +88,17 @@ def plan_network(plan: Plan, parameters: Mapping[str, Any], answers: Mapping[str
         exchange = _plan_uniswap(plan) if "mock" in venue else None
         router = venue["router"] if exchange is None else exchange.router
         adapter = plan.create("UniswapV3Adapter", system.exchange, router, plan.sender)
+    plan.chapter = "governance"
+    terms = {key: _resolved(value, plan.sender) for key, value in parameters["governance"].items()}
+    timelock, governance = plan_governance(
+        plan,
+        system,
+        delay_s=terms["timelock_delay_s"],
+        proposers=terms["proposers"],
+        executors=terms["executors"] or [ANYONE],
+        guardian=terms["guardian"],
+        steward=terms["steward"],
+    )
     # From here on nothing is created: these steps may come in any order and at any nonce.
     plan.chapter = "pools"
     if exchange is not None:
@@ -93,7 +107,16 @@ def plan_network(plan: Plan, parameters: Mapping[str, Any], answers: Mapping[str
     plan_listings(plan, system, parameters, markets)
     if adapter is not None:
         _plan_adapter(plan, system, adapter, tokens, venue["fee_ppm"])
-    return Target(system, tokens, feeds, adapter)
+    plan.chapter = "hand-over"
+    adapters = [] if adapter is None else [adapter]
+    plan_handover(plan, system, timelock, governance, guardian=terms["guardian"], adapters=adapters)
+    return Target(system, tokens, feeds, adapter, timelock, governance)
+
+
+def _resolved(value: Any, deployer: str) -> Any:
+    if isinstance(value, list):
+        return [_resolved(entry, deployer) for entry in value]
+    return deployer if value == DEPLOYER else value
 
 
 def _plan_token(plan: Plan, name: str, terms: Mapping[str, Any]) -> Contract:
@@ -386,6 +409,16 @@ class Deployment:
         data["tokens"] = {name: token.address for name, token in target.tokens.items()}
         data["feeds"] = {name: feed.address for name, feed in target.feeds.items()}
         data["assets"] = dict(target.system.assets)
+        terms = self.parameters["governance"]
+        data["roles"] = {
+            "owner": target.governance.address,
+            "timelock": target.timelock.address,
+            "timelock_delay_s": terms["timelock_delay_s"],
+            **{
+                key: _resolved(terms[key], self.plan.sender)
+                for key in ("guardian", "steward", "proposers", "executors")
+            },
+        }
 
     # ---- what it takes
 
@@ -406,6 +439,27 @@ class Deployment:
     def steps(self) -> list[Step]:
         """All steps in order."""
         return self.plan.steps
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """Who will be what, for people to read."""
+        known, deployer = self.manifest.data["roles"], self.plan.sender
+
+        def named(addresses: Sequence[str]) -> str:
+            return ", ".join(
+                f"{address} (the deployer)" if address == deployer else address
+                for address in addresses
+            )
+
+        return {
+            "deployer, who keeps no other role": deployer,
+            "owner of every room": f"{known['owner']} (Governance)",
+            f"its owner, delay {known['timelock_delay_s']:,} s": f"{known['timelock']} (Timelock)",
+            "proposers": named(known["proposers"]),
+            "executors": named(known["executors"]) or "anyone",
+            "guardian": named([known["guardian"]]),
+            "steward": named([known["steward"]]),
+        }
 
     @property
     def left(self) -> list[Step]:
@@ -562,12 +616,10 @@ class Deployment:
         Returns what differs from the plan, which is nothing unless somebody changed it meanwhile.
         Raises DeployError when a reorganisation took steps away: run again.
         """
+        self._require_all_mined()
         last = max(s["block"] for s in self.manifest.steps.values() if s["block"] is not None)
         self.chain.wait_for_block(last + self.parameters["network"]["confirmations"])
-        self._forget_what_vanished()
-        self.manifest.save()
-        if self.left:
-            raise DeployError(f"{self.left[0].name} is not in the chain any more: run again")
+        self._require_all_mined()
         found = [
             f"{step.name}: {d.name} is {d.found}, not {d.wanted}"
             for step in self.steps
@@ -576,6 +628,12 @@ class Deployment:
         self.manifest.data["is_complete"] = not found
         self.manifest.save()
         return found
+
+    def _require_all_mined(self) -> None:
+        self._forget_what_vanished()
+        self.manifest.save()
+        if self.left:
+            raise DeployError(f"{self.left[0].name} is not in the chain any more: run again")
 
 
 def _settings(step: Step) -> list[Reading]:

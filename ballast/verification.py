@@ -17,6 +17,7 @@ from typing import Any
 
 from ballast.chain import Call as Read
 from ballast.chain import Contract, RpcChain, to_address
+from ballast.governance import ANYONE, CANCELLER, EXECUTOR, NO_ADMIN, PROPOSER, role_id
 from ballast.manifest import Manifest
 from ballast.network import Target, differing_fields, genesis_hash, plan_network
 from ballast.steps import Call, Create, DeployError, Plan, Reading, Step, code_hash
@@ -141,12 +142,44 @@ def _of_nothing_else(chain: RpcChain, manifest: Manifest, target: Target) -> _Fo
     }
     wanted = [] if target.adapter is None else [target.adapter.address]
     yield "Exchange", Reading("adapters allowed", wanted, sorted(adapters))
+    yield "Timelock", Reading("holders of roles", _roles(manifest), _holders(chain, target, first))
     pulls = {
         event.args.feed
         for event in events(chain, system.keepers, "PullFeedChanged", first)
         if system.keepers.is_pull_feed(event.args.feed)
     }
     yield "Keepers", Reading("pull feeds allowed", [], sorted(pulls))
+
+
+def _roles(manifest: Manifest) -> list[str]:
+    """Roles at the timelock that the manifest promises, by name and holder."""
+    roles = manifest.data["roles"]
+    proposers = roles["proposers"]
+    executors = roles["executors"] or [ANYONE]
+    cancellers = {*proposers, roles["guardian"]}
+    return sorted(
+        [
+            f"admin {roles['timelock']}",
+            *(f"{PROPOSER} {who}" for who in proposers),
+            *(f"{EXECUTOR} {who}" for who in executors),
+            *(f"{CANCELLER} {who}" for who in cancellers),
+        ]
+    )
+
+
+def _holders(chain: RpcChain, target: Target, first_block: int) -> list[str]:
+    names = {role_id(name): name for name in (PROPOSER, EXECUTOR, CANCELLER)}
+    names[NO_ADMIN] = "admin"
+    timelock = target.timelock
+    granted = {
+        (event.args.role, event.args.account)
+        for event in events(chain, timelock, "RoleGranted", first_block)
+    }
+    return sorted(
+        f"{names.get(role, '0x' + role.hex())} {who}"
+        for role, who in granted
+        if timelock.hasRole(role, who)
+    )
 
 
 def events(chain: RpcChain, contract: Contract, name: str, first_block: int) -> Iterator[Any]:

@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.table import Table
 
 from ballast.chain import SigningChain
+from ballast.cli import GWEI, choice_of, parameters_of, signer_of, told_plainly, url_of
 from ballast.deploy import WAD
 from ballast.manifest import Manifest, manifest_path
 from ballast.network import Deployment, Estimate, Outcome
 from ballast.steps import Create, Step
-from scripts._network import GWEI, parameters_of, signer_of, told_plainly, url_of
 
 
 @click.command(cls=ConnectedProviderCommand)
@@ -69,7 +69,10 @@ def cli(
             console.print(f"The old manifest is now {Manifest(where).set_aside()}")
         deployment = Deployment.open(chain, parameters, where, source=source.name)
         if deployment.manifest.is_complete and not deployment.left:
-            console.print(f"Everything in {where} is deployed already. Check it: ape run verify")
+            console.print(
+                f"Everything in {where} is deployed already. Check it: ape run verify",
+                soft_wrap=True,
+            )
             return
         estimate = deployment.estimate()
         console.print(_plan(deployment, estimate, is_long=dry_run))
@@ -88,7 +91,7 @@ def cli(
         if differences:
             raise click.ClickException(f"{len(differences)} readings are not as planned")
         console.print(_contracts(deployment))
-        console.print(_afterword(deployment, where, provider))
+        console.print(_afterword(where, choice_of(provider)), soft_wrap=True)
 
 
 def _plan(deployment: Deployment, estimate: Estimate, *, is_long: bool) -> Table:
@@ -146,7 +149,8 @@ def _tell(
     what = step.contract.address if isinstance(step, Create) else ""
     gas = "" if outcome.gas_used is None else f"{outcome.gas_used:,} gas"
     done = "" if outcome.is_new else "found done"
-    console.print(f"{number + 1:3}/{len(deployment.steps)} {step.name:45} {gas:>15} {what}{done}")
+    line = f"{number + 1:3}/{len(deployment.steps)} {step.name:42} {gas:>13} {what}{done}"
+    console.print(line, soft_wrap=True)
 
 
 def _contracts(deployment: Deployment) -> Table:
@@ -161,12 +165,11 @@ def _contracts(deployment: Deployment) -> Table:
     return table
 
 
-def _afterword(deployment: Deployment, where: Path, provider: Any) -> str:
-    network = provider.network_choice
+def _afterword(where: Path, network: str) -> str:
     return f"""The record of it is {where}.
 
-Next:
-  ape run verify --network {network}              compare the chain with the record and the file
-  ape run verify --network {network} --explorer   and write what an explorer needs for the sources
-  ape run keeper --network {network} --account ALIAS   keep its accounts (docs/keepers.md)
+Next, with --network {network}:
+  ape run verify --network ...                  compare the chain with the record and the file
+  ape run verify --network ... --explorer       and write what an explorer needs for the sources
+  ape run keeper --network ... --account ALIAS  keep its accounts
 docs/deploying.md goes on from here."""

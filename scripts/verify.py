@@ -15,10 +15,10 @@ from rich.table import Table
 
 from ballast.artifacts import ROOT
 from ballast.chain import RpcChain
+from ballast.cli import parameters_of, told_plainly, url_of
 from ballast.explorer import write_inputs
 from ballast.manifest import Manifest, manifest_path
 from ballast.verification import Verification, verify
-from scripts._network import parameters_of, told_plainly, url_of
 
 
 @click.command(cls=ConnectedProviderCommand)
@@ -54,13 +54,15 @@ def cli(provider: Any, path: Path | None, kept: Path | None, explorer: bool) -> 
         if explorer:
             folder = ROOT / "out" / "explorer" / str(manifest.chain_id)
             written = write_inputs(manifest, folder)
-            console.print(f"{len(written)} files for an explorer are in {folder}")
+            console.print(f"{len(written)} files for an explorer are in {folder}", soft_wrap=True)
     if found.differences:
         console.print(_differences(found))
         raise click.ClickException(
             f"{len(found.differences)} of {found.checked} readings differ from {manifest.path}"
         )
-    console.print(f"{found.checked} readings are as {manifest.path} and the file say.")
+    console.print(
+        f"{found.checked} readings are as {manifest.path} and the file say.", soft_wrap=True
+    )
 
 
 def _differences(found: Verification) -> Table:

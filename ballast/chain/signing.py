@@ -43,7 +43,7 @@ class KeySigner:
         self.address = to_address(address)
         self.max_fee_wei = max_fee_wei
         self.on_signed: Callable[[int, str], None] = lambda nonce, tx_hash: None
-        self._sign = sign
+        self.sign = sign
         self._chain_id: int | None = None
         self._sent: dict[str, dict[str, Any]] = {}
 
@@ -163,7 +163,7 @@ class KeySigner:
         return self._chain_id
 
     def _send(self, rpc: Rpc, transaction: dict[str, Any]) -> str:
-        raw = self._sign(transaction)
+        raw = self.sign(transaction)
         tx_hash = transaction_hash(raw)
         self._sent[tx_hash] = transaction
         self.on_signed(transaction["nonce"], tx_hash)

@@ -47,27 +47,39 @@ def parameters_of(chain_id: int, path: Path | None) -> tuple[Path, dict[str, Any
 def url_of(provider: Any) -> str:
     """HTTP endpoint of a connected provider of ape."""
     url = getattr(provider, "http_uri", None) or getattr(provider, "uri", None)
-    if not url or not str(url).startswith("http"):
+    if not str(url).startswith("http"):
         raise click.UsageError(f"{provider.name} has no HTTP endpoint: take the provider `node`")
     return str(url)
+
+
+def account_of(alias: str) -> Any:
+    """The account that ape knows by this alias."""
+    from ape import accounts
+    from ape.exceptions import AccountsError
+
+    try:
+        return accounts.load(alias)
+    except (KeyError, IndexError, AccountsError):
+        known = ", ".join(sorted(accounts.aliases)) or "none"
+        raise click.UsageError(
+            f"ape knows no account {alias} (known: {known}). Make one: "
+            f"ape accounts generate {alias}"
+        ) from None
+
+
+def address_of(name: str) -> str:
+    """An address, given as such or by ape's alias."""
+    return name if name.startswith("0x") else str(account_of(name).address)
 
 
 def signer_of(
     alias: str, provider: Any, parameters: dict[str, Any], *, is_unlocked: bool
 ) -> KeySigner:
     """A signer of an account of ape; without `is_unlocked` it only knows the address."""
-    from ape import accounts
     from ape.exceptions import AccountsError
     from ape.logging import logger
 
-    try:
-        account = accounts.load(alias)
-    except (KeyError, IndexError, AccountsError):
-        known = ", ".join(sorted(a for a in accounts.aliases)) or "none"
-        raise click.UsageError(
-            f"ape knows no account {alias} (known: {known}). Make one: "
-            f"ape accounts generate {alias}"
-        ) from None
+    account = account_of(alias)
     cap = parameters["network"].get("max_fee_gwei")
     max_fee_wei = None if cap is None else int(cap * GWEI)
     if not is_unlocked:
@@ -85,4 +97,17 @@ def signer_of(
             f"{alias} cannot be unlocked: {error}. The passphrase is taken from ${variable}, "
             "or asked for where that is not set"
         ) from error
-    return KeySigner.of_ape(account, provider.network.ecosystem, max_fee_wei=max_fee_wei)
+    signer = KeySigner.of_ape(account, provider.network.ecosystem, max_fee_wei=max_fee_wei)
+    sign = signer.sign
+
+    def quietly(transaction: dict[str, Any]) -> bytes:
+        with logger.at_level("ERROR"):  # ape warns of a key in memory at every signature
+            return sign(transaction)
+
+    signer.sign = quietly
+    return signer
+
+
+def choice_of(provider: Any) -> str:
+    """What `--network` takes for this provider."""
+    return f"{provider.network.ecosystem.name}:{provider.network.name}:{provider.name}"
