@@ -22,7 +22,9 @@ from rich.table import Table
 
 from ballast.artifacts import ROOT
 from ballast.chain import KeySigner, RpcChain
+from ballast.cli import GWEI, Failure, signer_of, url_of
 from ballast.keeper import (
+    NOBODY,
     Endpoints,
     Fenced,
     Habits,
@@ -39,12 +41,12 @@ from ballast.keeper import (
 from ballast.manifest import Manifest, manifest_path
 from ballast.sandbox import to_wad
 from ballast.steps import DeployError
-from scripts._network import GWEI, Failure, signer_of, url_of
 
 WAD = 10**18
 LOCAL_CHAINS = (1337, 31337)
 MAX_HEAD_AGE_S = 600
 STANDBY_S = 5.0
+LINE = 180
 
 
 class Amount(click.ParamType):
@@ -203,6 +205,8 @@ def cli(
 ) -> None:
     """Has accounts rebalanced and liquidated, for pay. Ctrl-C drains and sums up."""
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = LINE  # into a file: a line for each decision
     _log_to(console, all_lines)
     if alias is None and not dry_run:
         raise click.UsageError("without --account there is nobody to send: add --dry-run")
@@ -242,7 +246,7 @@ def cli(
             sub=sub,
             tip_wei=int(tip * GWEI),
             native_price_wad=native_price,
-            **({} if key is None else {"watcher": key.address}),
+            watcher=NOBODY if key is None else key.address,
         )
         try:
             if once or dry_run:

@@ -68,10 +68,6 @@ class KeySigner:
 
         return cls(account.address, sign, max_fee_wei=max_fee_wei)
 
-    def sign(self, transaction: dict[str, Any]) -> bytes:
-        """The signed bytes of a transaction given as eth-account takes it."""
-        return self._sign(transaction)
-
     def prepare(self, rpc: Rpc, sender: str) -> None:
         """Refuses a sender whose key is not here."""
         if sender != self.address:

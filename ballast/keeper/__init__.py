@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from ballast.keeper.decisions import Action, Decision, Terms
 from ballast.keeper.endpoints import Endpoints, Unreachable, WrongChain
-from ballast.keeper.keeper import Habits, Keeper
+from ballast.keeper.keeper import NOBODY, Habits, Keeper
 from ballast.keeper.lease import Held, Lease, lease_path
 from ballast.keeper.rooms import Rooms
 from ballast.keeper.sender import Key, Rules
 from ballast.keeper.store import Fenced, Store, StoreError
 
 __all__ = [
+    "NOBODY",
     "Action",
     "Decision",
     "Endpoints",

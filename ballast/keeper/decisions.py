@@ -22,9 +22,12 @@ POKE_GAS = 110_000
 REFRESH_GAS = 420_000
 SAMPLING_S = 300  # the oracle's grid
 REFRESH_AFTER_S = 480  # headroom is good for ten minutes
-QUARANTINE_S = 60
-LONGEST_QUARANTINE_S = 86_400
-_DOUBLINGS = 16  # more would be beyond the longest quarantine anyway
+# How long an account that failed is left alone, doubling to the longest. What a simulation found
+# cost nothing and may pass with the next block: a pool that has not followed the price yet, say.
+QUARANTINE_S, LONGEST_QUARANTINE_S = 12, 600
+LONGEST_EMERGENCY_S = 60
+PAID_QUARANTINE_S, LONGEST_PAID_QUARANTINE_S = 60, 86_400
+_DOUBLINGS = 16  # more would be beyond the longest anyway
 
 # Nothing may be taken over at rates that are older than the newest round by a quarter of an hour.
 RATES_TOO_OLD = "margin: price not usable"
@@ -210,9 +213,14 @@ class Decision:
         return self.gain_wad - self.cost_wad
 
 
-def quarantine_s(failures: int) -> int:
-    """How long an account is left alone after so many failures in a row, seconds."""
-    return min(QUARANTINE_S << min(max(failures - 1, 0), _DOUBLINGS), LONGEST_QUARANTINE_S)
+def quarantine_s(failures: int, *, is_paid: bool = False, is_emergency: bool = False) -> int:
+    """How long an account is left alone after so many failures in a row, seconds; ``is_paid``: the
+    last one was on chain and cost gas."""
+    first = PAID_QUARANTINE_S if is_paid else QUARANTINE_S
+    longest = LONGEST_PAID_QUARANTINE_S if is_paid else LONGEST_QUARANTINE_S
+    if is_emergency and not is_paid:
+        longest = LONGEST_EMERGENCY_S
+    return min(first << min(max(failures - 1, 0), _DOUBLINGS), longest)
 
 
 def decide(

@@ -50,6 +50,7 @@ log = logging.getLogger(__name__)
 MOST_GAS = 16_000_000  # of one transaction; networks refuse more than 2^24
 HOUR_S = 3_600
 HEADROOM = "headroom"
+NOBODY = "0x" + "00" * 19 + "01"
 _LAG_BLOCKS = 64  # a head so far behind one already seen is a lagging node's, not a reorganisation
 _SWEPT = "sweep before the last"  # a block
 _ANY_STATE = b"\0" * 32
@@ -78,7 +79,7 @@ class Keeper:
     rules: Rules = field(default_factory=Rules)
     habits: Habits = field(default_factory=Habits)
     sub: int = 0  # sub-account of the key that takes slices and is paid
-    watcher: str = "0x" + "00" * 19 + "01"  # who is simulated to call in a dry run
+    watcher: str = NOBODY  # who is simulated to call in a dry run
     tip_wei: int = 10**9
     native_price_wad: int = 0
     fault: Callable[[str], None] = lambda point: None
@@ -256,7 +257,8 @@ class Keeper:
             is_needed=any(d.needs_poke for d in decisions),
         )
         for decision in decisions:
-            self._say(decision, head)
+            if decision.action is not Action.QUARANTINE:
+                self._say(decision, head)
         return decisions
 
     def _patient(self, decision: Decision, reading: Reading, head: Head) -> Decision:
@@ -282,11 +284,13 @@ class Keeper:
             time_s=reading.time_s,
             reason=decision.reason,
             version=reading.version,
+            is_emergency=reading.health.is_emergency,
         )
         self.counts["quarantined"] += 1
         log.warning(
-            "%s: %s fails (%s), %d times now; left alone until %d",
-            *(short(reading.account), action, entry.reason, entry.failures, entry.until_s),
+            "%s: %s would fail, for the %d. time: %s; left alone for %d s",
+            *(short(reading.account), action, entry.failures, entry.reason),
+            entry.until_s - reading.time_s,
         )
 
     def _say(self, decision: Decision, head: Head) -> None:
@@ -512,7 +516,12 @@ class Keeper:
     def _on_failure(self, account: int, intent: Intent, reason: str, target: Target) -> None:
         time_s = max(intent.time_s, self._head.time_s if self._head is not None else 0)
         self.store.quarantine(
-            account, intent.action, time_s=time_s, reason=reason, version=target.version
+            account,
+            intent.action,
+            time_s=time_s,
+            reason=reason,
+            version=target.version,
+            is_paid=True,
         )
 
 

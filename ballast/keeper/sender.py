@@ -43,9 +43,8 @@ class Key(Protocol):
     """Who signs: a :class:`ballast.chain.KeySigner`, say."""
 
     address: str  # checksummed
-
-    def sign(self, transaction: dict[str, Any]) -> bytes:
-        """The signed bytes of a type 2 transaction given as eth-account takes it."""
+    # The signed bytes of a type 2 transaction given as eth-account takes it.
+    sign: Callable[[dict[str, Any]], bytes]
 
 
 @dataclass(frozen=True)

@@ -513,13 +513,23 @@ class Store:
     # ---- quarantines
 
     def quarantine(
-        self, account: int, action: Action, *, time_s: int, reason: str, version: int
+        self,
+        account: int,
+        action: Action,
+        *,
+        time_s: int,
+        reason: str,
+        version: int,
+        is_paid: bool = False,
+        is_emergency: bool = False,
     ) -> Quarantine:
-        """Leaves an account alone, for twice as long as the last time. ``time_s`` is a block's."""
+        """Leaves an account alone, for twice as long as the last time as a rule
+        (:func:`~ballast.keeper.decisions.quarantine_s`). ``time_s`` is a block's."""
         known = self.quarantines().get(account, {}).get(action)
         is_same = known is not None and known.version == version
         failures = known.failures + 1 if known is not None and is_same else 1
-        entry = Quarantine(failures, time_s + quarantine_s(failures), reason, version)
+        length_s = quarantine_s(failures, is_paid=is_paid, is_emergency=is_emergency)
+        entry = Quarantine(failures, time_s + length_s, reason, version)
         with self._writing():
             self._db.execute(
                 "INSERT OR REPLACE INTO quarantines VALUES (?, ?, ?, ?, ?, ?)",

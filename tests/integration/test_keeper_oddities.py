@@ -14,6 +14,7 @@ from ballast.keeper import Habits, Terms
 from ballast.keeper.decisions import (
     FAILED,
     NOT_TRIGGERED,
+    PAID_QUARANTINE_S,
     QUARANTINE_S,
     REBALANCED,
     Action,
@@ -244,7 +245,7 @@ def test_track__one_of_a_batch_fails_on_chain__only_that_one_is_tried_again(stag
     assert codes == {account_name(a): REBALANCED for a in accounts} | {account_name(odd): FAILED}
     assert list(keeper.store.quarantines()) == [odd]
     hook.set_moods(ANSWERS, ANSWERS, sender=stage.world.attacker)
-    stage.world.chain.advance(QUARANTINE_S)
+    stage.world.chain.advance(PAID_QUARANTINE_S)
     stage.step(keeper)
     assert [intent.accounts for intent in keeper.store.open_intents()][-1] == [odd]
     settle(stage, keeper)
@@ -309,17 +310,16 @@ def test_step__odd_timestamps_and_clock__block_time_alone_counts(
 
 def test_step__timestamp_jumps_ahead__quarantine_ends_by_block_time(stage: Stage) -> None:
     """K20."""
-    poison, hook = moody(stage)
-    hook.set_moods(ANSWERS, REVERTS, sender=stage.world.attacker)
+    poison, _ = moody(stage)
     keeper = stage.keeper()
+    terms = {"time_s": stage.head().time_s, "reason": "it failed", "version": 0}
+    keeper.store.quarantine(poison, Action.REBALANCE, **terms, is_paid=True)  # type: ignore[arg-type]
     stage.step(keeper)
-    hook.set_moods(ANSWERS, ANSWERS, sender=stage.world.attacker)
-    stage.step(keeper)
-    assert "quarantine" in decided(keeper, poison).reason
+    assert decided(keeper, poison).reason.startswith("in quarantine")
     stage.rpc.request("evm_setNextBlockTimestamp", hex(stage.head().time_s + 30 * 86_400))
     stage.rpc.request("evm_mine")
     stage.step(keeper)
-    assert "quarantine" not in decided(keeper, poison).reason
+    assert not decided(keeper, poison).reason.startswith("in quarantine")
 
 
 # ---- owners
