@@ -288,7 +288,7 @@ class Keeper:
         )
         self.counts["quarantined"] += 1
         log.warning(
-            "%s: %s would fail, for the %d. time: %s; left alone for %d s",
+            "%s: %s would fail (failure %d): %s; left alone for %d s",
             *(short(reading.account), action, entry.failures, entry.reason),
             entry.until_s - reading.time_s,
         )
