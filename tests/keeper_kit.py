@@ -13,7 +13,7 @@ from eth_utils import keccak
 
 from ballast.chain import BLOCK_INTERVAL_S, Anvil, KeySigner, RpcChain
 from ballast.deploy import account_id
-from ballast.keeper import Endpoints, Habits, Keeper, Rooms, Rules, Store, Terms
+from ballast.keeper import Endpoints, Keeper, Rooms, Rules, Store, Terms
 from ballast.keeper.rooms import Head
 from ballast.keeper.store import State
 from tests.support.world import QUOTE, WAD, World, build_world
@@ -215,6 +215,3 @@ def taker_of(keeper: Keeper) -> int:
     """The account that takes slices and is paid."""
     assert keeper.key is not None
     return account_id(keeper.key.address)
-
-
-HABITS = Habits(sweep_blocks=1_000_000)

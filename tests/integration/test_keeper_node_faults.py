@@ -13,7 +13,7 @@ from ballast.chain import Anvil, RpcChain
 from ballast.keeper import Endpoints, Habits, Unreachable, WrongChain
 from ballast.keeper.sender import Rules
 from ballast.keeper.store import State
-from tests.keeper_kit import CHAIN_ID, HABITS, Stage, settle, staged, states
+from tests.keeper_kit import CHAIN_ID, Stage, settle, staged, states
 from tests.support.faulty_node import (
     Answer,
     FaultyNode,
@@ -50,7 +50,7 @@ def test_send__connection_cut_or_transaction_lost__acts_once(
     """K01: the outcome is unknown, so it is looked up by hash, and the same bytes are sent again
     where no node has them."""
     (account,) = stage.fleet(1)
-    keeper = stage.keeper(urls=[proxy.url], habits=HABITS)
+    keeper = stage.keeper(urls=[proxy.url])
     stage.fall()
     proxy.faults[SEND] = first(2, fault)  # type: ignore[arg-type]
     keeper.step()

@@ -14,7 +14,7 @@ import pytest
 from eth_utils import keccak
 
 from ballast.keeper import Fenced, Held, Lease, Store
-from ballast.keeper.decisions import Action
+from ballast.keeper.decisions import REBALANCED, Action
 from ballast.keeper.keeper import Keeper
 from ballast.keeper.sender import FAULT_POINTS
 from ballast.keeper.store import State, StoreError, Target
@@ -61,8 +61,9 @@ def check_nothing_twice(stage: Stage, keeper: Keeper, accounts: list[int], round
     assert all(stage.is_cured(account) for account in accounts)
     assert set(states(keeper)) <= {State.DONE, State.DROPPED}
     assert stage.pool(keeper) == []
-    done = [i.nonce for i in keeper.store.intents() if i.state is State.DONE]
-    assert sorted(done) == list(range(stage.nonce(keeper)))
+    done = [i for i in keeper.store.intents() if i.state is State.DONE]
+    assert sorted(i.nonce for i in done) == list(range(stage.nonce(keeper)))
+    assert {target.code for intent in done for target in intent.targets} == {REBALANCED}
     # A run that only found out what became of it books what it brought and cost all the same.
     events = stage.world.chain.events(stage.world.mandates, "KeeperPaid")
     paid = sum(event.args.amount for event in events) * stage.world.unit_wad(QUOTE)
