@@ -187,7 +187,7 @@ class Reading:
     def urgency(self) -> tuple[int, int]:
         """What comes first is smaller: breaches, emergencies, the rest; then by distance."""
         if self.health.is_below_maintenance:
-            return 0, self.health.ratio_bps
+            return 0, self.distance_bps
         return (1 if self.health.is_emergency else 2), self.distance_bps
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from ballast.chain import Contract, RpcError, to_address
 from ballast.chain.abi import EventAbi
 from ballast.keeper.endpoints import Endpoints
-from ballast.keeper.rooms import Head, Rooms
+from ballast.keeper.rooms import Head, HeadMoved, Rooms
 from ballast.keeper.store import Store
 
 OVERLAP = 8  # blocks that are looked at again
@@ -52,12 +52,19 @@ class Index:
         start = self._start(head)
         if again_from is not None:
             start = max(self._rooms.from_block, min(start, again_from))
-        told: dict[int, dict[str, Any]] = {}
-        assets: set[int] = set()
-        for log in self._logs(start, head.number):
-            self._take_in(log, told, assets)
-        self._store.learn(head.number, head.hash, told, assets)
-        return set(told)
+        told: set[int] = set()
+        for last, logs in self._logs(start, head.number):
+            accounts: dict[int, dict[str, Any]] = {}
+            assets: set[int] = set()
+            for log in logs:
+                self._take_in(log, accounts, assets)
+            told |= set(accounts)
+            block_hash = self._hash(last, head)
+            if block_hash is None:
+                raise HeadMoved(f"block {last} is gone")
+            # After each part, so that a first look over many blocks may be broken off.
+            self._store.learn(last, block_hash, accounts, assets)
+        return told
 
     def _start(self, head: Head) -> int:
         """The first block to look at, once blocks that are gone are forgotten."""
@@ -79,7 +86,8 @@ class Index:
         block = self._rpc.request("eth_getBlockByNumber", hex(number), False)
         return None if block is None else str(block["hash"])
 
-    def _logs(self, start: int, end: int) -> Iterator[Mapping[str, Any]]:
+    def _logs(self, start: int, end: int) -> Iterator[tuple[int, Sequence[Mapping[str, Any]]]]:
+        """Logs in parts, each with the last block that it covers."""
         size = _RANGE
         while start <= end:
             last = min(end, start + size - 1)
@@ -96,7 +104,7 @@ class Index:
                     raise
                 size = max(1, size // 4)
                 continue
-            yield from answer
+            yield last, answer
             start = last + 1
 
     def _take_in(

@@ -7,6 +7,7 @@ that survives a node that is away; :meth:`Keeper.run` goes on until it is told t
 from __future__ import annotations
 
 import logging
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 
 from eth_utils import keccak
 
-from ballast.chain import Log, Reverted, RpcError, to_address
+from ballast.chain import AbiError, ChainError, Log, Reverted, RpcError, to_address
 from ballast.deploy import account_id
 from ballast.keeper.decisions import (
     FAILED,
@@ -124,7 +125,8 @@ class Keeper:
     # ---- rounds
 
     def step(self) -> bool:
-        """One round; False where a node was away or the block moved on, which is counted."""
+        """One round; False where it could not be finished, which is counted: a node was away, the
+        block moved on, or an answer made no sense. The next round begins anew."""
         try:
             self.tick()
         except HeadMoved as moved:
@@ -135,6 +137,11 @@ class Keeper:
             self._failures += 1
             self.counts["unreachable"] += 1
             log.warning("%s; attempt %d", away, self._failures)
+            return False
+        except (ChainError, Reverted, AbiError, sqlite3.OperationalError) as error:
+            self._failures += 1
+            self.counts["broken rounds"] += 1
+            log.error("round broken off: %s: %s", type(error).__name__, error)
             return False
         self._failures = 0
         return True
@@ -301,7 +308,7 @@ class Keeper:
         self._said[key] = reason
         name = str(decision.target)
         if decision.action not in (Action.POKE, Action.REFRESH):
-            name = f"{short(decision.target)} at {decision.urgency[1]:+d} bp"
+            name = f"{short(decision.target)} {_distance(decision.urgency[1])}"
         level = logging.INFO if is_news and reason not in _QUIET else logging.DEBUG
         log.log(level, "block %d: %s %s: %s", head.number, decision.action, name, decision.reason)
 
@@ -535,6 +542,11 @@ def short(account: int) -> str:
     """An account as a person reads it: its owner's ends and its number."""
     owner = to_address((account >> 8).to_bytes(20, "big"))
     return f"{owner[:6]}..{owner[-4:]}/{account & 255}"
+
+
+def _distance(bps: int) -> str:
+    """How far equity is from the trigger, of the requirement."""
+    return f"at {bps / 100:+.2f}%" if abs(bps) < 10**6 else "owes nothing"
 
 
 def _readable(target: str) -> str:

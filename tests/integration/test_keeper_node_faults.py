@@ -226,3 +226,45 @@ def test_tick__no_node_at_all__raises_unreachable(stage: Stage) -> None:
     with pytest.raises(Unreachable):
         keeper.tick()
     assert RpcChain(stage.node.url, block_interval_s=None).block > 0
+
+
+def test_step__node_refuses_what_it_should_answer__round_is_broken_off(
+    stage: Stage, proxy: FaultyNode
+) -> None:
+    """K04: an error that is nobody's revert ends a round, not the run."""
+    (account,) = stage.fleet(1)
+    stage.fall()
+    keeper = stage.keeper(urls=[proxy.url])
+    proxy.faults["eth_getTransactionCount"] = refuse(-32000, "internal error")
+    proxy.faults["eth_simulateV1"] = refuse(-32000, "internal error")
+    assert not stage.step(keeper)
+    assert keeper.counts["broken rounds"] == 1
+    proxy.faults.clear()
+    settle(stage, keeper)
+    assert stage.rebalances(account) == 1
+
+
+def test_update__first_look_broken_off__goes_on_where_it_was(
+    stage: Stage, proxy: FaultyNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """K02: a long history is read once, in parts."""
+    monkeypatch.setattr("ballast.keeper.index._RANGE", 20)
+    stage.fleet(2)
+    keeper = stage.keeper(urls=[proxy.url])
+
+    def third_fails(request: dict[str, Any], forward: Forward, number: int) -> Answer:
+        return forward(request) if number < 3 else None
+
+    proxy.faults["eth_getLogs"] = third_fails
+    assert not stage.step(keeper)
+    assert keeper.store.scanned is not None and keeper.store.scanned[0] == 39
+    proxy.faults.clear()
+    assert stage.step(keeper)
+    assert keeper.store.accounts() == stage_accounts(stage)
+
+
+def stage_accounts(stage: Stage) -> list[Any]:
+    """What a keeper finds that reads everything at once."""
+    fresh = stage.keeper(1)
+    fresh.step()
+    return fresh.store.accounts()
