@@ -28,7 +28,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VVM_BINARY_PATH := $(CURDIR)/.cache/vvm
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo efficiency test lint format gas deep clean
+.PHONY: help setup demo testnet fork hardhat efficiency test lint format gas deep clean
 
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /: /' | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -37,6 +37,16 @@ setup: $(READY) ## install everything that is pinned: Python packages, npm packa
 
 demo: $(READY) ## play a crash on a local chain: make demo ARGS="--prices FILE --from DATE --to DATE --accounts N"
 	@$(BIN)/ape run demo $(ARGS)
+
+fork: $(READY) ## from deposit to liquidation on a fork, real Chainlink and Uniswap: make fork ARGS="--url URL --block N"
+	@$(BIN)/ape run fork $(ARGS)
+
+hardhat: $(READY) $(STAMPS)/hardhat ## that story on a Hardhat node, and the tests of chains on it; installs 290 MB of its own
+	@$(BIN)/ape run hardhat
+	$(BIN)/pytest tests/hardhat $(ARGS)
+
+testnet: $(READY) ## stand in for a testnet, to rehearse a deployment: make testnet ARGS="--fund ALIAS"
+	@$(BIN)/ape run testnet $(ARGS)
 
 efficiency: $(READY) ## how good the rebalancing is: make efficiency ARGS="--hourly FILE --chainlink FILE --chainlink FILE"
 	@$(BIN)/ape run efficiency $(ARGS)
@@ -66,7 +76,7 @@ format: $(READY) ## rewrite Python files in the house style
 	$(BIN)/ruff format ballast scripts tests
 
 clean: ## remove what the other verbs made
-	rm -rf .venv .node $(STAMPS) .build .cache node_modules out .coverage htmlcov
+	rm -rf .venv .node $(STAMPS) .build .cache node_modules tests/hardhat/node_modules out .coverage htmlcov
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -76,6 +86,10 @@ $(STAMPS)/python: requirements.lock
 	@.ci/setup-python "$(PYTHON)"
 	@mkdir -p $(STAMPS) $(VVM_BINARY_PATH) && touch $@
 
-$(STAMPS)/node: package-lock.json requirements-node.lock | $(STAMPS)/python
+$(STAMPS)/node: package-lock.json npm-tarballs.toml requirements-node.lock | $(STAMPS)/python
 	@.ci/setup-node
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/hardhat: tests/hardhat/package-lock.json | $(STAMPS)/node
+	@.ci/setup-hardhat
 	@mkdir -p $(STAMPS) && touch $@

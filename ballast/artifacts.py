@@ -98,16 +98,19 @@ def compile_contract(name: str | Path) -> Artifact:
     Raises ArtifactError when there is no such contract, and the compiler's own exception when it
     does not compile.
     """
-    return _compile(_source_path(name))
+    return _compile(_found_path(ROOT, name))
 
 
 def npm_artifact(package: str, path: str) -> Artifact:
-    """Load a Hardhat or Truffle JSON artifact from `node_modules/<package>/<path>`."""
+    """Load a JSON artifact of Hardhat, Truffle or 0x from `node_modules/<package>/<path>`."""
     file = NODE_MODULES / package / path
     if not file.is_file():
         hint = "run `make setup`" if not (NODE_MODULES / package).is_dir() else "check the path"
         raise ArtifactError(f"{package}/{path} is not in node_modules: {hint}")
     data = json.loads(file.read_text())
+    name = data.get("contractName") or file.stem
+    if "compilerOutput" in data:
+        data = data["compilerOutput"] | data["compilerOutput"]["evm"]
     code = data.get("bytecode", "")
     if isinstance(code, dict):  # Foundry and solc standard JSON nest it
         code = code["object"]
@@ -120,8 +123,13 @@ def npm_artifact(package: str, path: str) -> Artifact:
         raise ArtifactError(
             f"{package}/{path} needs linked libraries: pick another artifact or link it first"
         )
-    name = data.get("contractName") or file.stem
     return Artifact(name, tuple(data["abi"]), bytes.fromhex(code), f"{package}/{path}")
+
+
+@cache
+def _found_path(root: Path, name: str | Path) -> Path:
+    # Looking through the directories takes as long as deploying a contract in this process.
+    return _source_path(name)
 
 
 def _source_path(name: str | Path) -> Path:

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 
-from ballast.artifacts import ArtifactError
+from ballast.artifacts import ArtifactError, compile_contract
 from ballast.chain import ChainError, KeySigner, Reverted
-from ballast.parameters import DIRECTORY, ParameterError, load_parameters
+from ballast.deploy import ROOMS
+from ballast.manifest import BESIDES
+from ballast.parameters import ParameterError, load_parameters, path_for_chain
 from ballast.steps import DeployError
 
 GWEI = 10**9
@@ -30,18 +33,16 @@ def told_plainly() -> Iterator[None]:
 
 def parameters_of(chain_id: int, path: Path | None) -> tuple[Path, dict[str, Any]]:
     """The file asked for, or the bundled one of this chain id; checked."""
-    if path is not None:
-        return path, load_parameters(path, os.environ)
-    for bundled in sorted(DIRECTORY.glob("*.toml")):
-        try:
-            parameters = load_parameters(bundled, os.environ)
-        except ParameterError:
-            if f"chain_id = {chain_id:_}" not in bundled.read_text():
-                continue
-            raise
-        if parameters.get("network", {}).get("chain_id") == chain_id:
-            return bundled, parameters
-    raise click.UsageError(f"no bundled file is for chain {chain_id}: name one with --parameters")
+    path = path or path_for_chain(chain_id)
+    return path, load_parameters(path, os.environ)
+
+
+def compile_all(console: Console) -> None:
+    """Compiles what a deployment is made of, naming each; from a warm cache that is a moment."""
+    with console.status("compiling") as status:
+        for name in (*ROOMS, *BESIDES):
+            status.update(f"compiling {name}: all contracts take minutes, the first time only")
+            compile_contract(name)
 
 
 def url_of(provider: Any) -> str:

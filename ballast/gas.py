@@ -37,6 +37,7 @@ from ballast.deploy import (
     deploy_share_adapter,
     load_parameters,
 )
+from ballast.governance import govern
 from ballast.readme import README, contracts_table, with_table
 from ballast.venue import FEE_PPM, Arbitrageur, Venue, deploy_venue, deploy_weth
 
@@ -226,9 +227,20 @@ class Bench:
         self.system.allow_adapter(self.adapter)
         for contract in (*self.system.contracts.values(), self.adapter, *self._share_contracts()):
             self.result.deployed_bytes[contract.name] = chain.code_size(contract.address)
+        self._measure_hands()
         self._fund()
 
     # ---- set-up
+
+    def _measure_hands(self) -> None:
+        """Bytes of what owns a system that was handed over; here it stays the governor's."""
+        who = self.governor
+        with self.chain.isolated():
+            hands = govern(
+                self.system, delay_s=0, proposers=[who], executors=[who], guardian=who, steward=who
+            )
+            for contract in hands:
+                self.result.deployed_bytes[contract.name] = self.chain.code_size(contract.address)
 
     def _share_contracts(self) -> tuple[Contract, ...]:
         """What shares of a vault need; here of the lending vault, for their size alone."""
@@ -552,7 +564,7 @@ def _measure_rebalances(bench: Bench) -> None:
     mandates.arm_budget((10_000 * WAD, 86_400, 10**6 * WAD), sender=trader)
     for account in (*sellers.values(), *donors, *actions):
         helpers = [donors[account]] if account in donors else []
-        sales = [(1, 35)] if account in sellers.values() else []
+        sales = [(1, 35, 0)] if account in sellers.values() else []
         guard_set = mandates.set_guard(account, rebalancer, GUARD, sender=trader)
         allowed = actions.get(account, 0)
         policy = (TRIGGER_BPS, 600, 0, False, helpers, sales, adapter, allowed, 0)
@@ -607,7 +619,7 @@ def _measure_liquidations(bench: Bench) -> None:
         0,
         False,
         [],
-        [(1, 35)],
+        [(1, 35, 0)],
         bench.adapter.address,
         0,
         0,
@@ -695,7 +707,7 @@ def _enrolled(bench: Bench, sub: int, *, is_near: bool = False) -> int:
     """An account of two collaterals that sells the first, far from its trigger or just above."""
     account = bench.account(sub, 2)
     bench.system.mandates.set_guard(account, bench.system.rebalancer, GUARD, sender=bench.trader)
-    sales, donors = [(1, 35)], list[int]()
+    sales, donors = [(1, 35, 0)], list[int]()
     policy = (TRIGGER_BPS, 600, 0, False, donors, sales, bench.adapter.address, 0, 0)
     bench.system.rebalancer.set_policy(account, policy, sender=bench.trader)
     if is_near:

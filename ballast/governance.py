@@ -200,22 +200,23 @@ class Decision:
         return cls.of(governance, "execute", room, inner, salt=salt)
 
     @property
-    def _call(self) -> tuple[str, int, bytes, bytes, bytes]:
+    def call(self) -> tuple[str, int, bytes, bytes, bytes]:
+        """Arguments of the timelock's functions: target, ether, payload, predecessor, salt."""
         return (self.target, 0, self.payload, self.predecessor, self.salt)
 
     def id(self, timelock: Contract) -> bytes:
         """What the timelock knows it by."""
-        return bytes(timelock.hash_operation(*self._call))
+        return bytes(timelock.hash_operation(*self.call))
 
     def schedule(self, timelock: Contract, *, sender: str, delay_s: int | None = None) -> Receipt:
         """Announces it; it waits the least delay unless told to wait longer."""
         delay = int(timelock.get_minimum_delay()) if delay_s is None else delay_s
-        receipt: Receipt = timelock.schedule(*self._call, delay, sender=sender)
+        receipt: Receipt = timelock.schedule(*self.call, delay, sender=sender)
         return receipt
 
     def execute(self, timelock: Contract, *, sender: str) -> Receipt:
         """Carries it out once it has waited."""
-        receipt: Receipt = timelock.execute(*self._call, sender=sender)
+        receipt: Receipt = timelock.execute(*self.call, sender=sender)
         return receipt
 
     def cancel(self, timelock: Contract, *, sender: str) -> Receipt:

@@ -49,6 +49,7 @@ SAMPLING_S, OPENS_AT_S = 300, 48  # the oracle's grid, and where between two of 
 VENUE_FEE_PPM = 3_000  # 30 bp, the fee tier of most pools
 
 Amount = int | str | Decimal
+Cost = int | tuple[int, int]
 
 
 def to_wad(amount: Amount) -> int:
@@ -352,7 +353,7 @@ class World:
         wallet_cap_wad: int = 0,
         wallet_period_s: int = 86_400,
         donors: Sequence[int] = (),
-        sales: Mapping[str, int] | Mapping[int, int] | None = None,
+        sales: Mapping[str, Cost] | Mapping[int, Cost] | None = None,
         hook: Any = None,
         budget_wad: int = 10**6 * WAD,
         actions: int = 0,
@@ -361,8 +362,9 @@ class World:
     ) -> None:
         """Gives an account its guard, the owner a budget and, with the default hook, a policy.
 
-        `sales` maps collateral names or ids to their expected cost in basis points, every listed
-        asset at 30 by default; they are sold at the world's venue or through `adapter`. `actions`
+        `sales` maps collateral names or ids to their expected cost in basis points, or to that of
+        the first unit and what all cost more in the mean, every listed asset at 30 by default; they
+        are sold at the world's venue or through `adapter`. `actions`
         add up: 1 settle, 2 trim, 4 hedge, 8 unwind, 16 take on risk again.
         """
         owner = self.owner_of(account)
@@ -383,8 +385,11 @@ class World:
             uses_wallet,
             list(donors),
             [
-                (self.asset(name) if isinstance(name, str) else name, cost_bps)
-                for name, cost_bps in sales.items()
+                (
+                    self.asset(name) if isinstance(name, str) else name,
+                    *(cost if isinstance(cost, tuple) else (cost, 0)),
+                )
+                for name, cost in sales.items()
             ],
             (adapter or self.venue) if sales else ZERO_ADDRESS,
             actions,

@@ -16,7 +16,7 @@ from math import isqrt
 from typing import Any, Protocol
 
 from ballast.artifacts import Artifact, npm_artifact
-from ballast.chain import Chain, Contract, Receipt
+from ballast.chain import Chain, Contract, Receipt, RpcChain
 from ballast.prices import ANSWER_SCALE
 
 FEE_PPM = 3_000
@@ -28,6 +28,7 @@ _TICK_SPACING = {500: 10, 3_000: 60, 10_000: 200}
 # hundredth or rise a hundredfold, fees included.
 _ARBITRAGE_FUNDS = 20
 _MAX_UINT = 2**256 - 1
+_GAS_MONEY = 10**18  # wei, besides what is wrapped
 
 _CORE = "@uniswap/v3-core"
 _PERIPHERY = "@uniswap/v3-periphery"
@@ -56,6 +57,15 @@ def uniswap_artifact(name: str) -> Artifact:
 
 
 @cache
+def erc20_artifact() -> Artifact:
+    """Published artifact of a plain ERC20, for tokens of any make that are there already.
+
+    Raises ArtifactError when the npm package is not installed.
+    """
+    return npm_artifact("@openzeppelin/contracts", "build/contracts/ERC20.json")
+
+
+@cache
 def weth_artifact() -> Artifact:
     """Published artifact of WETH9. Raises ArtifactError when the npm package is not installed."""
     return npm_artifact("canonical-weth", "build/contracts/WETH9.json")
@@ -67,14 +77,17 @@ def deploy_weth(chain: Chain, sender: Any) -> Contract:
 
 
 def fund(token: Contract, account: str, amount: int) -> None:
-    """Give ``account`` ``amount`` units of WETH9 or of a mock token, out of nothing.
+    """Give ``account`` ``amount`` units of a token out of nothing; only test chains can do this.
 
-    Ether for wrapping is added to the account's balance first, so only test chains can do this.
+    Ether for WETH9 is added to the account's balance first, a mock token is minted, and of any
+    other token a node that can sets the balance.
     """
+    chain = token.chain
     if token.name == "WETH9":
-        chain = token.chain
-        chain.set_balance(account, chain.balance(account) + amount)
+        chain.set_balance(account, chain.balance(account) + amount + _GAS_MONEY)
         token.deposit(sender=account, value=amount)
+    elif token.artifact == erc20_artifact() and isinstance(chain, RpcChain):
+        chain.deal(token, account, token.balanceOf.call(account) + amount)
     else:
         token.mint(account, amount, sender=account)
 
@@ -132,6 +145,37 @@ class Venue:
     router: Contract
     quote: Contract
     pools: Mapping[str, Pool]
+
+
+def venue_at(
+    chain: Chain,
+    router: str,
+    quote: Contract,
+    tokens: Mapping[str, Contract],
+    fee_ppm: int,
+) -> Venue:
+    """A Uniswap V3 that is there already, by the address of its ``SwapRouter``.
+
+    The pool of each asset of ``tokens`` is that of the tier ``fee_ppm``. Raises VenueError where
+    there is none.
+    """
+    contract = chain.at(router, uniswap_artifact("SwapRouter"))
+    factory = chain.at(contract.factory(), uniswap_artifact("UniswapV3Factory"))
+    pools = {}
+    for asset, token in tokens.items():
+        address = factory.getPool.call(token.address, quote.address, fee_ppm)
+        if int(address, 16) == 0:
+            raise VenueError(f"{asset}: there is no pool against the quote token at {fee_ppm} ppm")
+        pools[asset] = Pool(
+            asset,
+            chain.at(address, uniswap_artifact("UniswapV3Pool")),
+            token,
+            token.decimals.call(),
+            quote,
+            quote.decimals.call(),
+            fee_ppm,
+        )
+    return Venue(chain, factory, contract, quote, pools)
 
 
 def deploy_venue(
@@ -277,7 +321,18 @@ class Arbitrageur:
         pool = self.venue.pools[asset]
         return self._swap(pool, pool.quote, pool.token, pool.sqrt_price_x96(answer))
 
-    def _swap(self, pool: Pool, sold: Contract, bought: Contract, target: int) -> Receipt:
+    def trade(self, asset: str, value: int, *, is_buying: bool) -> Receipt:
+        """Buy or sell some ``asset`` for about ``value`` whole quote tokens."""
+        pool = self.venue.pools[asset]
+        units = value * _unit(pool.quote_decimals)
+        if is_buying:
+            return self._swap(pool, pool.quote, pool.token, 0, units)
+        units = value * _unit(pool.token_decimals) * ANSWER_SCALE // pool.answer()
+        return self._swap(pool, pool.token, pool.quote, 0, units)
+
+    def _swap(
+        self, pool: Pool, sold: Contract, bought: Contract, target: int, units: int = 2**254
+    ) -> Receipt:
         self.swaps += 1
         receipt: Receipt = self.venue.router.exactInputSingle(
             (
@@ -286,7 +341,7 @@ class Arbitrageur:
                 pool.fee_ppm,
                 self.account,
                 self.venue.chain.time + 10**9,
-                2**254,
+                units,
                 0,
                 target,
             ),

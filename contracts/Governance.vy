@@ -63,6 +63,11 @@ SKEW_CAP: constant(uint256) = 3
 DEPOSIT_CAP: constant(uint256) = 4
 RATE: constant(uint256) = 5
 FEE: constant(uint256) = 6
+# Of the timelock as well: an asset's feed, that no chain of feeds carries a price away in one transaction.
+FEED: constant(uint256) = 7
+SET_FEED: constant(bytes4) = method_id(
+    "set_feed(uint256,address,uint256,uint256,uint256,uint256)", output_type=bytes4
+)
 
 CLEARINGHOUSE: public(immutable(address))
 EXCHANGE: public(immutable(address))
@@ -139,6 +144,8 @@ def execute(target: address, payload: Bytes[MAX_PAYLOAD]):
     """@notice Whatever an owner may do. Afterwards the rooms still have to fit each other."""
     ownable._check_owner()
     self._require_target(target)
+    if target == ORACLE:
+        self._book_feed(payload)
     raw_call(target, payload)
     if target == ORACLE:
         self._require_calm_markets()
@@ -342,6 +349,13 @@ def _book_step(parameter: uint256, of: uint256):
 
 
 @internal
+def _book_feed(payload: Bytes[MAX_PAYLOAD]):
+    """@dev Each new feed may differ from the one before it."""
+    if len(payload) >= 36 and convert(slice(payload, 0, 4), bytes4) == SET_FEED:
+        self._book_step(FEED, convert(slice(payload, 4, 32), uint256))
+
+
+@internal
 @pure
 def _is_near(old: uint256, new: uint256) -> bool:
     """@dev Either way, where neither of both is the safe one."""
@@ -437,13 +451,14 @@ def _require_other(target: address):
 @view
 def _require_target(target: address):
     """
-    @dev A token never: it could only be money that is somebody's. The lending vault is a room as well, and its shares may be
-         listed; none of them lie here.
+    @dev A token never: it could only be money that is somebody's. A vault is a room as well, and its shares may be listed;
+         none of them lie here.
     """
     self._require_other(target)
     quote: address = packing._token(staticcall IClearinghouse(CLEARINGHOUSE).asset_word(0))
     is_token: bool = target == quote or staticcall IListings(LISTINGS).asset_of(target) != 0
-    if not target.is_contract or (is_token and target != LENDING_VAULT):
+    is_vault: bool = target == LENDING_VAULT or target == LIQUIDITY_VAULT
+    if not target.is_contract or (is_token and not is_vault):
         reasons._fail("governance: bad target")
 
 

@@ -58,6 +58,9 @@ UNWIND: constant(Bytes[4]) = method_id("unwind(address,uint256,uint256,uint256)"
 PAY: constant(Bytes[4]) = method_id("pay(uint256,uint256)")
 PAY_GAS: constant(uint256) = 500_000
 
+# A maximum step of which less than this part is left was used up.
+USED_UP_PART: constant(uint256) = 100
+
 # What looser policies and bounds wait for.
 DELAY_S: constant(uint256) = 3_600
 # A target is so far above its trigger that what lies between is worth more than selling and buying back: no asset
@@ -188,6 +191,7 @@ def on_mandate(account: uint256, guard_word: uint256, picture: IMandates.Snapsho
     refusals: uint256 = 0
     gap: uint256 = 0
     is_for_margin: bool = True
+    is_cut: bool = False
     now: IMandates.Snapshot = picture
     plan: IRebalancer.Plan = empty(IRebalancer.Plan)
     for attempt: uint256 in range(MAX_PLANS):
@@ -201,6 +205,7 @@ def on_mandate(account: uint256, guard_word: uint256, picture: IMandates.Snapsho
             gap = plan.shortfall
         if plan.code != readiness.READY:
             break
+        is_cut = self._is_cut(request, plan, now)
         count: uint256 = 0
         failed: uint256 = 0
         request.refused, count, failed = self._execute(account, plan, request.refused)
@@ -220,7 +225,7 @@ def on_mandate(account: uint256, guard_word: uint256, picture: IMandates.Snapsho
     if is_settled and taken != 0:
         self._policies[account] = policies._with_last_at(request.policy_word, block.timestamp)
     if not is_called and (request.bounds_word != 0 or not is_for_margin):
-        self._remember(request, is_for_margin, left)
+        self._remember(request, is_for_margin, is_cut, left)
     if is_for_margin and gap > left:
         last_at: uint256 = policies._last_at(request.policy_word)
         self._pay(account, request.bounds_word, last_at, request.triggered_since, gas_before, gap - left)
@@ -491,7 +496,21 @@ def _call_owner(request: IPlanner.Request, plan: IRebalancer.Plan) -> bool:
 
 
 @internal
-def _remember(request: IPlanner.Request, is_for_margin: bool, left: uint256):
+@view
+def _is_cut(request: IPlanner.Request, plan: IRebalancer.Plan, picture: IMandates.Snapshot) -> bool:
+    """@dev Whether the maximum step was used up, but for lots: not means or a budget ended the plan."""
+    most: uint256 = bounds._max_step(request.bounds_word)
+    if most == 0 or readiness._is_emergency(picture):
+        return False
+    traded: uint256 = 0
+    for step: IRebalancer.Step in plan.steps:
+        if step.kind >= steps.SELL and step.kind != steps.SETTLE:
+            traded += step.value
+    return traded * USED_UP_PART >= most * (USED_UP_PART - 1)
+
+
+@internal
+def _remember(request: IPlanner.Request, is_for_margin: bool, is_cut: bool, left: uint256):
     """@dev What is cured needs no call any more; what a maximum step left is gone on with."""
     state: uint256 = request.state_word
     deadline: uint256 = bounds._deadline(state)
@@ -501,7 +520,7 @@ def _remember(request: IPlanner.Request, is_for_margin: bool, left: uint256):
         allocated_at = block.timestamp
     elif left < UNIT_WAD:
         deadline = 0
-    elif bounds._max_step(request.bounds_word) != 0:
+    elif is_cut:
         unfinished_at = block.timestamp
     state_now: uint256 = bounds._state(deadline, unfinished_at, allocated_at)
     if state_now != state:
@@ -633,14 +652,15 @@ def _check_self(caller: address, this: address):
 def _require_band(policy: IRebalancer.Policy, target_bps: uint256):
     """
     @dev A target of 0 is no guard yet. From trigger to target equity rises by at least (target - trigger) 13.51% of what
-         is held; that must be worth more than a sale and a purchase of it.
+         is held; that must be worth more than a sale and a purchase of all of it.
     """
     if target_bps == 0:
         return
     if policy.trigger_bps >= target_bps:
         reasons._fail("rebalancer: trigger above target")
     for sale: IRebalancer.Sale in policy.sales:
-        if (target_bps - policy.trigger_bps) * LEAST_RATE_E4 < 2 * sale.cost_bps * fixed_point.BPS:
+        cost_bps: uint256 = sale.cost_bps + sale.impact_bps
+        if (target_bps - policy.trigger_bps) * LEAST_RATE_E4 < 2 * cost_bps * fixed_point.BPS:
             reasons._fail("rebalancer: band below its cost")
 
 

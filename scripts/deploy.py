@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ballast.chain import SigningChain
-from ballast.cli import GWEI, choice_of, parameters_of, signer_of, told_plainly, url_of
+from ballast.cli import GWEI, choice_of, compile_all, parameters_of, signer_of, told_plainly, url_of
 from ballast.deploy import WAD
 from ballast.manifest import Manifest, manifest_path
 from ballast.network import Deployment, Estimate, Outcome
@@ -62,6 +62,7 @@ def cli(
     console = Console(highlight=False)
     with told_plainly():
         source, parameters = parameters_of(provider.chain_id, path)
+        compile_all(console)
         signer = signer_of(alias, provider, parameters, is_unlocked=not dry_run)
         chain = SigningChain(url_of(provider), signer)
         where = kept or manifest_path(chain)
@@ -83,7 +84,7 @@ def cli(
             return
         if not is_agreed:
             click.confirm(f"Send {len(deployment.left)} transactions?", abort=True)
-        deployment.run(lambda *told: _tell(console, deployment, *told))
+        deployment.run(lambda *told: _tell(deployment, *told))
         console.print("Waiting for confirmations, then reading everything back.")
         differences = deployment.finish()
         for difference in differences:
@@ -143,14 +144,12 @@ def _require_ether(deployment: Deployment, estimate: Estimate) -> None:
         )
 
 
-def _tell(
-    console: Console, deployment: Deployment, number: int, step: Step, outcome: Outcome
-) -> None:
+def _tell(deployment: Deployment, number: int, step: Step, outcome: Outcome) -> None:
     what = step.contract.address if isinstance(step, Create) else ""
     gas = "" if outcome.gas_used is None else f"{outcome.gas_used:,} gas"
     done = "" if outcome.is_new else "found done"
     line = f"{number + 1:3}/{len(deployment.steps)} {step.name:42} {gas:>13} {what}{done}"
-    console.print(line, soft_wrap=True)
+    click.echo(line.rstrip())
 
 
 def _contracts(deployment: Deployment) -> Table:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
 import time
 from decimal import Decimal, InvalidOperation
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from ballast import standin
 from ballast.chain import Anvil, RpcChain
@@ -65,7 +65,7 @@ def cli(
 
     It runs until you end it with Ctrl-C. A line such as `ETH 1800` publishes that price.
     """
-    console = Console(highlight=False)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ape's own would end in an error
     with told_plainly():
         addresses = {name: address_of(name) for name in funded}
         parameters = load_parameters(path, os.environ)
@@ -74,25 +74,24 @@ def cli(
             chain = RpcChain(node.url, block_interval_s=None)
             for name, address in addresses.items():
                 chain.set_balance(address, ETHER * WAD)
-                console.print(f"{name} {address} has {ETHER} ether")
+                click.echo(f"{name} {address} has {ETHER} ether")
             network = parameters["network"]
-            console.print(
+            click.echo(
                 f"{network['name']} (chain {network['chain_id']}) is stood in for at {node.url}\n"
-                "Ctrl-C ends it. `ETH 1800` and Enter publishes that price.",
-                soft_wrap=True,
+                "`ETH 1800` and Enter publishes that price. Ctrl-C ends it."
             )
-            sys.stdout.flush()
-            _publish(console, node, parameters, publish_s)
+            _publish(node, parameters, publish_s)
         except KeyboardInterrupt:
             pass
         finally:
             node.stop()
 
 
-def _publish(console: Console, node: Anvil, parameters: dict[str, Any], publish_s: float) -> None:
+def _publish(node: Anvil, parameters: dict[str, Any], publish_s: float) -> None:
     """New rounds now and then, and whenever a line asks for one; until interrupted."""
     names = list(parameters["network"]["feeds"])
-    inputs = [sys.stdin]
+    stdin = sys.stdin.fileno()
+    inputs, typed = [stdin], b""
     due = time.monotonic() + publish_s
     while True:
         ready, _, _ = select.select(inputs, [], [], max(0.0, due - time.monotonic()))
@@ -101,13 +100,14 @@ def _publish(console: Console, node: Anvil, parameters: dict[str, Any], publish_
                 standin.publish(node, parameters, name)
             due = time.monotonic() + publish_s
             continue
-        line = sys.stdin.readline()
-        if not line:  # closed: go on without
+        read = os.read(stdin, 4_096)
+        if not read:  # closed: go on without
             inputs = []
-            continue
-        try:
-            name, price = line.split()
-            answer = standin.publish(node, parameters, name, Decimal(price))
-            console.print(f"{name} is at {answer / 10**standin.ANSWER_DECIMALS:,.2f} dollars")
-        except (ValueError, KeyError, InvalidOperation):
-            console.print(f"A name ({', '.join(names)}) and a price, please.")
+        *lines, typed = (typed + read).split(b"\n")
+        for line in lines:
+            try:
+                name, price = line.decode().split()
+                answer = standin.publish(node, parameters, name, Decimal(price))
+                click.echo(f"{name} is at {answer / 10**standin.ANSWER_DECIMALS:,.2f} dollars")
+            except (ValueError, KeyError, InvalidOperation):
+                click.echo(f"A name ({', '.join(names)}) and a price, please.")

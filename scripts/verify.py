@@ -15,7 +15,7 @@ from rich.table import Table
 
 from ballast.artifacts import ROOT
 from ballast.chain import RpcChain
-from ballast.cli import parameters_of, told_plainly, url_of
+from ballast.cli import compile_all, parameters_of, told_plainly, url_of
 from ballast.explorer import write_inputs
 from ballast.manifest import Manifest, manifest_path
 from ballast.verification import Verification, verify
@@ -50,6 +50,7 @@ def cli(provider: Any, path: Path | None, kept: Path | None, explorer: bool) -> 
         chain = RpcChain(url_of(provider), block_interval_s=None, tx_gas=None)
         manifest = Manifest.load(kept or manifest_path(chain))
         _, parameters = parameters_of(provider.chain_id, path)
+        compile_all(console)
         found = verify(chain, manifest, parameters)
         if explorer:
             folder = ROOT / "out" / "explorer" / str(manifest.chain_id)

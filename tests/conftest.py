@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from ballast.chain import Anvil, Reverted, RevmChain
 
@@ -22,6 +22,16 @@ settings.register_profile(
 )
 settings.register_profile(
     "deep", max_examples=10_000, deadline=None, print_blob=True, suppress_health_check=_SLOW
+)
+# Many runs of one test against broken contracts: the first failure is enough, however large.
+settings.register_profile(
+    "mutants",
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=_SLOW,
 )
 settings.load_profile(os.environ.get("BALLAST_PROFILE", "quick"))
 

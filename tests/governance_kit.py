@@ -13,8 +13,9 @@ from functools import lru_cache
 from typing import Any
 
 from ballast.chain import Contract, Receipt
+from ballast.deploy import load_parameters
 from ballast.governance import ANYONE, DAY_S, Decision, govern
-from tests.support.world import World, build_world
+from tests.support.world import QUOTE, ZERO_ADDRESS, World, build_world
 
 DELAY_S = 2 * DAY_S
 PAUSE_S = 3 * DAY_S
@@ -61,7 +62,7 @@ class Council:
         """Scheduled, waited for while feeds go on, and executed by a keeper."""
         decision = self.decision(contract, name, *arguments, salt=salt)
         decision.schedule(self.timelock, sender=self.proposer)
-        self.wait(DELAY_S)
+        self.wait(int(self.timelock.get_minimum_delay()))
         return decision.execute(self.timelock, sender=self.world.keeper)
 
     def wait(self, seconds: int) -> None:
@@ -69,12 +70,14 @@ class Council:
         self.world.wait(seconds)
 
 
-def govern_world(world: World, adapters: Iterable[Contract] = ()) -> Council:
+def govern_world(
+    world: World, adapters: Iterable[Contract] = (), *, delay_s: int = DELAY_S
+) -> Council:
     """Hands a world's system over."""
     _, _, _, _, _, _, _, proposer, guardian, steward = world.chain.accounts
     timelock, governance = govern(
         world.system,
-        delay_s=DELAY_S,
+        delay_s=delay_s,
         proposers=[proposer],
         executors=[ANYONE],
         guardian=guardian,
@@ -82,6 +85,29 @@ def govern_world(world: World, adapters: Iterable[Contract] = ()) -> Council:
         adapters=adapters,
     )
     return Council(world, timelock, governance)
+
+
+def exchange_oracle(
+    world: World, name: str = "RiskOracle", sequencer: Contract | str = ZERO_ADDRESS
+) -> None:
+    """Puts the code of a new oracle, with its immutables, where the world's oracle stands."""
+    other = world.chain.deploy(
+        name,
+        world.clearinghouse,
+        world.feeds[QUOTE],
+        load_parameters()["quote"]["heartbeat_s"],
+        sequencer,
+        sender=world.governor,
+    )
+    world.chain.set_code(world.system.oracle.address, world.chain.code(other.address))
+
+
+def watch_sequencer(world: World) -> Contract:
+    """Gives the oracle an uptime feed, which says that the sequencer has been up for a day."""
+    feed = world.chain.deploy("MockFeed", 0, "sequencer uptime", sender=world.governor)
+    feed.set_round(0, world.chain.time - DAY_S, sender=world.governor)
+    exchange_oracle(world, sequencer=feed)
+    return feed
 
 
 @lru_cache(maxsize=1)

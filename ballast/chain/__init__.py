@@ -49,6 +49,9 @@ inside `one_block()`, 0.2 ms per call, 0.1 ms per read in `chain.call_many([Call
 **State.** `balance`, `set_balance`, `code`, `code_size` (what EIP-170 limits), `set_code`,
 `storage`, `nonce`, `logs`. `set_code` voids the marks of a RevmChain.
 
+**Hardhat.** `with Hardhat() as node: chain = node.chain()` is the same surface on another node, for
+`make hardhat`; `ballast.chain.hardhat` says what it cannot do.
+
 **Keys.** RpcChain sends through a `Signer`; the default lets Anvil sign for any address.
 `SigningChain(url, KeySigner.of(account))` is for live networks: it signs here, estimates gas, minds
 fees and waits.
@@ -70,7 +73,9 @@ from ballast.chain.base import (
     Receipt,
     Reverted,
     create_address,
+    named_address,
 )
+from ballast.chain.hardhat import Hardhat, HardhatChain
 from ballast.chain.revm import RevmChain
 from ballast.chain.rpc import Call, Rpc, RpcChain, RpcError, Signer, UnlockedSigner
 from ballast.chain.signing import KeySigner, SigningChain
@@ -88,6 +93,8 @@ __all__ = [
     "Contract",
     "Event",
     "Function",
+    "Hardhat",
+    "HardhatChain",
     "KeySigner",
     "Log",
     "Receipt",
@@ -102,6 +109,7 @@ __all__ = [
     "compile_contract",
     "create_address",
     "find_anvil",
+    "named_address",
     "npm_artifact",
     "to_address",
 ]

@@ -199,7 +199,11 @@ class RevmChain(Chain):
         for address, account in state.items():
             self.evm.insert_account_info(address, account.info)
             for slot, value in account.slots.items():
+                # Only the first word of an account goes where it is cold; it also loads the
+                # account, and what follows would be a warm write. So each time that is undone.
+                before = self.evm.snapshot()
                 self.evm.insert_account_storage(address, slot, value)
+                self.evm.revert(before)
 
     # ---- blocks and time
 

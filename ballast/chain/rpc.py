@@ -108,10 +108,12 @@ class Signer(Protocol):
 
 
 class UnlockedSigner:
-    """The node signs, for any address; senders it did not fund at the start are given ether."""
+    """The node signs, for any address; senders that have little ether are given some."""
 
     def prepare(self, rpc: Rpc, sender: str) -> None:
-        if sender not in DEV_ACCOUNTS:
+        if sender in DEV_ACCOUNTS:
+            return
+        if int(rpc.request("eth_getBalance", sender, "latest"), 16) < START_BALANCE_WEI:
             rpc.request("anvil_setBalance", sender, hex(START_BALANCE_WEI))
 
     def send(self, rpc: Rpc, transaction: dict[str, Any]) -> str:
@@ -277,16 +279,18 @@ class RpcChain(Chain):
     def _why(self, raw: dict[str, Any]) -> Reverted:
         gas_used = int(raw["gasUsed"], 16)
         try:
-            trace = self.rpc.request(
-                "debug_traceTransaction", raw["transactionHash"], {"tracer": "callTracer"}
-            )
+            output, error = self._trace(raw["transactionHash"])
         except RpcError:  # public nodes do not trace
             return Reverted(gas_used=gas_used)
-        return Reverted(_unhex(trace.get("output") or "0x"), gas_used, trace.get("error", ""))
+        return Reverted(output, gas_used, error)
 
     def _trace_output(self, tx_hash: str) -> bytes:
+        return self._trace(tx_hash)[0]
+
+    def _trace(self, tx_hash: str) -> tuple[bytes, str]:
+        """What a transaction returned, and why it failed if it did (`""` if it did not)."""
         trace = self.rpc.request("debug_traceTransaction", tx_hash, {"tracer": "callTracer"})
-        return _unhex(trace.get("output") or "0x")
+        return _unhex(trace.get("output") or "0x"), trace.get("error", "")
 
     # ---- blocks and time
 
@@ -368,6 +372,10 @@ class RpcChain(Chain):
     def set_balance(self, account: Any, wei: int) -> None:
         self.rpc.request("anvil_setBalance", to_address(account), hex(wei))
 
+    def deal(self, token: Any, account: Any, units: int) -> None:
+        """Set a balance of any ERC-20 token; Anvil finds the word that holds it."""
+        self.rpc.request("anvil_dealERC20", to_address(account), to_address(token), hex(units))
+
     def code(self, address: Any) -> bytes:
         return _unhex(self.rpc.request("eth_getCode", to_address(address), "latest"))
 
@@ -376,7 +384,7 @@ class RpcChain(Chain):
 
     def storage(self, address: Any, slot: int) -> int:
         return int(
-            self.rpc.request("eth_getStorageAt", to_address(address), hex(slot), "latest"), 16
+            self.rpc.request("eth_getStorageAt", to_address(address), f"{slot:#066x}", "latest"), 16
         )
 
     def logs(
@@ -416,10 +424,13 @@ def _log(entry: dict[str, Any]) -> Log:
 
 def reverted(error: RpcError) -> Exception:
     """What `eth_call` reports as an error is a revert when it carries data or says so."""
-    data = error.data if isinstance(error.data, str) else None
-    if data is not None:
-        return Reverted(_unhex(data))
+    data = error.data
+    if isinstance(data, dict):  # Hardhat says the message twice and puts the data within
+        data = data.get("data")
     halt = halt_name(str(error))
-    if halt in KNOWN_HALTS or "revert" in str(error).lower():
+    known = halt if halt in KNOWN_HALTS else ""
+    if isinstance(data, str):
+        return Reverted(_unhex(data), halt="" if data.removeprefix("0x") else known)
+    if known or "revert" in str(error).lower():
         return Reverted(halt=halt)
     return error

@@ -236,14 +236,20 @@ def _edges(held: plans._Holding, is_share: bool) -> list[_Edge]:
     # What lies above the quota leaves first, and has no part in the requirement.
     sale = 0 if is_share and held.surplus else held.sale + held.surplus
     known = (
-        (plans._Form.WITHIN, sale, held.unit_wad, rate_e6, held.sale_e6),
-        (plans._Form.TRIM, min(held.trim, held.closable), SIZE_STEP_WAD, rate_e6, held.close_e6),
+        (plans._Form.WITHIN, sale, held.unit_wad, rate_e6, held.sales.whole_e6),
+        (
+            plans._Form.TRIM,
+            min(held.trim, held.closing.most),
+            SIZE_STEP_WAD,
+            rate_e6,
+            held.closing.whole_e6,
+        ),
         (
             plans._Form.HEDGE,
-            held.hedge,
+            held.hedging.most,
             held.lot_wad,
             risk.r_init_e6 - risk.l_init_e6,
-            held.hedge_e6,
+            held.hedging.whole_e6,
         ),
     )
     return [
@@ -279,10 +285,13 @@ def _with_cut(
             kind = {plans._Form.TRIM: Kind.TRIM, plans._Form.HEDGE: Kind.HEDGE}.get(
                 edge.form, Kind.SELL
             )
-            step = held.step(scene.account, kind, size)
+            value = size * price // WAD
+            units = size // held.unit_wad if kind == Kind.SELL else size
+            cost = div_up(value * edge.cost_e6, RATE)
+            step = Step(kind, scene.account, held.leg.asset, units, value, cost)
             draft = draft.with_step(step, edge.cost_e6)
             left = max(0, left - div_up((step.value + 1) * edge.effect_e6, RATE))
-        holdings[i] = held.after(edge.form, size)
+        holdings[i] = replace(held, open=held.open - size, used=held.used | {edge.form})
     plan = replace(
         draft.plan,
         shortfall=shortfall,
@@ -393,7 +402,7 @@ def _parts(
     """What may be given and taken in of each weighed asset, where swaps lose at most `lost` and,
     if `is_bought`, nothing but cash is given."""
     assert scene.policy is not None
-    costs = dict(scene.policy.sales)
+    costs = {sale.asset: sale.whole_e6 for sale in scene.policy.sales}
     parts: list[_Part] = []
     for asset, weight_bps in allocation.weights:
         if asset not in costs or (asset not in scene.marks and asset not in scene.own.positions):
@@ -411,7 +420,7 @@ def _parts(
             over=max(0, value - kept),
             rate_e6=mark.rate_init_e6,
             released_e6=mark.rate_init_e6 if collateral <= mark.quota_wad else 0,
-            cost_e6=costs[asset] * BPS_TO_E6,
+            cost_e6=costs[asset],
         )
         is_live = mark.backs_increase and price == mark.price.previous_wad
         has_place = is_held or (

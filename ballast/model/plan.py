@@ -4,7 +4,8 @@
 the owner's wallet, collateral of siblings, then sales and trades with the lowest price of health
 first, where what lies above a quota always goes before what lies within it, because that is the
 order in which units leave. Sales, trims and hedges of an asset share its net exposure; hedged units
-become sold ones at the marginal price, the next edge of the convex hull. `carry_out` says what
+become sold ones at the marginal price, the next edge of the convex hull. Where a price moves with
+size each means is cut into four slices, each at what it costs in the mean. `carry_out` says what
 everyone holds afterwards. Values are WAD of the quote token.
 """
 
@@ -41,7 +42,9 @@ MAX_STEPS = 8
 MAX_PLANS = 3  # the plan, and what is planned anew after a step was refused
 MAX_HALVINGS = 2  # a refused sale or trade is tried at a half and at a quarter
 MAX_ASSETS = 16
-MAX_EDGES = 96
+MAX_EDGES = 192
+SLICES = 4  # of a means whose price moves with size
+LEAST_IMPACT_PART = 10  # of the first unit's cost; a smaller impact is not worth slices
 MAX_SALES = 8
 UNLIMITED = 2**256 - 1
 # Kept back from a budget: quote units that the roundings of a full plan may lose.
@@ -101,10 +104,17 @@ UNFINISHED_S = 3_600  # what a maximum step left to do is gone on with for so lo
 
 
 class Sale(NamedTuple):
-    """A collateral that may be sold and what selling it is expected to cost."""
+    """A collateral that may be sold, what selling the first unit is expected to cost, and how much
+    more, of each unit in the mean, if all of it is sold."""
 
     asset: int
     cost_bps: int
+    impact_bps: int = 0
+
+    @property
+    def whole_e6(self) -> int:
+        """What selling all of it costs in the mean."""
+        return (self.cost_bps + self.impact_bps) * BPS_TO_E6
 
 
 @dataclass(frozen=True)
@@ -279,11 +289,12 @@ def make_plan(scene: Scene) -> Plan:
     plan = _with_gains(plan, scene)
     slacks = {donor: _slack_down(scene, donor) for donor in scene.policy.donors}
     for donor in scene.policy.donors:
+        if scene.floors.get(donor, 0) > scene.target_bps:
+            plan, slacks[donor] = _with_collaterals(plan, scene, donor, slacks[donor])
         plan, slacks[donor] = _with_cash(plan, scene, donor, slacks[donor])
     plan = _with_wallet(plan, scene)
     for donor in scene.policy.donors:
-        for _ in range(len(plan.steps), MAX_STEPS):
-            plan, slacks[donor] = _with_collateral(plan, scene, donor, slacks[donor])
+        plan, slacks[donor] = _with_collaterals(plan, scene, donor, slacks[donor])
     if _may_cost(scene, terms):
         plan = _with_costed_means(plan, scene)
     elif plan.uncured:
@@ -432,13 +443,20 @@ def _with_wallet(plan: Plan, scene: Scene) -> Plan:
     return plan.with_step(step, value)
 
 
+def _with_collaterals(plan: Plan, scene: Scene, donor: int, slack: int) -> tuple[Plan, int]:
+    """As many collaterals of a sibling as it takes."""
+    for _ in range(len(plan.steps), MAX_STEPS):
+        plan, slack = _with_collateral(plan, scene, donor, slack)
+    return plan, slack
+
+
 def _with_collateral(plan: Plan, scene: Scene, donor: int, slack: int) -> tuple[Plan, int]:
-    """The collateral of a sibling that cures all, else the one that cures most.
+    """The collateral of a sibling that cures all, else the one that cures most per unit of slack.
 
     Never beyond the quota that the account has left, nor what the donor can give above its floor.
     """
     assert scene.target_bps is not None
-    best, most_cured = None, 0
+    best, best_cured, best_price = None, 0, Fraction(0)
     if not (slack and plan.uncured and _is_sound(scene, donor)):
         return plan, slack
     floor_bps = scene.floors[donor]
@@ -462,16 +480,18 @@ def _with_collateral(plan: Plan, scene: Scene, donor: int, slack: int) -> tuple[
         units = min(wanted, movable_wad // unit)
         value = units * unit * mark.price_wad // WAD
         cured = sizing.cured_down(value, cure_e10)
-        if cured > most_cured:
+        # What a unit of cure takes of the slack.
+        price = Fraction(max(0, sizing.CURE - floor_bps * mark.rate_init_e6), cure_e10)
+        if cured and (best is None or cured >= plan.uncured or price < best_price):
             best = Step(Kind.MOVE_COLLATERAL, donor, leg.asset, units, value, 0)
-            most_cured = cured
+            best_cured, best_price = cured, price
             if cured >= plan.uncured:
                 break
     if best is None:
         return plan, slack
     rate_e6 = scene.marks[best.asset].rate_init_e6
     used = sizing.slack_of_outflow_up(best.value, floor_bps, rate_e6)
-    return plan.with_step(best, most_cured), max(0, slack - used)
+    return plan.with_step(best, best_cured), max(0, slack - used)
 
 
 def _net_collateral(held: Position, mark: Mark) -> int:
@@ -516,14 +536,15 @@ class _Form(IntEnum):
 
     SURPLUS = 1
     WITHIN = 2
-    TRIM = 3
-    HEDGE = 4
-    UPGRADE = 5
+    UPGRADE = 3
+    TRIM = 4
+    HEDGE = 5
     UNWIND = 6
 
 
 class _Edge(NamedTuple):
-    """Units of one asset that all cure alike."""
+    """Units of one asset that all cure alike. `hedge_e6` is what is not paid for a hedge that
+    becomes a sale."""
 
     form: _Form
     available: int
@@ -531,6 +552,7 @@ class _Edge(NamedTuple):
     released_e6: int
     cure_e10: int
     cost_e6: int
+    hedge_e6: int = 0
 
     @property
     def price(self) -> Fraction:
@@ -538,12 +560,82 @@ class _Edge(NamedTuple):
         return sizing.price_of_health(self.cost_e6, self.cure_e10)
 
 
+class _Slice(NamedTuple):
+    """Units between `start` and `end` of a means, and what they cost as a part of their value."""
+
+    start: int
+    end: int
+    cost_e6: int
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """What the units of a means cost: the first one `first_e6`, all in the mean `impact_e6` more.
+
+    WAD units there are and of them used; `later_e6` is funding that a unit is expected to pay. The
+    rest `is_borne` by a gain that is not paid out, which bears the cost of a trade before equity at
+    initial margin does.
+    """
+
+    most: int = 0
+    first_e6: int = 0
+    impact_e6: int = 0
+    used: int = 0
+    later_e6: int = 0
+    is_borne: bool = False
+
+    @classmethod
+    def of(cls, most: int, whole_e6: int, impact_e6: int) -> _Curve:
+        """Units that cost so much in the mean, each of them if their impact is small."""
+        if impact_e6 * (LEAST_IMPACT_PART + 1) <= whole_e6:
+            impact_e6 = 0
+        return cls(most, whole_e6 - impact_e6, impact_e6)
+
+    def slice_at(self, place: int, lot_wad: int) -> _Slice:
+        """The slice of the lot that begins at `place`; the j-th of four ends at j (j + 1) / 20 of
+        what there is, so that it costs j^2 / 10 of the impact in the mean."""
+        if self.impact_e6 == 0:
+            return _Slice(0, self.most, max(0, self.first_e6))
+        start = 0
+        for j in range(1, SLICES + 1):
+            end = self.most * (j * (j + 1)) // (SLICES * (SLICES + 1)) // lot_wad * lot_wad
+            if end >= place + lot_wad:
+                cost_e6 = self.first_e6 + div_up(self.impact_e6 * j * j, SLICES * (SLICES + 1) // 2)
+                return _Slice(start, end, max(0, cost_e6))
+            start = end
+        return _Slice(place, place, 0)
+
+    def next_slice(self, lot_wad: int) -> tuple[int, int, int]:
+        """Units that are left of it, their cost, and what equity bears of that."""
+        _, end, cost_e6 = self.slice_at(self.used, lot_wad)
+        return end - self.used, cost_e6 + self.later_e6, 0 if self.is_borne else cost_e6
+
+    def last_slice(self, lot_wad: int) -> tuple[int, int, int]:
+        """Units that are used of it, which can be given back, and as above."""
+        if self.used < lot_wad:
+            return 0, 0, 0
+        start, _, cost_e6 = self.slice_at(self.used - lot_wad, lot_wad)
+        return self.used - start, cost_e6 + self.later_e6, 0 if self.is_borne else cost_e6
+
+    def after(self, change: int) -> _Curve:
+        """With so many more units used."""
+        return replace(self, used=self.used + change)
+
+    @property
+    def whole_e6(self) -> int:
+        """What all units cost in the mean."""
+        return self.first_e6 + self.impact_e6 + self.later_e6
+
+
+_SALES = (_Form.SURPLUS, _Form.WITHIN, _Form.UPGRADE, _Form.UNWIND)
+
+
 @dataclass(frozen=True)
 class _Holding:
     """One asset of the account and what may still be done with it, in WAD units.
 
-    `open` is what is left of |D|. Costs are parts of the value; what of them equity at initial
-    margin bears is a burden: a gain that is not paid out bears the cost of a trade first.
+    `open` is what is left of |D|. Sales of every form go down one curve, and trims and unwindings
+    another. A form is `used` that the plan could not do in full.
     """
 
     leg: Leg
@@ -551,18 +643,13 @@ class _Holding:
     unit_wad: int
     target_bps: int
     open: int
-    sale_e6: int = 0
-    close_e6: int = 0
-    hedge_e6: int = 0
-    close_burden_e6: int = 0
-    hedge_burden_e6: int = 0
+    sales: _Curve = _Curve()
+    closing: _Curve = _Curve()
+    hedging: _Curve = _Curve()
     surplus: int = 0
     sale: int = 0
     trim: int = 0
-    closable: int = 0
-    hedge: int = 0
     pairs: int = 0
-    hedged: int = 0
     used: frozenset[_Form] = frozenset()
 
     @property
@@ -572,77 +659,66 @@ class _Holding:
 
     def edges(self) -> list[_Edge]:
         """What may be done next, as far as it cures."""
-        risk, used = self.leg.mark.risk, self.used
+        risk = self.leg.mark.risk
         rate_e6, both_e6 = risk.r_init_e6 + risk.l_init_e6, 2 * risk.l_init_e6
-        freed_e6 = risk.r_init_e6 - risk.l_init_e6
-        cure_sale = self._cure(rate_e6, self.sale_e6)
-        cure_hedge = self._cure(freed_e6, self.hedge_burden_e6)
-        edges: list[_Edge] = []
-
-        def add(form: _Form, available: int, lot: int, released: int, cure: int, cost: int) -> None:
-            if available and cure > 0 and form not in used:
-                edges.append(_Edge(form, available, lot, released, cure, cost))
-
-        has_surplus = self.surplus != 0 and _Form.SURPLUS not in used
-        if has_surplus:
-            cure = sizing.cure_of_surplus_e10(self.sale_e6)
-            add(_Form.SURPLUS, self.surplus, self.unit_wad, 0, cure, self.sale_e6)
+        forms = {_Form.TRIM: (min(self.trim, self.open), rate_e6)}
+        if self.surplus and _Form.SURPLUS not in self.used:
+            forms[_Form.SURPLUS] = (self.surplus, 0)
         else:
-            available = min(self.sale, self.open)
-            add(_Form.WITHIN, available, self.unit_wad, rate_e6, cure_sale, self.sale_e6)
-        add(
-            _Form.TRIM,
-            min(self.trim, self.closable),
-            SIZE_STEP_WAD,
-            rate_e6,
-            self._cure(rate_e6, self.close_burden_e6),
-            self.close_e6,
-        )
-        can_sell = self.sale != 0 and cure_sale > 0
-        # Above the hull: no cheaper than the sale that it could be.
-        is_dear = can_sell and self.hedge_e6 * cure_sale >= self.sale_e6 * cure_hedge
-        if not is_dear and freed_e6 > 0:
-            available = min(self.hedge, self.open)
-            add(_Form.HEDGE, available, self.lot_wad, freed_e6, cure_hedge, self.hedge_e6)
-        if self.sale != 0 and not has_surplus:
-            marginal_e6 = max(0, self.sale_e6 - self.hedge_e6)
-            cure = cure_sale - cure_hedge
-            add(_Form.UPGRADE, self.hedged, self.lot_wad, both_e6, cure, marginal_e6)
-        if self.hedged == 0:
-            cost_e6 = self.sale_e6 + self.close_e6
-            cure = self._cure(both_e6, self.sale_e6 + self.close_burden_e6)
-            available = min(self.pairs, self.closable)
-            add(_Form.UNWIND, available, self.lot_wad, both_e6, cure, cost_e6)
-        return edges
+            forms[_Form.WITHIN] = (min(self.sale, self.open), rate_e6)
+            forms[_Form.UPGRADE] = (self.sale, both_e6)
+        if rate_e6 > both_e6:
+            forms[_Form.HEDGE] = (self.open, rate_e6 - both_e6)
+        if self.hedging.used == 0:
+            forms[_Form.UNWIND] = (self.pairs, both_e6)
+        known = (self._edge(form, *terms) for form, terms in sorted(forms.items()))
+        return [edge for edge in known if edge.available and edge.cure_e10 > 0]
 
-    def _cure(self, released_e6: int, cost_e6: int) -> int:
-        return sizing.cure_of_release_e10(self.target_bps, released_e6, cost_e6)
+    def _edge(self, form: _Form, available: int, released_e6: int) -> _Edge:
+        """One slice of it; of an upgrade the next one of the sale and the last one of the hedge."""
+        cost_e6 = burden_e6 = hedge_e6 = 0
+        lot = {
+            _Form.SURPLUS: self.unit_wad,
+            _Form.WITHIN: self.unit_wad,
+            _Form.TRIM: SIZE_STEP_WAD,
+        }.get(form, self.lot_wad)
+        if form in self.used:
+            available = 0
+        if form in _SALES:
+            left, cost_e6, burden_e6 = self.sales.next_slice(lot)
+            available = min(available, left)
+        if form in (_Form.TRIM, _Form.UNWIND):
+            left, part_e6, borne_e6 = self.closing.next_slice(lot)
+            available = min(available, left)
+            cost_e6, burden_e6 = cost_e6 + part_e6, burden_e6 + borne_e6
+        if form == _Form.HEDGE:
+            left, cost_e6, burden_e6 = self.hedging.next_slice(lot)
+            available = min(available, left)
+        if form == _Form.UPGRADE:
+            left, hedge_e6, borne_e6 = self.hedging.last_slice(lot)
+            available = min(available, left)
+            cost_e6, burden_e6 = max(0, cost_e6 - hedge_e6), burden_e6 - borne_e6
+        cure = sizing.cure_of_release_e10(self.target_bps, released_e6, burden_e6)
+        if form == _Form.SURPLUS:
+            cure = sizing.cure_of_surplus_e10(cost_e6)
+        return _Edge(form, available // lot * lot, lot, released_e6, cure, cost_e6, hedge_e6)
 
-    def after(self, form: _Form, size_wad: int) -> _Holding:
-        """What may be done after an edge was taken, which happens once."""
-        shares_delta = form in (_Form.WITHIN, _Form.TRIM, _Form.HEDGE)
-        closes = form in (_Form.TRIM, _Form.UNWIND)
+    def after(self, edge: _Edge, size_wad: int) -> _Holding:
+        """What may be done after an edge was taken: in part, and its form is not taken again."""
+        form = edge.form
         hedged = {_Form.HEDGE: size_wad, _Form.UPGRADE: -size_wad}.get(form, 0)
         return replace(
             self,
-            open=self.open - size_wad if shares_delta else self.open,
-            closable=self.closable - size_wad if closes else self.closable,
-            hedged=self.hedged + hedged,
-            used=self.used | {form},
+            open=self.open - size_wad * (form in (_Form.WITHIN, _Form.TRIM, _Form.HEDGE)),
+            surplus=self.surplus - size_wad * (form == _Form.SURPLUS),
+            sale=self.sale - size_wad * (form in (_Form.WITHIN, _Form.UPGRADE)),
+            trim=self.trim - size_wad * (form == _Form.TRIM),
+            pairs=self.pairs - size_wad * (form == _Form.UNWIND),
+            sales=self.sales.after(size_wad * (form in _SALES)),
+            closing=self.closing.after(size_wad * (form in (_Form.TRIM, _Form.UNWIND))),
+            hedging=self.hedging.after(hedged),
+            used=self.used if size_wad == edge.available else self.used | {form},
         )
-
-    def step(self, account: int, kind: Kind, size_wad: int) -> Step:
-        """A step of that size."""
-        unit = self.unit_wad if kind == Kind.SELL else 1
-        cost_e6 = {
-            Kind.SELL: self.sale_e6,
-            Kind.TRIM: self.close_e6,
-            Kind.HEDGE: self.hedge_e6,
-            Kind.UNWIND: self.sale_e6 + self.close_e6,
-        }[kind]
-        value = size_wad * self.leg.mark.price_wad // WAD
-        cost = div_up(value * cost_e6, RATE)
-        return Step(kind, account, self.leg.asset, size_wad // unit, value, cost)
 
 
 def _with_costed_means(plan: Plan, scene: Scene) -> Plan:
@@ -673,26 +749,28 @@ def _with_edges(plan: Plan, scene: Scene, *, may_be_tested: bool) -> tuple[Plan,
     is_tested, released = False, 0
     for _ in range(MAX_EDGES):
         known = [(edge, i) for i, held in enumerate(holdings) for edge in held.edges()]
-        if plan.uncured == 0 or plan.is_full or not known:
+        if plan.uncured == 0 or not known:
             break
         edge, i = min(known, key=lambda k: (k[0].price, holdings[k[1]].rank, k[0].form))
         held = holdings[i]
         price_wad, unit_wad = held.leg.mark.price_wad, scene.loans.unit_wad
         size = _size(edge, price_wad, plan.uncured, budget, unit_wad)
         size = min(size, allowance * WAD // price_wad // edge.lot_wad * edge.lot_wad)
-        if size:
+        changed = _with_change(plan, scene.account, held, edge, size) if size else None
+        if changed is None:
+            size = 0
+        else:
             value = size * held.leg.mark.price_wad // WAD
-            plan = _with_change(plan, scene.account, held, edge.form, size)
+            plan = changed
             plan = replace(
                 plan, uncured=max(0, plan.uncured - sizing.cured_down(value, edge.cure_e10))
             )
             allowance -= min(allowance, value)
             budget = max(0, budget - div_up(value * edge.cost_e6, RATE))
             released += value * edge.released_e6 // RATE
-            is_sale = edge.form in (_Form.SURPLUS, _Form.WITHIN, _Form.UPGRADE)
             is_short = held.leg.position.size_wad < 0
-            is_tested = is_tested or edge.form == _Form.UNWIND or (is_sale and is_short)
-        holdings[i] = held.after(edge.form, size)
+            is_tested = is_tested or (edge.form in _SALES and is_short)
+        holdings[i] = held.after(edge, size)
     return replace(plan, steps=_hedges_last(plan.steps)), is_tested, released
 
 
@@ -709,25 +787,40 @@ def _size(edge: _Edge, price_wad: int, uncured: int, budget: int, quote_unit_wad
     return lots * edge.lot_wad
 
 
-def _with_change(plan: Plan, account: int, held: _Holding, form: _Form, size_wad: int) -> Plan:
-    """A step for each edge; an upgrade takes from the hedge what it gives to the sale."""
+def _with_change(
+    plan: Plan, account: int, held: _Holding, edge: _Edge, size_wad: int
+) -> Plan | None:
+    """A step for each means of an asset, which grows with each of its edges; an upgrade takes from
+    the hedge what it gives to the sale. None where a plan that is full would need another step."""
     kinds = {_Form.TRIM: Kind.TRIM, _Form.HEDGE: Kind.HEDGE, _Form.UNWIND: Kind.UNWIND}
-    kind = kinds.get(form, Kind.SELL)
-    planned = list(plan.steps)
-    sold: int | None = None
-    if form == _Form.UPGRADE:
-        for place, step in enumerate(planned):
-            if step.asset == held.leg.asset and step.kind == Kind.HEDGE:
-                planned[place] = held.step(account, Kind.HEDGE, step.amount - size_wad)
-            if step.asset == held.leg.asset and step.kind == Kind.SELL:
-                sold = place
-    if sold is None:
-        planned.append(held.step(account, kind, size_wad))
-    else:
-        size_wad += planned[sold].amount * held.unit_wad
-        planned[sold] = held.step(account, kind, size_wad)
-    # A hedge of which nothing is left gives its place free.
-    return replace(plan, steps=tuple(step for step in planned if step.amount))
+    kind, asset, price = kinds.get(edge.form, Kind.SELL), held.leg.asset, held.leg.mark.price_wad
+    amount = size_wad // held.unit_wad if kind == Kind.SELL else size_wad
+    value = size_wad * price // WAD
+    cost = div_up(value * (edge.cost_e6 + edge.hedge_e6), RATE)
+    new = Step(kind, account, asset, amount, value, cost)
+    kept: list[Step] = []
+    for step in plan.steps:
+        if (step.kind, step.asset) == (kind, asset):
+            new = new._replace(
+                amount=new.amount + step.amount,
+                value=new.value + step.value,
+                cost=new.cost + step.cost,
+            )
+        elif edge.form == _Form.UPGRADE and (step.kind, step.asset) == (Kind.HEDGE, asset):
+            # A hedge of which nothing is left gives its place free.
+            if step.amount != size_wad:
+                left = step.amount - size_wad
+                saved = value * edge.hedge_e6 // RATE
+                kept.append(
+                    step._replace(
+                        amount=left, value=left * price // WAD, cost=max(0, step.cost - saved)
+                    )
+                )
+        else:
+            kept.append(step)
+    if len(kept) == MAX_STEPS:
+        return None
+    return replace(plan, steps=(*kept, new))
 
 
 def _hedges_last(planned: tuple[Step, ...]) -> tuple[Step, ...]:
@@ -738,16 +831,17 @@ def _hedges_last(planned: tuple[Step, ...]) -> tuple[Step, ...]:
 
 def _holdings(plan: Plan, scene: Scene, may_be_tested: bool) -> list[_Holding]:
     assert scene.policy is not None and scene.target_bps is not None
-    sales = {asset: (rank, cost) for rank, (asset, cost) in enumerate(scene.policy.sales)}
+    known = {sale.asset: (rank, sale) for rank, sale in enumerate(scene.policy.sales)}
     holdings: list[_Holding] = []
     for place, leg in enumerate(scene.own.legs(scene.marks)):
         mark, size, collateral = leg.mark, leg.position.size_wad, leg.position.collateral_wad
         counted = min(collateral, mark.quota_wad)
         delta = nearest_zero(counted + size, collateral + size)
-        rank, cost_bps = MAX_SALES + place, 0
+        rank, sales = MAX_SALES + place, _Curve()
         is_for_sale = False
-        if leg.asset in sales and mark.bounds_swap:
-            rank, cost_bps = sales[leg.asset]
+        if leg.asset in known and mark.bounds_swap:
+            rank, sale = known[leg.asset]
+            sales = _Curve.of(collateral, sale.whole_e6, sale.impact_bps * BPS_TO_E6)
             is_for_sale = may_be_tested or size >= 0
         held = _Holding(
             leg,
@@ -755,12 +849,13 @@ def _holdings(plan: Plan, scene: Scene, may_be_tested: bool) -> list[_Holding]:
             scene.unit_wad[leg.asset],
             scene.target_bps,
             open=abs(delta),
-            sale_e6=cost_bps * BPS_TO_E6,
+            sales=sales,
         )
         if is_for_sale and (Kind.SELL, leg.asset) not in scene.refused:
+            surplus = min(collateral - counted, max(0, collateral + size))
             held = replace(
                 held,
-                surplus=min(collateral - counted, max(0, collateral + size)),
+                surplus=surplus // held.unit_wad * held.unit_wad,
                 sale=min(counted, max(0, delta)),
             )
         if mark.is_live:
@@ -769,13 +864,13 @@ def _holdings(plan: Plan, scene: Scene, may_be_tested: bool) -> list[_Holding]:
             held = _with_hedge(held, scene, gain, delta)
         may_unwind = scene.allows(Action.UNWIND, Kind.UNWIND, leg.asset)
         if may_unwind and size < 0 and collateral == counted and is_for_sale:
-            held = replace(held, pairs=min(collateral, held.closable))
+            held = replace(held, pairs=collateral)
         holdings.append(held)
     return holdings
 
 
 def _with_closing(held: _Holding, scene: Scene, gain: int, delta: int) -> _Holding:
-    """What may be closed, at the cost of closing all.
+    """What may be closed.
 
     A position whose gain is not paid stays open by a step: closing it would pay the gain. A trim
     never loses more than it frees at maintenance, or the ledger would test it.
@@ -785,21 +880,18 @@ def _with_closing(held: _Holding, scene: Scene, gain: int, delta: int) -> _Holdi
     if size == 0 or not scene.policy.actions & (Action.TRIM | Action.UNWIND):
         return held
     cost_e6 = _cost_e6(scene, held.leg, -size)
-    has_gain = gain >= scene.loans.unit_wad
-    held = replace(
-        held,
-        close_e6=cost_e6,
-        close_burden_e6=_burden_e6(cost_e6, abs(size), mark, gain),
-        closable=abs(size) - (SIZE_STEP_WAD if has_gain else 0),
-    )
+    closing = _trade_curve(scene, held.leg, abs(size), cost_e6, gain)
+    if gain >= scene.loans.unit_wad:
+        closing = replace(closing, most=closing.most - SIZE_STEP_WAD)
+    held = replace(held, closing=closing)
     frees_enough = cost_e6 < mark.risk.r_maint_e6 + mark.risk.l_maint_e6
     if scene.allows(Action.TRIM, Kind.TRIM, asset) and frees_enough and delta * size > 0:
-        held = replace(held, trim=min(abs(size), held.open))
+        held = replace(held, trim=abs(size))
     return held
 
 
 def _with_hedge(held: _Holding, scene: Scene, gain: int, delta: int) -> _Holding:
-    """What may be hedged, at the cost of hedging all of it."""
+    """What may be hedged; as for a trim."""
     assert scene.policy is not None
     asset, mark, size = held.leg.asset, held.leg.mark, held.leg.position.size_wad
     is_allowed = scene.allows(Action.HEDGE, Kind.HEDGE, asset)
@@ -813,12 +905,18 @@ def _with_hedge(held: _Holding, scene: Scene, gain: int, delta: int) -> _Holding
     cost_e6 = _cost_e6(scene, held.leg, -most)
     if cost_e6 + mark.risk.l_maint_e6 >= mark.risk.r_maint_e6:
         return held
-    return replace(
-        held,
-        hedge=most,
-        hedge_e6=cost_e6 + scene.policy.funding_bps * BPS_TO_E6,
-        hedge_burden_e6=_burden_e6(cost_e6, most, mark, gain),
-    )
+    hedging = _trade_curve(scene, held.leg, most, cost_e6, gain)
+    return replace(held, hedging=replace(hedging, later_e6=scene.policy.funding_bps * BPS_TO_E6))
+
+
+def _trade_curve(scene: Scene, leg: Leg, most: int, cost_e6: int, gain: int) -> _Curve:
+    """Units whose trade costs so much in the mean: by the market's depth the first costs less. A
+    trade that the skew pays for has no slices, nor one whose gain bears its cost any burden."""
+    impact_e6 = most // SIZE_STEP_WAD * RATE // (2 * scene.markets[leg.asset].terms.depth_gwei)
+    if cost_e6 == 0:
+        impact_e6 = 0
+    cost = div_up(most * leg.mark.price_wad // WAD * cost_e6, RATE)
+    return replace(_Curve.of(most, cost_e6, impact_e6), is_borne=gain >= cost)
 
 
 def _cost_e6(scene: Scene, leg: Leg, size_change: int) -> int:
@@ -827,11 +925,6 @@ def _cost_e6(scene: Scene, leg: Leg, size_change: int) -> int:
     index = leg.mark.price_wad
     lost = fill.price_wad - index if size_change > 0 else index - fill.price_wad
     return div_up(max(0, lost) * RATE, index)
-
-
-def _burden_e6(cost_e6: int, size_wad: int, mark: Mark, gain: int) -> int:
-    cost = div_up(size_wad * mark.price_wad // WAD * cost_e6, RATE)
-    return 0 if gain >= cost else cost_e6
 
 
 def _unpaid_gain(plan: Plan, leg: Leg) -> int:

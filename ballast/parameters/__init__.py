@@ -240,6 +240,15 @@ def network_path(name: str) -> Path:
     return path
 
 
+def path_for_chain(chain_id: int) -> Path:
+    """The bundled file of the network with this chain id. Raises ParameterError without one."""
+    for path in sorted(DIRECTORY.glob("*.toml")):
+        network = tomllib.loads(path.read_text()).get("network", {})
+        if network.get("chain_id") == chain_id:
+            return path
+    raise ParameterError(f"no bundled file is for chain {chain_id:,}: name one with --parameters")
+
+
 def check_parameters(
     parameters: Mapping[str, Any],
     source: str = "parameters",

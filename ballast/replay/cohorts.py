@@ -14,8 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eth_utils import keccak
-
+from ballast.chain import named_address
 from ballast.deploy import WAD, account_id
 from ballast.prices import ANSWER_SCALE
 from ballast.replay.world import World
@@ -168,7 +167,7 @@ def open_cohorts(world: World, plans: Sequence[Plan]) -> list[Member]:
 
 
 def _member(plan: Plan, cohort: Cohort) -> Member:
-    owner = "0x" + keccak(text=f"ballast {cohort} {plan.name}")[12:].hex()
+    owner = named_address(f"{cohort} {plan.name}")
     has_sibling = plan.reserve_kind in ("cash", "collateral")
     return Member(
         plan,
@@ -267,7 +266,7 @@ def _give_mandate(world: World, member: Member) -> None:
     budget = (equity * _BUDGET_BPS // _BPS, _BUDGET_PERIOD_S, equity * _LIFETIME_BPS // _BPS)
     system.mandates.arm_budget(budget, sender=owner)
     sold = [asset for asset, share in plan.mix.items() if share]
-    sales = [(system.assets[asset], SALE_COST_BPS) for asset in sold]
+    sales = [(system.assets[asset], SALE_COST_BPS, 0) for asset in sold]
     policy = (
         TRIGGER_BPS,
         COOLDOWN_S,

@@ -13,10 +13,12 @@
              (s_sell - s_hedge) / (cure_sell - cure_hedge)
 
          which is the next edge of the convex hull, so that the cheapest edge of all is always the right one to take.
-         A hedge that is no cheaper than a sale lies above the hull and is no edge.
-         Costs of trades are quoted for the most that there is to do, so the impact of less is less. A gain that the
-         house did not pay bears them first and does not count at initial margin, so a trade that it bears in full costs
-         no equity there. Nor is a position closed that has one: closing would pay it, on top of what was planned.
+         Where a price moves with size a means is cut into four slices. The j-th ends at j (j + 1) / 20 of what there is
+         and costs, in the mean, what the first unit does and j^2 / 10 of what all units cost beyond that. Of a sale the
+         policy names both; a trade is quoted for all there is, and the market's depth says what the first unit costs.
+         A gain that the house did not pay bears costs of trades first and does not count at initial margin, so a trade
+         that it bears in full costs no equity there. Nor is a position closed that has one: closing would pay it, on
+         top of what was planned.
          Assumption: `quote` does not revert for a market that exists, that is, no position exceeds twice the depth.
 """
 
@@ -38,7 +40,11 @@ from contracts.modules import bounds
 uses: sources
 
 MAX_HOLDINGS: constant(uint256) = 16
-MAX_EDGES: constant(uint256) = 96  # six forms for each
+MAX_EDGES: constant(uint256) = 192
+SLICES: constant(uint256) = 4
+TENTHS: constant(uint256) = 10
+# An impact below this part of what the first unit costs is not worth slices.
+LEAST_IMPACT_PART: constant(uint256) = 10
 # Kept back from a budget: units of the quote token that the roundings of a full plan may lose.
 ROUNDING_UNITS: constant(uint256) = 32
 BPS_TO_E6: constant(uint256) = 100
@@ -46,10 +52,21 @@ BPS_TO_E6: constant(uint256) = 100
 # What an edge does. Of equal prices within an asset the first goes first.
 SURPLUS: constant(uint256) = 1  # sell collateral above its quota; what lies within leaves after it
 WITHIN: constant(uint256) = 2  # sell collateral within its quota
-TRIM: constant(uint256) = 4
-HEDGE: constant(uint256) = 8
-UPGRADE: constant(uint256) = 16  # sell what was hedged
+UPGRADE: constant(uint256) = 4  # sell what was hedged
+TRIM: constant(uint256) = 8
+HEDGE: constant(uint256) = 16
 UNWIND: constant(uint256) = 32
+SALES: constant(uint256) = SURPLUS | WITHIN | UPGRADE | UNWIND  # all that sells collateral
+
+
+# What the units of a means cost, as parts of their value, in millionths.
+struct Curve:
+    most: uint256  # WAD units there are
+    used: uint256  # of them
+    first_e6: int256  # the first unit
+    impact_e6: uint256  # what all cost in the mean beyond that
+    later_e6: uint256  # funding that a unit is expected to pay
+    is_borne: bool  # by a gain, and not by equity at initial margin
 
 
 # One asset of the account and what may still be done with it, in WAD units.
@@ -60,21 +77,16 @@ struct Holding:
     unit_wad: uint256  # of a token
     lot_wad: uint256  # the least that collateral and perpetual can both change by
     rate_e6: uint256  # r + l
-    gross_rate_e6: uint256  # l
-    sale_e6: uint256  # costs, as parts of the value
-    close_e6: uint256
-    hedge_e6: uint256  # expected funding included
-    close_burden_e6: uint256  # what of them equity at initial margin bears
-    hedge_burden_e6: uint256
+    both_rates_e6: uint256  # 2 l
+    sales: Curve
+    closing: Curve
+    hedging: Curve
     open: uint256  # |D| that is left
     surplus: uint256
     sale: uint256
     trim: uint256
-    closable: uint256
-    hedge: uint256
     pairs: uint256
-    hedged: uint256  # units of the planned hedge
-    used: uint256  # bits of the edges taken
+    used: uint256  # bits of the forms that could not be taken in full
     is_short: bool  # its sales have to pass the increase test
 
 
@@ -85,6 +97,7 @@ struct Edge:
     released_e6: uint256
     cure_e10: uint256
     cost_e6: uint256
+    hedge_e6: uint256  # what is not paid for a hedge that becomes a sale
 
 
 @internal
@@ -118,7 +131,7 @@ def _with_costed_means(
         is_tested: bool = False
         released: uint256 = 0
         for i: uint256 in range(MAX_EDGES):
-            if len(edges) == 0 or plan.uncured == 0 or len(plan.steps) == steps.MAX_STEPS:
+            if len(edges) == 0 or plan.uncured == 0:
                 break
             best: uint256 = 0
             for k: uint256 in range(1, len(edges), bound=MAX_HOLDINGS):
@@ -128,16 +141,15 @@ def _with_costed_means(
             if edge.available == 0:
                 break
             size: uint256 = self._size(edge, holdings[best].price_wad, plan.uncured, budget, allowance)
+            plan.steps, size = self._with_change(plan.steps, request.account, holdings[best], edge, size)
             if size != 0:
                 value: uint256 = size * holdings[best].price_wad // fixed_point.WAD
-                plan = self._with_change(plan, request.account, holdings[best], edge.form, size)
                 plan.uncured -= min(plan.uncured, sizing._cured_down(value, edge.cure_e10))
                 allowance -= min(allowance, value)
                 budget -= min(budget, fixed_point._mul_div_up(value, edge.cost_e6, fixed_point.RATE))
                 released += value * edge.released_e6 // fixed_point.RATE
-                is_sale: bool = edge.form & (SURPLUS | WITHIN | UPGRADE) != 0
-                is_tested = is_tested or edge.form == UNWIND or (holdings[best].is_short and is_sale)
-            holdings[best] = self._after(holdings[best], edge.form, size)
+                is_tested = is_tested or (holdings[best].is_short and edge.form & SALES != 0)
+            holdings[best] = self._after(holdings[best], edge, size)
             edges[best] = self._next_edge(holdings[best], target_bps)
         # E - R = (t - 1) R - (t R - E)
         required: uint256 = picture.required_init - min(picture.required_init, released)
@@ -159,12 +171,11 @@ def _size(
     """
     needed: uint256 = uncured + sources.UNIT_WAD + sizing.ROUNDING_WAD
     lots: uint256 = sizing._units_up(sizing._value_up(needed, edge.cure_e10), price_wad, edge.lot_wad)
-    lots = min(lots, edge.available // edge.lot_wad)
+    most: uint256 = allowance
     if edge.cost_e6 != 0:
-        affordable: uint256 = budget * fixed_point.RATE // edge.cost_e6
-        lots = min(lots, affordable * fixed_point.WAD // price_wad // edge.lot_wad)
-    lots = min(lots, allowance * fixed_point.WAD // price_wad // edge.lot_wad)
-    return lots * edge.lot_wad
+        most = min(most, budget * fixed_point.RATE // edge.cost_e6)
+    lots = min(lots, most * fixed_point.WAD // price_wad // edge.lot_wad)
+    return min(lots * edge.lot_wad, edge.available)
 
 
 @internal
@@ -187,39 +198,29 @@ def _max_value(request: IPlanner.Request, picture: IMandates.Snapshot) -> uint25
 def _next_edge(h: Holding, target_bps: uint256) -> Edge:
     """@dev The cheapest of what may be done next with an asset."""
     best: Edge = empty(Edge)
-    both_rates_e6: uint256 = 2 * h.gross_rate_e6
-    sale_cure: int256 = sizing._cure_of_release_e10(target_bps, convert(h.rate_e6, int256), h.sale_e6)
-    if h.used & SURPLUS == 0 and h.surplus != 0:
-        cure: int256 = sizing._cure_of_surplus_e10(h.sale_e6)
-        best = self._edge(best, SURPLUS, h.surplus, h.unit_wad, 0, cure, h.sale_e6)
-    elif h.used & WITHIN == 0:
-        available: uint256 = min(h.sale, h.open)
-        best = self._edge(best, WITHIN, available, h.unit_wad, h.rate_e6, sale_cure, h.sale_e6)
-    if h.used & TRIM == 0:
-        cure: int256 = sizing._cure_of_release_e10(target_bps, convert(h.rate_e6, int256), h.close_burden_e6)
-        available: uint256 = min(h.trim, h.closable)
-        best = self._edge(best, TRIM, available, markets.SIZE_STEP, h.rate_e6, cure, h.close_e6)
-    if h.hedge != 0:
-        freed: int256 = convert(h.rate_e6, int256) - convert(both_rates_e6, int256)
-        cure: int256 = sizing._cure_of_release_e10(target_bps, freed, h.hedge_burden_e6)
-        if h.used & HEDGE == 0:
-            is_on_hull: bool = h.sale == 0 or sale_cure <= 0 or convert(h.hedge_e6, int256) * sale_cure < (
-                convert(h.sale_e6, int256) * cure
-            )
-            if is_on_hull and freed > 0:
-                available: uint256 = min(h.hedge, h.open)
-                best = self._edge(best, HEDGE, available, h.lot_wad, convert(freed, uint256), cure, h.hedge_e6)
-        elif h.used & UPGRADE == 0 and h.sale != 0 and (h.surplus == 0 or h.used & SURPLUS != 0):
-            marginal_e6: uint256 = h.sale_e6 - min(h.sale_e6, h.hedge_e6)
+    nothing: Curve = empty(Curve)
+    open: uint256 = h.open
+    if h.surplus != 0 and h.used & SURPLUS == 0:
+        best = self._edge(best, SURPLUS, h.surplus, h.unit_wad, 0, h.sales, nothing, target_bps)
+    elif h.sale != 0:
+        if h.used & WITHIN == 0 and open != 0:
+            most: uint256 = min(h.sale, open)
+            best = self._edge(best, WITHIN, most, h.unit_wad, h.rate_e6, h.sales, nothing, target_bps)
+        if h.used & UPGRADE == 0 and h.hedging.used != 0:
             best = self._edge(
-                best, UPGRADE, h.hedged, h.lot_wad, both_rates_e6, sale_cure - cure, marginal_e6
+                best, UPGRADE, h.sale, h.lot_wad, h.both_rates_e6, h.sales, h.hedging, target_bps
             )
-    if h.used & UNWIND == 0 and h.hedged == 0:
-        cure: int256 = sizing._cure_of_release_e10(
-            target_bps, convert(both_rates_e6, int256), h.sale_e6 + h.close_burden_e6
+    if h.trim != 0 and h.used & TRIM == 0:
+        best = self._edge(
+            best, TRIM, min(h.trim, open), markets.SIZE_STEP, h.rate_e6, h.closing, nothing, target_bps
         )
-        available: uint256 = min(h.pairs, h.closable)
-        best = self._edge(best, UNWIND, available, h.lot_wad, both_rates_e6, cure, h.sale_e6 + h.close_e6)
+    if h.hedging.most != 0 and h.used & HEDGE == 0 and h.rate_e6 > h.both_rates_e6:
+        freed_e6: uint256 = h.rate_e6 - h.both_rates_e6
+        best = self._edge(best, HEDGE, open, h.lot_wad, freed_e6, h.hedging, nothing, target_bps)
+    if h.pairs != 0 and h.used & UNWIND == 0 and h.hedging.used == 0:
+        best = self._edge(
+            best, UNWIND, h.pairs, h.lot_wad, h.both_rates_e6, h.sales, h.closing, target_bps
+        )
     return best
 
 
@@ -228,23 +229,93 @@ def _next_edge(h: Holding, target_bps: uint256) -> Edge:
 def _edge(
     best: Edge,
     form: uint256,
-    available: uint256,
+    stock: uint256,
     lot_wad: uint256,
     released_e6: uint256,
-    cure_e10: int256,
-    cost_e6: uint256,
+    curve: Curve,
+    other: Curve,
+    target_bps: uint256,
 ) -> Edge:
-    """@dev The cheaper one of a known and a further edge."""
+    """
+    @dev The cheaper one of a known and a further edge: one slice of a form, of an upgrade the next one of the sale and
+         the last one of the hedge.
+    """
+    left: uint256 = 0
+    cost_e6: uint256 = 0
+    burden_e6: int256 = 0
+    left, cost_e6, burden_e6 = self._slice(curve, lot_wad, False)
+    available: uint256 = min(stock, left)
+    hedge_e6: uint256 = 0
+    if form & (UPGRADE | UNWIND) != 0:
+        part_e6: uint256 = 0
+        borne_e6: int256 = 0
+        left, part_e6, borne_e6 = self._slice(other, lot_wad, form == UPGRADE)
+        available = min(available, left)
+        if form == UNWIND:
+            cost_e6 += part_e6
+            burden_e6 += borne_e6
+        else:
+            hedge_e6 = part_e6
+            cost_e6 -= min(cost_e6, part_e6)
+            burden_e6 -= borne_e6
+    cure_e10: int256 = convert(target_bps * released_e6, int256)
+    if form == SURPLUS:
+        cure_e10 = convert(sizing.CURE, int256)
+    cure_e10 -= burden_e6 * convert(sizing.E6_TO_E10, int256)
+    available -= available % lot_wad
     if available == 0 or cure_e10 <= 0:
         return best
-    edge: Edge = Edge(
-        form=form,
-        available=available,
-        lot_wad=lot_wad,
-        released_e6=released_e6,
-        cure_e10=convert(cure_e10, uint256),
-        cost_e6=cost_e6,
+    return self._cheaper(
+        best,
+        Edge(
+            form=form,
+            available=available,
+            lot_wad=lot_wad,
+            released_e6=released_e6,
+            cure_e10=convert(cure_e10, uint256),
+            cost_e6=cost_e6,
+            hedge_e6=hedge_e6,
+        ),
     )
+
+
+@internal
+@pure
+def _slice(curve: Curve, lot_wad: uint256, is_given_back: bool) -> (uint256, uint256, int256):
+    """
+    @dev The slice with the next lot of a means, or with the last that was used: units that are left of it or used of it,
+         what they cost, and what of that equity bears.
+    """
+    place: uint256 = curve.used
+    if is_given_back:
+        if place == 0:
+            return 0, 0, 0
+        place -= lot_wad
+    start: uint256 = 0
+    end: uint256 = curve.most
+    cost_e6: int256 = curve.first_e6
+    if curve.impact_e6 != 0:
+        for i: uint256 in range(SLICES):
+            j: uint256 = i + 1
+            end = curve.most * (j * (j + 1)) // (2 * TENTHS)
+            end -= end % lot_wad
+            if end >= place + lot_wad:
+                cost_e6 += convert(fixed_point._mul_div_up(curve.impact_e6, j * j, TENTHS), int256)
+                break
+            start = end
+    cost_e6 = max(cost_e6, 0)
+    left: uint256 = end - min(end, curve.used)
+    if is_given_back:
+        left = curve.used - start
+    borne: int256 = cost_e6
+    if curve.is_borne:
+        borne = 0
+    return left, convert(cost_e6, uint256) + curve.later_e6, borne
+
+
+@internal
+@pure
+def _cheaper(best: Edge, edge: Edge) -> Edge:
     if self._goes_before(edge, 1, best, 0):
         return edge
     return best
@@ -263,19 +334,30 @@ def _goes_before(a: Edge, rank_of_a: uint256, b: Edge, rank_of_b: uint256) -> bo
 
 @internal
 @pure
-def _after(h: Holding, form: uint256, size: uint256) -> Holding:
-    """@dev What may be done with an asset after an edge was taken, which happens once."""
-    holding: Holding = h
-    holding.used = h.used | form
-    if form & (WITHIN | TRIM | HEDGE) != 0:
-        holding.open -= size
-    if form & (TRIM | UNWIND) != 0:
-        holding.closable -= size
-    if form == HEDGE:
-        holding.hedged = size
-    elif form == UPGRADE:
-        holding.hedged -= size
-    return holding
+def _after(h_: Holding, edge: Edge, size: uint256) -> Holding:
+    """@dev What may be done with an asset after an edge was taken: in part, and its form is not taken again."""
+    h: Holding = h_
+    if size != edge.available:
+        h.used = h.used | edge.form
+    if edge.form & SALES != 0:
+        h.sales.used += size
+    if edge.form & (TRIM | UNWIND) != 0:
+        h.closing.used += size
+    if edge.form & (WITHIN | TRIM | HEDGE) != 0:
+        h.open -= size
+    if edge.form & (WITHIN | UPGRADE) != 0:
+        h.sale -= size
+    if edge.form == SURPLUS:
+        h.surplus -= size
+    elif edge.form == TRIM:
+        h.trim -= size
+    elif edge.form == HEDGE:
+        h.hedging.used += size
+    elif edge.form == UPGRADE:
+        h.hedging.used -= size
+    elif edge.form == UNWIND:
+        h.pairs -= size
+    return h
 
 
 ################################################################
@@ -286,62 +368,53 @@ def _after(h: Holding, form: uint256, size: uint256) -> Holding:
 @internal
 @pure
 def _with_change(
-    plan_: IRebalancer.Plan, account: uint256, h: Holding, form: uint256, size: uint256
-) -> IRebalancer.Plan:
-    """@dev A step for each edge; an upgrade takes from the hedge what it gives to the sale."""
-    plan: IRebalancer.Plan = plan_
-    kind: uint256 = steps.SELL
-    unit: uint256 = h.unit_wad
-    cost_e6: uint256 = h.sale_e6
-    if form == TRIM:
-        kind = steps.TRIM
-        unit = 1
-        cost_e6 = h.close_e6
-    elif form == HEDGE:
-        kind = steps.HEDGE
-        unit = 1
-        cost_e6 = h.hedge_e6
-    elif form == UNWIND:
-        kind = steps.UNWIND
-        unit = 1
-        cost_e6 += h.close_e6
-    elif form == UPGRADE:
-        place: uint256 = 0
-        sold: uint256 = size
-        kept: DynArray[IRebalancer.Step, steps.MAX_STEPS] = []
-        for step: IRebalancer.Step in plan.steps:
-            if step.asset == h.asset and step.kind == steps.HEDGE:
-                # A hedge of which nothing is left gives its place free.
-                if step.amount != size:
-                    kept.append(self._step(account, h, steps.HEDGE, 1, step.amount - size, h.hedge_e6))
-                continue
-            kept.append(step)
-            if step.asset == h.asset and step.kind == steps.SELL:
-                place = len(kept)
-        plan.steps = kept
-        if place != 0:
-            sold += plan.steps[place - 1].amount * h.unit_wad
-            plan.steps[place - 1] = self._step(account, h, kind, unit, sold, cost_e6)
-            return plan
-    plan.steps.append(self._step(account, h, kind, unit, size, cost_e6))
-    return plan
-
-
-@internal
-@pure
-def _step(
-    account: uint256, h: Holding, kind: uint256, unit_wad: uint256, size: uint256, cost_e6: uint256
-) -> IRebalancer.Step:
+    planned: DynArray[IRebalancer.Step, steps.MAX_STEPS], account: uint256, h: Holding, edge: Edge, size: uint256
+) -> (DynArray[IRebalancer.Step, steps.MAX_STEPS], uint256):
+    """
+    @dev A step for each means of an asset, which grows with each of its edges; an upgrade takes from the hedge what it
+         gives to the sale. Nothing is done where a plan that is full would need another step.
+    """
+    if size == 0:
+        return planned, 0
     value: uint256 = size * h.price_wad // fixed_point.WAD
-    return IRebalancer.Step(
-        kind=kind,
+    new: IRebalancer.Step = IRebalancer.Step(
+        kind=steps.SELL,
         source=account,
         asset=h.asset,
-        amount=size // unit_wad,
+        amount=size,
         value=value,
-        cost=fixed_point._mul_div_up(value, cost_e6, fixed_point.RATE),
+        cost=fixed_point._mul_div_up(value, edge.cost_e6 + edge.hedge_e6, fixed_point.RATE),
         bought=0,
     )
+    if edge.form == TRIM:
+        new.kind = steps.TRIM
+    elif edge.form == HEDGE:
+        new.kind = steps.HEDGE
+    elif edge.form == UNWIND:
+        new.kind = steps.UNWIND
+    else:
+        new.amount = size // h.unit_wad
+    kept: DynArray[IRebalancer.Step, steps.MAX_STEPS] = []
+    for known: IRebalancer.Step in planned:
+        step: IRebalancer.Step = known
+        if step.asset == h.asset:
+            if step.kind == new.kind:
+                new.amount += step.amount
+                new.value += step.value
+                new.cost += step.cost
+                continue
+            if edge.form == UPGRADE and step.kind == steps.HEDGE:
+                # A hedge of which nothing is left gives its place free.
+                if step.amount == size:
+                    continue
+                step.amount -= size
+                step.value = step.amount * h.price_wad // fixed_point.WAD
+                step.cost -= min(step.cost, value * edge.hedge_e6 // fixed_point.RATE)
+        kept.append(step)
+    if len(kept) == steps.MAX_STEPS:
+        return planned, 0
+    kept.append(new)
+    return kept, size
 
 
 @internal
@@ -351,12 +424,10 @@ def _hedges_last(
 ) -> DynArray[IRebalancer.Step, steps.MAX_STEPS]:
     """@dev What is sold after a hedge has to pass the increase test, and what is sold before has not."""
     sorted: DynArray[IRebalancer.Step, steps.MAX_STEPS] = []
-    for step: IRebalancer.Step in planned:
-        if step.kind != steps.HEDGE:
-            sorted.append(step)
-    for step: IRebalancer.Step in planned:
-        if step.kind == steps.HEDGE:
-            sorted.append(step)
+    for is_hedge: bool in [False, True]:
+        for step: IRebalancer.Step in planned:
+            if (step.kind == steps.HEDGE) == is_hedge:
+                sorted.append(step)
     return sorted
 
 
@@ -378,7 +449,7 @@ def _holding(
     h.unit_wad = sources._unit_wad(leg.asset)
     h.lot_wad = max(h.unit_wad, markets.SIZE_STEP)
     h.rate_e6 = packing._rate_init_e6(leg.risk_word)
-    h.gross_rate_e6 = packing._l_init_e6(leg.risk_word)
+    h.both_rates_e6 = 2 * packing._l_init_e6(leg.risk_word)
     size: int256 = packing._size_wad(leg.position)
     collateral: int256 = convert(packing._collateral_wad(leg.position), int256)
     counted: int256 = min(collateral, convert(packing._quota_wad(leg.risk_word), int256))
@@ -396,9 +467,11 @@ def _holding(
         if sale.asset == leg.asset and packing._flags(leg.price_word) & packing.NO_SWAP == 0:
             is_for_sale = may_be_tested or size >= 0
             h.rank = i
-            h.sale_e6 = sale.cost_bps * BPS_TO_E6
+            whole_e6: uint256 = (sale.cost_bps + sale.impact_bps) * BPS_TO_E6
+            h.sales = self._curve(convert(collateral, uint256), whole_e6, sale.impact_bps * BPS_TO_E6)
     if is_for_sale and not steps._is_refused(request.refused, steps.SELL, leg.asset):
         h.surplus = convert(min(collateral - counted, max(collateral + size, 0)), uint256)
+        h.surplus -= h.surplus % h.unit_wad
         h.sale = convert(min(counted, max(delta, 0)), uint256)
 
     gain: uint256 = self._unpaid_gain(leg, size, settled)
@@ -410,7 +483,7 @@ def _holding(
                 h = self._with_hedge(h, request, leg, gain)
     may_unwind: bool = size < 0 and collateral == counted and is_for_sale
     if may_unwind and self._allows(request, policies.MAY_UNWIND, steps.UNWIND, leg.asset):
-        h.pairs = min(convert(collateral, uint256), h.closable)
+        h.pairs = convert(collateral, uint256)
     return h
 
 
@@ -434,15 +507,14 @@ def _with_closing(
 ) -> Holding:
     """@dev A trim never loses more than it frees at maintenance, or the ledger would test it like an increase."""
     h: Holding = h_
-    h.closable = fixed_point._abs(size)
-    h.close_e6 = self._cost_e6(request.account, leg, -size)
-    h.close_burden_e6 = self._burden_e6(h.close_e6, h.closable, h.price_wad, gain)
+    cost_e6: uint256 = self._cost_e6(request.account, leg, -size)
+    h.closing = self._trade_curve(h, fixed_point._abs(size), cost_e6, gain)
     if gain >= sources.UNIT_WAD:
-        h.closable -= markets.SIZE_STEP
+        h.closing.most -= markets.SIZE_STEP
     is_trimmable: bool = self._allows(request, policies.MAY_TRIM, steps.TRIM, leg.asset)
-    frees_enough: bool = h.close_e6 < packing._r_maint_e6(leg.risk_word) + packing._l_maint_e6(leg.risk_word)
+    frees_enough: bool = cost_e6 < packing._r_maint_e6(leg.risk_word) + packing._l_maint_e6(leg.risk_word)
     if is_trimmable and frees_enough and delta != 0 and (size > 0) == (delta > 0):
-        h.trim = min(fixed_point._abs(size), h.open)
+        h.trim = fixed_point._abs(size)
     return h
 
 
@@ -457,10 +529,36 @@ def _with_hedge(h_: Holding, request: IPlanner.Request, leg: IMandates.Leg, gain
         return h
     cost_e6: uint256 = self._cost_e6(request.account, leg, -convert(most, int256))
     if cost_e6 + packing._l_maint_e6(leg.risk_word) < packing._r_maint_e6(leg.risk_word):
-        h.hedge = most
-        h.hedge_e6 = cost_e6 + policies._funding_bps(request.policy_word) * BPS_TO_E6
-        h.hedge_burden_e6 = self._burden_e6(cost_e6, most, h.price_wad, gain)
+        h.hedging = self._trade_curve(h, most, cost_e6, gain)
+        h.hedging.later_e6 = policies._funding_bps(request.policy_word) * BPS_TO_E6
     return h
+
+
+@internal
+@view
+def _trade_curve(h: Holding, most: uint256, cost_e6: uint256, gain: uint256) -> Curve:
+    """@dev Units of a trade that cost so much in the mean. One that the skew pays for has no slices."""
+    impact_e6: uint256 = 0
+    if cost_e6 != 0:
+        depth_gwei: uint256 = (staticcall IPerps(sources.PERPS).terms_of(h.asset)).depth_gwei
+        impact_e6 = most // markets.SIZE_STEP * fixed_point.RATE // (2 * depth_gwei)
+    value: uint256 = most * h.price_wad // fixed_point.WAD
+    curve: Curve = self._curve(most, cost_e6, impact_e6)
+    curve.is_borne = gain >= fixed_point._mul_div_up(value, cost_e6, fixed_point.RATE)
+    return curve
+
+
+@internal
+@pure
+def _curve(most: uint256, whole_e6: uint256, impact_e6: uint256) -> Curve:
+    """@dev Without slices each unit costs what all do in the mean."""
+    curve: Curve = empty(Curve)
+    curve.most = most
+    curve.first_e6 = convert(whole_e6, int256)
+    if impact_e6 * (LEAST_IMPACT_PART + 1) > whole_e6:
+        curve.first_e6 -= convert(impact_e6, int256)
+        curve.impact_e6 = impact_e6
+    return curve
 
 
 @internal
@@ -475,15 +573,6 @@ def _cost_e6(account: uint256, leg: IMandates.Leg, size_change: int256) -> uint2
     if size_change < 0:
         lost = index - min(price, index)
     return fixed_point._mul_div_up(lost, fixed_point.RATE, index)
-
-
-@internal
-@pure
-def _burden_e6(cost_e6: uint256, size: uint256, price_wad: uint256, gain: uint256) -> uint256:
-    value: uint256 = size * price_wad // fixed_point.WAD
-    if gain >= fixed_point._mul_div_up(value, cost_e6, fixed_point.RATE):
-        return 0
-    return cost_e6
 
 
 @internal

@@ -157,12 +157,13 @@ def _with_cut(
         size: uint256 = lots * edge.lot_wad
         value = size * price // fixed_point.WAD
         if size != 0 and value * edge.cure_e10 // fixed_point.RATE * drafts.LEAST_PART >= over:
-            draft.plan = costed_means._with_change(draft.plan, account, holdings[best], edge.form, size)
+            draft.plan.steps, size = costed_means._with_change(draft.plan.steps, account, holdings[best], edge, size)
             draft = drafts._charged(draft, value, edge.cost_e6)
             left -= min(left, fixed_point._mul_div_up(value + 1, edge.cure_e10, fixed_point.RATE))
         else:
             size = 0
-        holdings[best] = costed_means._after(holdings[best], edge.form, size)
+        holdings[best].open -= size
+        holdings[best].used = holdings[best].used | edge.form
         edges[best] = self._next_edge(holdings[best], is_share)
     draft.plan.uncured += left * fixed_point.RATE // effect_e6
     draft.plan.steps = costed_means._hedges_last(draft.plan.steps)
@@ -177,11 +178,12 @@ def _next_edge(h: costed_means.Holding, is_share: bool) -> costed_means.Edge:
     sale: uint256 = h.sale + h.surplus
     if is_share and h.surplus != 0:
         sale = 0
-    best = self._edge(best, h, costed_means.WITHIN, sale, h.unit_wad, h.rate_e6, h.sale_e6, is_share)
-    trim: uint256 = min(h.trim, h.closable)
-    best = self._edge(best, h, costed_means.TRIM, trim, markets.SIZE_STEP, h.rate_e6, h.close_e6, is_share)
-    freed_e6: uint256 = h.rate_e6 - min(h.rate_e6, 2 * h.gross_rate_e6)
-    return self._edge(best, h, costed_means.HEDGE, h.hedge, h.lot_wad, freed_e6, h.hedge_e6, is_share)
+    best = self._edge(best, h, costed_means.WITHIN, sale, h.unit_wad, h.rate_e6, h.sales, is_share)
+    trim: uint256 = min(h.trim, h.closing.most)
+    best = self._edge(best, h, costed_means.TRIM, trim, markets.SIZE_STEP, h.rate_e6, h.closing, is_share)
+    freed_e6: uint256 = h.rate_e6 - min(h.rate_e6, h.both_rates_e6)
+    most: uint256 = h.hedging.most
+    return self._edge(best, h, costed_means.HEDGE, most, h.lot_wad, freed_e6, h.hedging, is_share)
 
 
 @internal
@@ -193,15 +195,28 @@ def _edge(
     available: uint256,
     lot_wad: uint256,
     released_e6: uint256,
-    cost_e6: uint256,
+    curve: costed_means.Curve,
     is_share: bool,
 ) -> costed_means.Edge:
     """@dev What costs more than it releases would leave the account weaker. An edge's cure is its effect here, in e6."""
+    cost_e6: uint256 = convert(curve.first_e6 + convert(curve.impact_e6, int256), uint256) + curve.later_e6
     if h.used & form != 0 or cost_e6 >= released_e6:
         return best
     effect_e6: uint256 = fixed_point.RATE
     if is_share:
         effect_e6 = released_e6
-    return costed_means._edge(
-        best, form, min(available, h.open), lot_wad, released_e6, convert(effect_e6, int256), cost_e6
+    most: uint256 = min(available, h.open)
+    if most == 0:
+        return best
+    return costed_means._cheaper(
+        best,
+        costed_means.Edge(
+            form=form,
+            available=most,
+            lot_wad=lot_wad,
+            released_e6=released_e6,
+            cure_e10=effect_e6,
+            cost_e6=cost_e6,
+            hedge_e6=0,
+        ),
     )

@@ -35,31 +35,34 @@ def _with_free_means(
     refused: uint256[steps.KINDS] = request.refused
     if policies._actions(word) & policies.MAY_SETTLE != 0:
         plan = self._with_gains(plan, account, picture, refused)
-    for i: uint256 in range(policies._donor_count(word), bound=policies.MAX_DONORS):
-        if plan.uncured == 0 or len(plan.steps) == steps.MAX_STEPS:
-            break
-        if steps._is_refused(refused, steps.MOVE_CASH, policies._donor(word, i)):
-            continue
-        donor: uint256 = packing._account(packing._owner(account), policies._donor(word, i))
-        plan = self._with_cash(plan, steps.MOVE_CASH, donor, self._cash_of_donor(donor, account, plan.uncured))
     is_wallet_used: bool = policies._uses_wallet(word) and not steps._is_refused(
         refused, steps.PULL_CASH, sources.QUOTE_ASSET
     )
-    if is_wallet_used and plan.uncured != 0 and len(plan.steps) != steps.MAX_STEPS:
-        plan = self._with_cash(plan, steps.PULL_CASH, account, self._cash_of_wallet(account, plan.uncured))
-    for i: uint256 in range(policies._donor_count(word), bound=policies.MAX_DONORS):
-        if steps._is_refused(refused, steps.MOVE_COLLATERAL, policies._donor(word, i)):
-            continue
-        donor: uint256 = packing._account(packing._owner(account), policies._donor(word, i))
-        for count: uint256 in range(len(plan.steps), steps.MAX_STEPS, bound=steps.MAX_STEPS):
-            if plan.uncured == 0 or len(plan.steps) != count:
+    for is_second: bool in [False, True]:
+        for i: uint256 in range(policies._donor_count(word), bound=policies.MAX_DONORS):
+            if plan.uncured == 0 or len(plan.steps) == steps.MAX_STEPS:
                 break
-            cured: uint256 = 0
-            step: IRebalancer.Step = empty(IRebalancer.Step)
-            step, cured = self._collateral_step(donor, account, plan, picture, target_bps)
-            if step.amount != 0:
-                plan.steps.append(step)
-                plan.uncured -= min(plan.uncured, cured)
+            if steps._is_refused(refused, steps.MOVE_CASH, policies._donor(word, i)):
+                continue
+            donor: uint256 = packing._account(packing._owner(account), policies._donor(word, i))
+            floor_bps: uint256 = guards._floor_bps(sources._guard_word(donor))
+            if floor_bps == 0 or donor == account:
+                continue
+            # Above a floor higher than the target, collateral cures more than as much cash.
+            if is_second or floor_bps > target_bps:
+                for count: uint256 in range(len(plan.steps), steps.MAX_STEPS, bound=steps.MAX_STEPS):
+                    if plan.uncured == 0 or len(plan.steps) != count:
+                        break
+                    cured: uint256 = 0
+                    step: IRebalancer.Step = empty(IRebalancer.Step)
+                    step, cured = self._collateral_step(donor, floor_bps, plan, picture, target_bps)
+                    if step.amount != 0:
+                        plan.steps.append(step)
+                        plan.uncured -= min(plan.uncured, cured)
+            if not is_second and plan.uncured != 0 and len(plan.steps) != steps.MAX_STEPS:
+                plan = self._with_cash(plan, steps.MOVE_CASH, donor, self._cash_of_donor(donor, floor_bps, plan))
+        if is_wallet_used and not is_second and plan.uncured != 0 and len(plan.steps) != steps.MAX_STEPS:
+            plan = self._with_cash(plan, steps.PULL_CASH, account, self._cash_of_wallet(account, plan.uncured))
     return plan
 
 
@@ -140,16 +143,15 @@ def _with_cash(plan_: IRebalancer.Plan, kind: uint256, source: uint256, units: u
 
 @internal
 @view
-def _cash_of_donor(donor: uint256, account: uint256, needed: uint256) -> uint256:
+def _cash_of_donor(donor: uint256, floor_bps: uint256, plan: IRebalancer.Plan) -> uint256:
     """@dev Token units of its own cash that a donor can give above its floor; it never borrows to give."""
-    floor_bps: uint256 = guards._floor_bps(sources._guard_word(donor))
-    if floor_bps == 0 or donor == account or sources._cash_wad(donor) < sources.UNIT_WAD:
+    if sources._cash_wad(donor) < sources.UNIT_WAD:
         return 0
     other: IMandates.Snapshot = sources._snapshot(donor)
     if not self._is_sound(other):
         return 0
-    slack: uint256 = self._slack_down(other, floor_bps)
-    return self._cash_units(needed, min(convert(max(other.cash, 0), uint256), slack))
+    slack: uint256 = self._slack_down(donor, other, floor_bps, plan)
+    return self._cash_units(plan.uncured, min(convert(max(other.cash, 0), uint256), slack))
 
 
 @internal
@@ -181,35 +183,35 @@ def _cash_units(needed: uint256, available: uint256) -> uint256:
 @view
 def _collateral_step(
     donor: uint256,
-    account: uint256,
+    floor_bps: uint256,
     plan: IRebalancer.Plan,
     picture: IMandates.Snapshot,
     target_bps: uint256,
 ) -> (IRebalancer.Step, uint256):
     """
-    @dev The donor's first asset that cures all, else the one that cures most, and what it cures: within the quota and
-         the places in the list that earlier steps leave, and what the donor can give above its floor. Not where it
-         would only cover a short, of which this formula knows nothing; nor more than the donor has beyond its own.
+    @dev The donor's first asset that cures all, else the one that cures most per unit of the donor's slack, and what it
+         cures: within the quota and the places in the list that earlier steps leave, and what the donor can give above
+         its floor. Not where it would only cover a short, of which this formula knows nothing; nor more than the donor
+         has beyond its own.
     """
     best: IRebalancer.Step = empty(IRebalancer.Step)
     best_cured: uint256 = 0
-    floor_bps: uint256 = guards._floor_bps(sources._guard_word(donor))
-    if floor_bps == 0 or donor == account:
-        return best, 0
+    best_cure_e10: uint256 = 0
+    best_taken_e10: uint256 = 0
     other: IMandates.Snapshot = sources._snapshot(donor)
     if not self._is_sound(other):
         return best, 0
-    slack: uint256 = self._slack_down(other, floor_bps)
+    slack: uint256 = self._slack_down(donor, other, floor_bps, plan)
     moves: uint256 = 0
     for step: IRebalancer.Step in plan.steps:
         if step.kind == steps.MOVE_COLLATERAL:
             moves += 1
-        if step.source == donor:
-            slack -= min(slack, self._slack_used_up(step, other, floor_bps))
     for leg: IMandates.Leg in other.legs:
-        cure_e10: int256 = sizing._cure_of_inflow_e10(target_bps, packing._rate_init_e6(leg.risk_word))
-        if cure_e10 <= 0 or packing._flags(leg.price_word) & packing.IS_STALE != 0:
+        rate_e6: uint256 = packing._rate_init_e6(leg.risk_word)
+        signed_e10: int256 = sizing._cure_of_inflow_e10(target_bps, rate_e6)
+        if signed_e10 <= 0 or packing._flags(leg.price_word) & packing.IS_STALE != 0:
             continue
+        cure_e10: uint256 = convert(signed_e10, uint256)
         held: uint256 = 0
         is_short: bool = False
         is_listed: bool = len(picture.legs) + moves < asset_list.MAX_ASSETS
@@ -233,15 +235,19 @@ def _collateral_step(
             continue
         price: uint256 = packing._newest_wad(leg.price_word)
         wanted: uint256 = sizing._units_up(
-            sizing._value_up(plan.uncured + sizing.ROUNDING_WAD, convert(cure_e10, uint256)), price, unit
+            sizing._value_up(plan.uncured + sizing.ROUNDING_WAD, cure_e10), price, unit
         )
         movable: uint256 = min(self._net_collateral(leg, quota), quota - held)
-        given: uint256 = sizing._givable_down(slack, floor_bps, packing._rate_init_e6(leg.risk_word))
+        given: uint256 = sizing._givable_down(slack, floor_bps, rate_e6)
         units: uint256 = min(wanted, min(movable, given * fixed_point.WAD // price) // unit)
         value_wad: uint256 = units * unit * price // fixed_point.WAD
-        cured: uint256 = sizing._cured_down(value_wad, convert(cure_e10, uint256))
-        if units != 0 and cured > best_cured:
+        cured: uint256 = sizing._cured_down(value_wad, cure_e10)
+        taken_e10: uint256 = sizing.CURE - min(floor_bps * rate_e6, sizing.CURE)
+        is_better: bool = best_cured == 0 or taken_e10 * best_cure_e10 < best_taken_e10 * cure_e10
+        if cured != 0 and (is_better or cured >= plan.uncured):
             best_cured = cured
+            best_cure_e10 = cure_e10
+            best_taken_e10 = taken_e10
             best = IRebalancer.Step(
                 kind=steps.MOVE_COLLATERAL, source=donor, asset=leg.asset, amount=units, value=value_wad, cost=0, bought=0
             )
@@ -294,7 +300,11 @@ def _slack_used_up(step: IRebalancer.Step, other: IMandates.Snapshot, floor_bps:
 
 @internal
 @pure
-def _slack_down(other: IMandates.Snapshot, floor_bps: uint256) -> uint256:
-    """@dev What a donor can give above its floor."""
+def _slack_down(donor: uint256, other: IMandates.Snapshot, floor_bps: uint256, plan: IRebalancer.Plan) -> uint256:
+    """@dev What a donor can give above its floor, beyond what it gives already."""
     kept: uint256 = fixed_point._mul_div_up(other.required_init, floor_bps, fixed_point.BPS)
-    return convert(max(other.equity_init - convert(kept, int256), 0), uint256)
+    slack: uint256 = convert(max(other.equity_init - convert(kept, int256), 0), uint256)
+    for step: IRebalancer.Step in plan.steps:
+        if step.source == donor:
+            slack -= min(slack, self._slack_used_up(step, other, floor_bps))
+    return slack

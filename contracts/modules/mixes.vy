@@ -403,11 +403,11 @@ def _fresh_leg(asset: uint256, limits: uint256) -> IMandates.Leg:
 @internal
 @pure
 def _cost_of(sales_word: uint256, asset: uint256) -> (bool, uint256):
-    """@dev Whether the policy may trade an asset, and at what expected cost in basis points."""
+    """@dev Whether the policy may trade an asset, and what all of it is expected to cost in the mean, basis points."""
     for i: uint256 in range(policies.MAX_SALES):
         sale: IRebalancer.Sale = policies._sale(sales_word, i)
         if sale.asset == 0:
             break
         if sale.asset == asset:
-            return True, sale.cost_bps
+            return True, sale.cost_bps + sale.impact_bps
     return False, 0

@@ -7,7 +7,7 @@
 @notice  A rebalancing policy in three words.
 @dev     policy  trigger_bps u16 | cooldown_s u32 | min_step u96 | flags u8 | donors u8 x 4 | donor count u8
                  | last_at u40 | actions u8 | funding_bps u16, from the lowest bit; a word without trigger is no policy
-         sales   eight of asset u8 | cost_bps u16; asset 0 ends the list
+         sales   eight of asset u8 | cost_bps u12 | impact_bps u12; asset 0 ends the list
          adapter address
 """
 
@@ -15,8 +15,8 @@ from contracts.interfaces import IRebalancer
 from contracts.modules import reasons
 
 MASK_8: constant(uint256) = 2**8 - 1
+MASK_12: constant(uint256) = 2**12 - 1
 MASK_16: constant(uint256) = 2**16 - 1
-MASK_24: constant(uint256) = 2**24 - 1
 MASK_32: constant(uint256) = 2**32 - 1
 MASK_40: constant(uint256) = 2**40 - 1
 MASK_96: constant(uint256) = 2**96 - 1
@@ -109,8 +109,8 @@ def _funding_bps(word: uint256) -> uint256:
 @internal
 @pure
 def _sale(word: uint256, index: uint256) -> IRebalancer.Sale:
-    entry: uint256 = (word >> (24 * index)) & MASK_24
-    return IRebalancer.Sale(asset=entry & MASK_8, cost_bps=entry >> 8)
+    entry: uint256 = (word >> (32 * index)) & MASK_32
+    return IRebalancer.Sale(asset=entry & MASK_8, cost_bps=(entry >> 8) & MASK_12, impact_bps=entry >> 20)
 
 
 @internal
@@ -144,7 +144,8 @@ def _packed_sales(policy: IRebalancer.Policy) -> uint256:
     for i: uint256 in range(len(policy.sales), bound=MAX_SALES):
         self._require_sale(policy.sales[i], seen)
         seen = seen | (1 << policy.sales[i].asset)
-        word = word | ((policy.sales[i].asset | (policy.sales[i].cost_bps << 8)) << (24 * i))
+        sale: IRebalancer.Sale = policy.sales[i]
+        word = word | ((sale.asset | (sale.cost_bps << 8) | (sale.impact_bps << 20)) << (32 * i))
     return word
 
 
@@ -235,6 +236,7 @@ def _require_donor(sub: uint256, seen: uint256):
 @pure
 def _require_sale(sale: IRebalancer.Sale, seen: uint256):
     """@dev Named twice, it would be counted on twice."""
-    is_known: bool = sale.asset != 0 and sale.asset <= MASK_8 and sale.cost_bps <= MAX_COST_BPS
-    if not is_known or seen & (1 << sale.asset) != 0:
+    is_known: bool = sale.asset != 0 and sale.asset <= MASK_8
+    is_priced: bool = sale.cost_bps <= MAX_COST_BPS and sale.impact_bps <= MAX_COST_BPS
+    if not (is_known and is_priced) or seen & (1 << sale.asset) != 0:
         reasons._fail("policies: bad sale")

@@ -111,7 +111,10 @@ def _mark(
     if age_s > (feed_word >> 168) & feeds.MASK_24:
         return packing._price_word(price_wad, price_wad, STALE_FLAGS, updated_at)
     flags: uint256 = quote_flags
-    if updated_at > packing._poked_at(risk_word) + MAX_POKE_LAG_S or block.timestamp < feeds._paused_until(feed_word):
+    if updated_at > packing._poked_at(risk_word) + MAX_POKE_LAG_S:
+        flags |= packing.NO_INCREASE
+    # Before feeds._paused_until, in steps of a pause: every mark comes by here.
+    if block.timestamp >> feeds.PAUSE_STEP_LOG2 < feed_word >> 232:
         flags |= packing.NO_INCREASE
     if age_s != 0 and quote_wad == quote_previous_wad:
         return packing._price_word(price_wad, price_wad, flags, updated_at)

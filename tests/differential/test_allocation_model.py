@@ -137,7 +137,7 @@ def draw(random: Random, assets: list[int]) -> Case:
             random.choice((0, 0, 0, 500, 8_000)),
             (),
             (0, 0, 0),
-            tuple((i, costs[i]) for i in order),
+            tuple((i, (costs[i], 20 if i == 1 else 0)) for i in order),
             (False, 0, 0),
         ),
         allocation,
@@ -399,7 +399,7 @@ def test_plan__steps_refused_before__are_not_planned_again() -> None:
         case = Case(
             Holding((1_000, 0, 0, 0), 0, 9_000),
             Perpetuals(actions=MAY_ALL),
-            Terms(12_000, 10_000, 0, 0, (), (0, 0, 0), ((0, FEE_BPS),), (False, 0, 0)),
+            Terms(12_000, 10_000, 0, 0, (), (0, 0, 0), ((0, (FEE_BPS, 0)),), (False, 0, 0)),
             allocation,
             0,
             [],

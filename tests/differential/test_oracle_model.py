@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,53 +12,16 @@ from ballast.chain import RevmChain
 from ballast.model.oracle import (
     BPS,
     FEED_TOLERANCE_BPS,
-    LARGEST_JUMP_BPS,
-    MIN_FLOOR_L_BPS,
     NOTICE_S,
     FeedModel,
     Parameters,
-    div_up,
     exp_minus_wad,
     ln_e10,
 )
 from tests.oracle_bench import BAND_LOG2, DOLLAR, ETH, HEARTBEAT_S, WAD, OracleBench
+from tests.support.parameters import parameters
 
 ASSETS = (1, 2)
-
-bps = st.integers(1, 4_000)
-
-
-@st.composite
-def parameters(draw: Callable[..., Any]) -> Parameters:
-    """Any set that the setter accepts."""
-    triples = []
-    for least in (LARGEST_JUMP_BPS, MIN_FLOOR_L_BPS):
-        floor = draw(st.integers(least, 3_000))
-        triples.append((draw(st.integers(0, 20_000)), floor, draw(st.integers(floor, 4_000))))
-    (z, floor, cap), (z_l, floor_l, cap_l) = triples
-    cap_l = min(cap_l, 4_000)
-    widen = st.integers(0, 500)
-    z_init = z * 3 // 2 + 1 + draw(widen)
-    # Such that the jump is covered with whatever charge on gross stands during a ramp.
-    covering = div_up(100 * LARGEST_JUMP_BPS, 37) - MIN_FLOOR_L_BPS
-    floor_init = max(floor * 3 // 2 + 1, covering) + draw(widen)
-    cap_init = max(cap * 3 // 2 + 1, floor_init)
-    floor_l = min(floor_l, 10_000 - cap_init)
-    cap_l = min(max(cap_l, floor_l), 10_000 - cap_init)
-    quota = draw(st.integers(1, 2**72 - 1))
-    return Parameters(
-        z_init,
-        floor_init,
-        cap_init,
-        z,
-        floor,
-        max(cap, floor),
-        z_l,
-        min(floor_l, cap_l),
-        cap_l,
-        quota,
-    )
-
 
 asset_ids = st.sampled_from(ASSETS)
 steps = st.one_of(

@@ -110,11 +110,16 @@ class Terms:
     min_step: int
     donors: tuple[int, ...]
     floors: tuple[int, int, int]
-    sales: tuple[tuple[int, int], ...]
+    sales: tuple[tuple[int, tuple[int, int]], ...]
     wallet: tuple[bool, int, int]
 
 
-def all_terms(costs: st.SearchStrategy[int]) -> st.SearchStrategy[Terms]:
+impacts = st.one_of(st.just(0), st.integers(0, 1_000))
+
+
+def all_terms(
+    costs: st.SearchStrategy[int], more: st.SearchStrategy[int] = impacts
+) -> st.SearchStrategy[Terms]:
     return st.builds(
         Terms,
         st.integers(10_100, 20_000),
@@ -126,7 +131,7 @@ def all_terms(costs: st.SearchStrategy[int]) -> st.SearchStrategy[Terms]:
         st.tuples(
             st.permutations((0, 1, 2, 3)),
             st.one_of(st.just(4), st.integers(0, 4)),
-            st.tuples(*[costs] * 4),
+            st.tuples(*[st.tuples(costs, more)] * 4),
         ).map(lambda drawn: tuple(zip(drawn[0][: drawn[1]], drawn[2], strict=False))),
         st.tuples(st.booleans(), st.integers(0, 3_000), st.integers(0, 3_000)),
     ).map(lambda terms: replace(terms, trigger_bps=min(terms.trigger_bps, terms.target_bps - 1)))
@@ -439,11 +444,20 @@ def equals_the_model_with_bounds(met: Counter[str], number: int) -> None:
                 deadline, unfinished_at, _ = world.rebalancer.state_of(account)
                 if is_call:
                     assert deadline == scene.now + scene.bounds.call_s
-                assert (unfinished_at == scene.now) <= (scene.bounds.max_step_wad > 0)
+                if plan.code == Code.READY and not after.refused:
+                    is_left = plan.uncured >= scene.loans.unit_wad
+                    assert (unfinished_at == scene.now) == (is_left and is_cut(scene, plan))
 
     if number:  # or it would meet the same again
         seed(number)(check)
     check()
+
+
+def is_cut(scene: Scene, plan: Plan) -> bool:
+    """Whether the maximum step ended it: all of that but a hundredth is used up."""
+    used = sum(s.value for s in plan.steps if s.kind >= Kind.SELL and s.kind != Kind.SETTLE)
+    most = scene.bounds.max_step_wad
+    return scene.assess(scene.account).excess_init >= 0 and 0 < most * 99 <= used * 100
 
 
 def count_bounds(met: Counter[str], scene: Scene, plan: Plan, is_call: bool, reason: str) -> None:
@@ -628,7 +642,7 @@ def tolerance_wad(world: World, scene: Scene, plan: Plan) -> tuple[int, int]:
     quote_decimals=st.sampled_from((6, 8, 18)),
     own=owns,
     others=st.tuples(*[holdings] * 3),
-    terms=all_terms(st.just(FEE_BPS)),
+    terms=all_terms(st.just(FEE_BPS), st.just(0)),
     moves=rounds,
 )
 def test_rebalance__costs_as_expected__ends_at_the_target_by_the_cheapest_means(
@@ -670,28 +684,34 @@ def test_rebalance__costs_as_expected__ends_at_the_target_by_the_cheapest_means(
 def check_order(scene: Scene, plan: Plan) -> None:
     """Free means first, then sales with a price of health that never falls.
 
-    What lies within a quota comes after its own surplus, whatever its price.
+    Collateral of a sibling whose floor is above the target goes where its cash does. What lies
+    within a quota comes after its own surplus, whatever its price, in the same step.
     """
-    kinds = [step.kind for step in plan.steps]
-    assert kinds == sorted(kinds)
     assert scene.policy is not None and scene.target_bps is not None
-    costs = {asset: 100 * cost_bps for asset, cost_bps in scene.policy.sales}
+    early = [donor for donor, floor_bps in scene.floors.items() if floor_bps > scene.target_bps]
+    kinds = [
+        Kind.MOVE_CASH if s.kind == Kind.MOVE_COLLATERAL and s.source in early else s.kind
+        for s in plan.steps
+    ]
+    assert kinds == sorted(kinds)
+    costs = {sale.asset: 100 * sale.cost_bps for sale in scene.policy.sales}
     sold: set[int] = set()
     dearest = sizing.price_of_health(0, 1)
     for step in plan.steps:
         if step.kind != Kind.SELL:
             continue
         mark = scene.marks[step.asset]
-        is_within = scene.own.position(step.asset).collateral_wad <= mark.quota_wad
-        is_waiting = not is_within and step.asset in sold
-        if is_within or is_waiting:
+        surplus = max(0, scene.own.position(step.asset).collateral_wad - mark.quota_wad)
+        is_within = step.amount * scene.unit_wad[step.asset] > surplus
+        assert step.asset not in sold
+        if is_within:
             cure = sizing.cure_of_release_e10(
                 scene.target_bps, mark.rate_init_e6, costs[step.asset]
             )
         else:
             cure = sizing.cure_of_surplus_e10(costs[step.asset])
         price = sizing.price_of_health(costs[step.asset], cure)
-        assert price >= dearest or is_waiting
+        assert price >= dearest or (is_within and surplus)
         dearest = max(dearest, price)
         sold.add(step.asset)
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import partial
 from itertools import combinations, islice
 from math import ceil
 from random import Random
@@ -28,6 +27,7 @@ from ballast.model.margin import BPS, RATE, WAD, div_up, result_wad
 from ballast.model.plan import (
     MAX_STEPS,
     ROUNDING_UNITS,
+    SLICES,
     UNLIMITED,
     Action,
     Code,
@@ -53,8 +53,8 @@ Tell = Callable[[str, object], None]
 
 ACCOUNTS = 10_000
 SEED = 20_200_312
-# Edges of one asset: surplus, within, trim, hedge, upgrade, pairs.
-EDGES = len(plans._Form)
+# Edges of one asset: surplus, within, trim, hedge, upgrade, pairs, and the slices of each.
+EDGES = len(plans._Form) * SLICES
 AT_LEAST = {
     "needs the hull": 1_000,
     "unwinds a pair": 1_000,
@@ -150,6 +150,20 @@ def rounding_wad(scene: Scene) -> int:
     return total
 
 
+def cut_wad(scene: Scene) -> int:
+    """What a plan may cost more as its slices end at whole lots: of each means a lot at the
+    difference of its dearest and its cheapest slice. And a wei an edge, for each is rounded up."""
+    total = 0
+    for leg in scene.own.legs(scene.marks):
+        total += EDGES
+        means = means_of(scene, leg)
+        lot = div_up(lot_wad(scene, leg.asset) * leg.mark.price_wad, WAD)
+        for pieces in (means.sales, means.closes, means.hedges):
+            if len(pieces) > 1:
+                total += div_up(lot * (pieces[-1].cost_e6 - pieces[0].cost_e6), RATE)
+    return total
+
+
 @dataclass(frozen=True)
 class Verdict:
     """A plan beside the optimum, and beside the worst that roundings explain."""
@@ -157,6 +171,7 @@ class Verdict:
     plan: Plan
     best: Optimum
     worst: Optimum
+    cut_wad: int
 
     @classmethod
     def of(cls, scene: Scene, plan: Plan, *, may_be_tested: bool = True) -> Verdict:
@@ -168,7 +183,8 @@ class Verdict:
             budget = scene.budget_wad
             less = max(0, budget - ROUNDING_UNITS * scene.loans.unit_wad - rounding)
         best = program.least(plan.shortfall, budget)
-        return cls(plan, best, program.least(plan.shortfall + rounding, less))
+        worst = program.least(plan.shortfall + rounding, less)
+        return cls(plan, best, worst, cut_wad(scene))
 
     @property
     def cost(self) -> int:
@@ -178,7 +194,7 @@ class Verdict:
     @property
     def tolerance_wad(self) -> Fraction:
         """How much the plan may cost above the optimum: n."""
-        return max(0, self.worst.cost - self.best.cost) + len(self.plan.steps)
+        return max(0, self.worst.cost - self.best.cost) + self.cut_wad
 
     @property
     def fault(self) -> str:
@@ -223,8 +239,6 @@ def premise_broken(scene: Scene, plan: Plan) -> str:
       can whether or not they would have borne something.
     - Collateral above its quota leaves first. Where t (r + l) > 1 a unit within cures more than one
       above, so that the cure is not concave in what is sold, and the problem is not linear.
-    - A sibling gives cash first, then the collateral that cures most. If its floor and not what it
-      has is the limit, another order may bring more.
     """
     assert scene.policy is not None and scene.target_bps is not None
     if plan.uncured == 0 and not any(step.cost for step in plan.steps):
@@ -240,19 +254,7 @@ def premise_broken(scene: Scene, plan: Plan) -> str:
         is_steep = scene.target_bps * mark.rate_init_e6 > sizing.CURE
         if held.collateral_wad > mark.quota_wad and is_steep:
             return "steep above quota"
-    return "floor of a sibling" if any(map(partial(is_short, scene), scene.policy.donors)) else ""
-
-
-def is_short(scene: Scene, donor: int) -> bool:
-    """Whether a sibling with collateral has more than it may give above its floor."""
-    held, floor_bps = scene.accounts[donor], scene.floors[donor]
-    terms, legs = held.assess(scene.marks, scene.loans), held.legs(scene.marks)
-    slack = terms.equity_init - div_up(terms.required_init * floor_bps, BPS)
-    takes = max(0, held.net_wad(scene.loans))
-    for leg in legs:
-        value = leg.position.collateral_wad * leg.mark.price_wad // WAD
-        takes += value * max(0, sizing.CURE - floor_bps * leg.mark.rate_init_e6) // sizing.CURE
-    return bool(legs) and slack < takes
+    return ""
 
 
 # ---- planners
@@ -295,8 +297,8 @@ def plan_with_exposure_twice(scene: Scene) -> Plan:
     """One who sells and hedges the same exposure."""
     after = plans._Holding.after
 
-    def forgetful(held: Any, form: Any, size_wad: int) -> Any:
-        return replace(after(held, form, size_wad), open=held.open)
+    def forgetful(held: Any, edge: Any, size_wad: int) -> Any:
+        return replace(after(held, edge, size_wad), open=held.open)
 
     with patched(plans._Holding, "after", forgetful):
         return make_plan(scene)
@@ -405,13 +407,20 @@ def is_undone_with_all(scene: Scene) -> bool:
 
 
 def exact_venue(scene: Scene) -> Venue:
-    """Pays the price less the expected cost."""
+    """Pays the price less the expected cost, which grows with what was sold."""
     assert scene.policy is not None
-    costs = dict(scene.policy.sales)
+    sales = {sale.asset: sale for sale in scene.policy.sales}
+    sold: Counter[int] = Counter()
 
     def proceeds(asset: int, units: int) -> int:
-        value = units * scene.unit_wad[asset] * scene.marks[asset].price_wad
-        return value * (BPS - costs[asset]) // (BPS * WAD * scene.loans.unit_wad)
+        size = units * scene.unit_wad[asset]
+        before, all_of_it = sold[asset], scene.own.position(asset).collateral_wad
+        sold[asset] += size
+        # The mean between two parts of all of it is the mean of what is paid at both.
+        part = Fraction(before + sold[asset], all_of_it)
+        cost = Fraction(sales[asset].cost_bps + sales[asset].impact_bps * part) / BPS
+        paid = size * scene.marks[asset].price_wad * (1 - cost)
+        return int(paid / (WAD * scene.loans.unit_wad))
 
     return proceeds
 

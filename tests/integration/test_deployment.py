@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from eth_account import Account
 from ballast import standin
 from ballast.artifacts import ROOT, compile_contract
 from ballast.chain import Anvil, ChainError, KeySigner, RpcChain, SigningChain
+from ballast.chain.anvil import free_port
 from ballast.deploy import WAD
 from ballast.explorer import ARGUMENTS, compiled, standard_json, write_inputs
 from ballast.governance import NO_ADMIN, PROPOSER, owned, role_id
@@ -567,6 +569,52 @@ def test_write_inputs__deployment__has_arguments_as_they_were_sent(
     assert "UniswapV3Factory" not in listed and len(listed) >= 23
 
 
+# ---- the page for newcomers
+
+
+def test_deploying_page__python__does_what_it_says(
+    deployed: tuple[Scene, Deployment],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Both programs of docs/deploying.md, with the key file and the variables it has by then."""
+    scene, _ = deployed
+    kept = tmp_path / "local" / f"{SEPOLIA}.json"
+    kept.parent.mkdir()
+    kept.write_text(scene.path.read_text())
+    write_key(tmp_path, "deployer", scene.key)
+    monkeypatch.setattr("ballast.manifest.DIRECTORY", tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("APE_ACCOUNTS_deployer_PASSPHRASE", PASSPHRASE)
+    monkeypatch.setenv("APE_NODE_ETHEREUM", json.dumps({"sepolia": {"uri": scene.node.url}}))
+    page = (ROOT / "docs" / "deploying.md").read_text()
+    first, second = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    with scene.plain.isolated():
+        exec(first.replace("http://127.0.0.1:8545", scene.node.url), {})  # noqa: S102
+        assert capsys.readouterr().out.endswith(" 2000.0\n")
+        exec(second, {})  # noqa: S102
+        assert capsys.readouterr().out.startswith("equity 15,000, required ")
+
+
+def test_deploying_page__fields_and_verbs__are_those_of_the_scripts() -> None:
+    page = (ROOT / "docs" / "deploying.md").read_text()
+    for script in ("deploy", "verify", "testnet"):
+        source = (ROOT / "scripts" / f"{script}.py").read_text()
+        shown = set(re.findall(rf"^(?:ape run|make) {script}.*$", page, re.MULTILINE))
+        assert shown
+        for option in set(re.findall(r"(--[a-z-]+)", " ".join(shown))) - {"--network"}:
+            assert f'"{option}"' in source, (script, option)
+
+
+def write_key(home: Path, alias: str, key: Any) -> None:
+    """The key file that ape would have written, with a quick derivation."""
+    folder = home / ".ape" / "accounts"
+    folder.mkdir(parents=True)
+    encrypted = Account.encrypt(key.key, PASSPHRASE, kdf="pbkdf2", iterations=1_000)
+    (folder / f"{alias}.json").write_text(json.dumps(encrypted))
+
+
 # ---- through ape, with a key file and a passphrase
 
 
@@ -583,6 +631,10 @@ class Shell:
     address: str
 
     def start(self, *command: str, passphrase: str = PASSPHRASE) -> subprocess.Popen[str]:
+        where = ("--network", "ethereum:sepolia:node", "--manifest", str(self.manifest))
+        return self.ape(*command, *where, passphrase=passphrase)
+
+    def ape(self, *command: str, passphrase: str = PASSPHRASE) -> subprocess.Popen[str]:
         environment = {
             **os.environ,
             "HOME": str(self.home),
@@ -593,11 +645,10 @@ class Shell:
             f"APE_ACCOUNTS_{ALIAS}_PASSPHRASE": passphrase,
         }
         return subprocess.Popen(
-            ["ape", "run", *command, "--network", "ethereum:sepolia:node"]
-            + ["--manifest", str(self.manifest)],
+            ["ape", "run", *command],
             cwd=ROOT,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -621,10 +672,7 @@ class Shell:
 def shell(tmp_path: Path) -> Iterator[Shell]:
     with standin.start(bundled(), block_time_s=0.05) as node:
         key = Account.from_key(b"\x21" * 32)
-        keys = tmp_path / ".ape" / "accounts"
-        keys.mkdir(parents=True)
-        encrypted = Account.encrypt(key.key, PASSPHRASE, kdf="pbkdf2", iterations=1_000)
-        (keys / f"{ALIAS}.json").write_text(json.dumps(encrypted))
+        write_key(tmp_path, ALIAS, key)
         RpcChain(node.url, block_interval_s=None).set_balance(key.address, WAD)
         yield Shell(node, tmp_path, tmp_path / "manifest.json", key.address)
 
@@ -672,3 +720,28 @@ def test_ape_run_deploy__dry_run__sends_nothing_and_needs_no_passphrase(shell: S
     code, told = shell.run("deploy", "--account", ALIAS, "--dry-run", passphrase="wrong")
     assert code == 0 and "deploy Clearinghouse" in told and "nothing was sent" in told, told
     assert not shell.manifest.exists()
+
+
+def test_ape_run_testnet__line_with_a_price__is_published_and_interrupt_ends_the_node(
+    shell: Shell,
+) -> None:
+    port = free_port()
+    process = shell.ape("testnet", "--port", str(port), "--fund", ALIAS, "--block-time", "0.1")
+    assert process.stdout is not None and process.stdin is not None
+    told = ""
+    while "Ctrl-C ends it." not in told:
+        line = process.stdout.readline()
+        assert line, told
+        told += line
+    chain = RpcChain(f"http://127.0.0.1:{port}", block_interval_s=None)
+    assert chain.chain_id == SEPOLIA and chain.balance(shell.address) == 10 * WAD
+    print("nonsense", "ETH 1800.5", sep="\n", file=process.stdin, flush=True)
+    assert "A name" in process.stdout.readline()
+    assert process.stdout.readline() == "ETH is at 1,800.50 dollars\n"
+    feed = chain.at(bundled()["network"]["feeds"]["ETH"]["address"], "MockFeed")
+    assert feed.latestRoundData()[1] == 180_050_000_000
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+    with pytest.raises(ChainError):
+        _ = chain.block

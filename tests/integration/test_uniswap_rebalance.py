@@ -22,7 +22,7 @@ def test_rebalance__through_uniswap__misses_the_target_by_the_cost_misjudged(
     world = market.world
     account = market.account
     adapter = world.rebalancer.policy_of(account).adapter
-    policy = (12_000, 0, 0, False, [], [(1, cost_bps)], adapter, 0, 0)
+    policy = (12_000, 0, 0, False, [], [(1, cost_bps, 0)], adapter, 0, 0)
     world.rebalancer.set_policy(account, policy, sender=world.owner)
     while market.pool.answer() > PRICE * (BPS - fall_bps) // BPS * 10**8:
         market.trade(True, 100 * 10**18)

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil
+from itertools import pairwise
+from math import ceil, floor
 from typing import NamedTuple
 
 from ballast.model.margin import BPS, RATE, WAD, Leg, div_up, nearest_zero, result_wad
@@ -27,6 +28,13 @@ from ballast.model.plan import Action, Scene
 from tests.support.simplex import Program
 
 CURE = BPS * RATE
+
+
+class Piece(NamedTuple):
+    """Units of a means, WAD, and what each costs as a part of its value, millionths."""
+
+    units_wad: Fraction
+    cost_e6: int
 
 
 class Optimum(NamedTuple):
@@ -38,7 +46,8 @@ class Optimum(NamedTuple):
 
 @dataclass(frozen=True)
 class Means:
-    """Most units of each change of one asset, WAD, and what a unit of value costs, millionths.
+    """Most units of each change of one asset, WAD, what trading all costs in the mean, millionths,
+    and what the pieces do into which each means is cut, for prices move with size.
 
     `delta_wad` is the exposure that sales, trims and hedges share.
     """
@@ -49,9 +58,34 @@ class Means:
     closed_wad: int
     trimmed_wad: int
     hedged_wad: int
-    sale_e6: int
     close_e6: int
     hedge_e6: int
+    sales: tuple[Piece, ...]
+    closes: tuple[Piece, ...]
+    hedges: tuple[Piece, ...]
+
+
+def cut(most_wad: int, first_e6: int, impact_e6: int) -> tuple[Piece, ...]:
+    """Four pieces of a means, of 10, 20, 30 and 40% of it, where all units cost `impact_e6` more in
+    the mean than the first one: each at its mean cost, up, never a gain. One piece, if the impact
+    is no more than a tenth of what the first unit costs."""
+    if impact_e6 == 0 or 10 * impact_e6 <= first_e6:
+        return (Piece(Fraction(most_wad), max(0, first_e6 + impact_e6)),)
+    ends = [Fraction(tenths, 10) for tenths in (0, 1, 3, 6, 10)]
+    return tuple(
+        Piece(most_wad * (high - low), max(0, first_e6 + ceil(impact_e6 * (low + high))))
+        for low, high in pairwise(ends)
+    )
+
+
+def cut_trade(scene: Scene, asset: int, most_wad: int, cost_e6: int) -> tuple[Piece, ...]:
+    """A trade whose units cost so much in the mean. The fill price moves by half the size over the
+    depth; where the skew pays for all of it no more is known."""
+    impact_e6 = 0
+    if cost_e6:
+        depth_gwei = scene.markets[asset].terms.depth_gwei
+        impact_e6 = floor(Fraction(most_wad * RATE, 2 * depth_gwei * SIZE_STEP_WAD))
+    return cut(most_wad, cost_e6 - impact_e6, impact_e6)
 
 
 def trade_cost_e6(scene: Scene, leg: Leg, size_change: int) -> int:
@@ -69,8 +103,8 @@ def means_of(scene: Scene, leg: Leg, *, may_be_tested: bool = True) -> Means:
     b, q, actions = leg.position.collateral_wad, leg.position.size_wad, scene.policy.actions
     counted = min(b, mark.quota_wad)
     delta = nearest_zero(counted + q, b + q)
-    costs_bps = dict(scene.policy.sales)
-    is_sold = asset in costs_bps and (q >= 0 or may_be_tested)
+    sales = {sale.asset: sale for sale in scene.policy.sales}
+    is_sold = asset in sales and (q >= 0 or may_be_tested)
     close_e6 = trade_cost_e6(scene, leg, -q) if q else 0
     is_trimmed = actions & Action.TRIM and delta * q > 0
     is_trimmed = is_trimmed and close_e6 < risk.r_maint_e6 + risk.l_maint_e6
@@ -84,6 +118,10 @@ def means_of(scene: Scene, leg: Leg, *, may_be_tested: bool = True) -> Means:
         hedge_e6 = trade_cost_e6(scene, leg, -hedged) if hedged else 0
         if hedge_e6 + risk.l_maint_e6 >= risk.r_maint_e6:
             hedged = 0
+    pieces: tuple[Piece, ...] = ()
+    if is_sold:
+        _, first_bps, impact_bps = sales[asset]
+        pieces = cut(b, first_bps * RATE // BPS, impact_bps * RATE // BPS)
     return Means(
         delta_wad=delta,
         above_wad=min(b - counted, max(0, b + q)) if is_sold else 0,
@@ -91,9 +129,11 @@ def means_of(scene: Scene, leg: Leg, *, may_be_tested: bool = True) -> Means:
         closed_wad=abs(q) if is_trimmed or is_paired else 0,
         trimmed_wad=min(abs(q), abs(delta)) if is_trimmed else 0,
         hedged_wad=hedged,
-        sale_e6=costs_bps.get(asset, 0) * RATE // BPS,
         close_e6=close_e6,
         hedge_e6=hedge_e6,
+        sales=pieces,
+        closes=cut_trade(scene, asset, abs(q), close_e6) if is_trimmed or is_paired else (),
+        hedges=cut_trade(scene, asset, hedged, hedge_e6) if hedged else (),
     )
 
 
@@ -144,31 +184,43 @@ class RebalancingProgram:
         assert scene.policy is not None
         target_bps = self.target_bps
         # Released by what makes both D and G smaller, and by what makes D larger and G smaller.
-        toward_e6, away_e6 = risk.r_init_e6 + risk.l_init_e6, risk.l_init_e6 - risk.r_init_e6
+        toward = target_bps * (risk.r_init_e6 + risk.l_init_e6)
+        away = target_bps * (risk.l_init_e6 - risk.r_init_e6)
         is_long = means.delta_wad >= 0
         size = leg.position.size_wad
         later_e6 = scene.policy.funding_bps * RATE // BPS
 
-        def change(most: int, released_e6: int, cost_e6: int, later_e6: int = 0) -> int | None:
-            cure = target_bps * released_e6 - cost_e6 * BPS
-            return self._column(most * price, cure, cost_e6 + later_e6) if most else None
+        def change(
+            most: int, pieces: tuple[Piece, ...], released_e10: int, later_e6: int = 0
+        ) -> dict[int, int]:
+            """Columns and what a unit of each costs, without what is paid later."""
+            columns = {}
+            for units, cost_e6 in pieces if most else ():
+                cure = released_e10 - cost_e6 * BPS
+                bound = floor(min(units, most) * price)
+                columns[self._column(bound, cure, cost_e6 + later_e6)] = cost_e6
+            if len(columns) > 1:
+                self._at_most(most * price, dict.fromkeys(columns, 1))
+            return columns
 
-        if means.above_wad:
-            self._column(means.above_wad * price, CURE - means.sale_e6 * BPS, means.sale_e6)
+        above = change(means.above_wad, means.sales, CURE)
         # A sale lowers D, whether that is above zero or below; closing moves it toward or away.
-        sold = change(means.within_wad, toward_e6 if is_long else away_e6, means.sale_e6)
+        sold = change(means.within_wad, means.sales, toward if is_long else away)
+        if above and sold and len(means.sales) > 1:
+            for (units, _), one, other in zip(means.sales, above, sold, strict=True):
+                self._at_most(floor(units * price), {one: 1, other: 1})
         closes_toward = size > 0 or not is_long
-        closed = change(means.closed_wad, toward_e6 if closes_toward else away_e6, means.close_e6)
-        hedged = change(means.hedged_wad, -away_e6, means.hedge_e6, later_e6)
-        away = {sold: 1, closed: -1, hedged: 1} if is_long else {sold: -1, closed: 1}
+        closed = change(means.closed_wad, means.closes, toward if closes_toward else away)
+        hedged = change(means.hedged_wad, means.hedges, -away, later_e6)
+        sign = 1 if is_long else -1
+        moved = dict.fromkeys(sold, sign) | dict.fromkeys(closed, -sign) | dict.fromkeys(hedged, 1)
         if size <= 0:
-            toward = {place: sign for place, sign in away.items() if place is not None}
             most = abs(means.delta_wad) if is_long else means.trimmed_wad
-            self._at_most(most * price, toward)
-            self._at_most(0, {place: -sign for place, sign in toward.items()})
-        self._add_gain(leg, means, closed, hedged)
+            self._at_most(most * price, moved)
+            self._at_most(0, {place: -sign for place, sign in moved.items()})
+        self._add_gain(leg, closed | hedged)
 
-    def _add_gain(self, leg: Leg, means: Means, closed: int | None, hedged: int | None) -> None:
+    def _add_gain(self, leg: Leg, costs: dict[int, int]) -> None:
         """A gain is paid, or it bears what trades cost, which would else take from equity."""
         assert self.scene.policy is not None
         gain = max(0, result_wad(leg.position, leg.mark))
@@ -178,12 +230,10 @@ class RebalancingProgram:
         if self.scene.policy.actions & Action.SETTLE and gain >= self.scene.loans.unit_wad:
             self.settled[leg.asset] = self._column(None, CURE)
             limit[self.settled[leg.asset]] = 1
-        borne = {closed: -means.close_e6, hedged: -means.hedge_e6}
-        costs = {place: cost for place, cost in borne.items() if place is not None}
         if costs:
             bears = self._column(None, CURE)
             limit[bears] = 1
-            self._at_most(0, {bears: RATE, **costs})
+            self._at_most(0, {bears: RATE, **{place: -cost for place, cost in costs.items()}})
         self._at_most(gain * WAD, limit)
 
     def _add_donors(self) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from itertools import count
 from math import ceil
 from random import Random
@@ -69,7 +68,7 @@ def random_scene(random: Random, assets: int, trait: int) -> Scene:
         cost = size * price_wad // WAD - result
         positions[asset] = Position(collateral, size, cost if size else 0)
         if random.randrange(5):
-            sales.append(Sale(asset, _sale_bps(random, trait, marks[asset])))
+            sales.append(_sale(random, asset, trait, marks[asset]))
     random.shuffle(sales)
     loans = Loans(unit_wad=10 ** random.choice((0, 10, 12)))
     account = _in_units(Account(positions=positions), unit_wad)
@@ -116,12 +115,15 @@ def _risk(random: Random, quota_gwei: int) -> Risk:
     return Risk(r_e6, l_e6, r_e6 // 2, l_e6 // 2, quota_gwei, NOW, 0)
 
 
-def _sale_bps(random: Random, trait: int, mark: Mark) -> int:
-    """At most the rate on gross, beyond which no swap goes through."""
-    cost = random.choice((0, 5, 30, 30, 100, 250))
+def _sale(random: Random, asset: int, trait: int, mark: Mark) -> Sale:
+    """Its last unit at most at the rate on gross, beyond which no swap goes through; two in three
+    without impact."""
+    cost, impact = random.choice((0, 5, 30, 30, 100, 250)), random.choice((0, 0, 0, 0, 10, 150))
     if trait in (HEDGER, DEEP_HEDGER):
         cost = random.randrange(30, 300)
-    return min(cost, mark.risk.l_init_e6 * BPS // RATE)
+    most = mark.risk.l_init_e6 * BPS // RATE
+    cost = min(cost, most)
+    return Sale(asset, cost, min(impact, (most - cost) // 2))
 
 
 def _market(random: Random, price_wad: int, held_wad: int, trait: int) -> Market:
@@ -236,9 +238,19 @@ class Trader:
     items: tuple[Item, ...]
 
 
-def trader_scene(trader: Trader, named_part: float, step_e6: int = BPS_TO_E6) -> Scene:
-    """A unit of each asset is worth one quote token. The policy names what selling a part of each
-    costs, up to a step; one below a basis point is finer than a real policy can be."""
+def _named_sale(asset: int, item: Item, flat_part: float | None) -> Sale:
+    def mean_e6(part: float) -> float:
+        return item.sale_cost(part * item.value) / (part * item.value) * RATE
+
+    if flat_part:
+        return Sale(asset, ceil(mean_e6(flat_part) / BPS_TO_E6))
+    cost_bps = ceil(item.pool_fee_e6 / BPS_TO_E6)
+    return Sale(asset, cost_bps, max(0, ceil(mean_e6(1) / BPS_TO_E6 - cost_bps)))
+
+
+def trader_scene(trader: Trader, flat_part: float | None = None) -> Scene:
+    """A unit of each asset is worth one quote token. The policy names what selling the first unit
+    and all of each costs, up; or, as if that were the cost of any, what selling a part does."""
     marks, markets, positions, sales = {}, {}, {}, []
     ample, price = AMPLE_GWEI, Price(WAD, WAD, 0, NOW)
     for asset, item in enumerate(trader.items, 1):
@@ -246,9 +258,7 @@ def trader_scene(trader: Trader, named_part: float, step_e6: int = BPS_TO_E6) ->
         marks[asset] = Mark(price, Risk(r_e6, l_e6, r_e6 // 2, l_e6 // 2, ample, NOW, 0))
         size = item.value * WAD if item.trade == "trim" else 0
         positions[asset] = Position(item.value * WAD, size, size)
-        named = item.value * named_part
-        cost_e6 = ceil(item.sale_cost(named) / named * RATE / step_e6) * step_e6
-        sales.append(Sale(asset, Fraction(cost_e6, BPS_TO_E6)))
+        sales.append(_named_sale(asset, item, flat_part))
         if item.trade:
             depth_gwei = int(item.depth * 10**9)
             markets[asset] = Market(

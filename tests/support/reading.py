@@ -104,7 +104,7 @@ def read_scene(world: World, account: int, donors: Sequence[int] = ()) -> plans.
             policy.min_step,
             policy.uses_wallet,
             tuple(siblings),
-            tuple(plans.Sale(sale.asset, sale.cost_bps) for sale in policy.sales),
+            tuple(plans.Sale(*sale) for sale in policy.sales),
             world.rebalancer.last_at(account),
             policy.actions,
             policy.funding_bps,

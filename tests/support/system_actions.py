@@ -15,6 +15,7 @@ from ballast.chain import Contract
 from ballast.model.margin import GWEI
 from ballast.sandbox import BOUNDS
 from tests.clearing_kit import action
+from tests.support.allocations import arguments_of
 from tests.support.system_liquidations import LiquidationDraws
 from tests.support.system_state import ASSETS, WAD, Cast, State
 from tests.support.system_steps import Ahead, Call, Draw, Step
@@ -24,7 +25,7 @@ from tests.support.world import QUOTE, UNLIMITED, ZERO_ADDRESS, to_wad
 HEARTBEAT_S = 3_900
 SCRIPTED = (3, 4)  # accounts that begin with a hook that does what it is told
 ALL_PERMISSIONS = 63
-ALL_ACTIONS = 15  # that a policy may allow with perpetuals
+ALL_ACTIONS = 31  # that a policy may allow
 FLOOR_SHIFT = 48  # of a donor, in a guard word
 
 
@@ -54,9 +55,12 @@ class Actions(LiquidationDraws):
             (3, "set_policy", self._set_policy),
             (1, "set_bounds", self._set_bounds),
             (2, "apply_policy", self._apply_policy),
+            (2, "set_allocation", self._set_allocation),
+            (2, "apply_allocation", self._apply_allocation),
             (0.3, "clear_policy", self._clear_policy),
             (10, "rebalance", self._rebalance),
             (4, "rebalance", self._pressure),
+            (4, "rebalance", self._imbalance),
             (4, "hook_acts", self._hook_acts),
             (2, "poke", self._poke),
             (8, "price", self._price),
@@ -120,6 +124,8 @@ class Actions(LiquidationDraws):
                 units = self._worth(state, name, wealth)
                 call = Call("Clearinghouse", "deposit", (account, self._id(name), units), role)
                 steps.append(Step("deposit", (call,)))
+            # Before there is a guard an allocation holds at once.
+            steps.append(Step("set_allocation", (self._set_allocation_of(account),)))
             for draw, kind in (
                 (self._set_guard_of, "set_guard"),
                 (self._set_policy_of, "set_policy"),
@@ -210,6 +216,11 @@ class Actions(LiquidationDraws):
         if draw < 0.065:
             units = self._worth(state, QUOTE, rng.choice((1, 1_000, 50_000)))
             return Step("probe", probe=("entries_cost", units))
+        if draw < 0.09:
+            plan = self.cast.world.rebalancer.plan
+            ready = [a for a in self.cast.accounts if state.guards[a] and plan(a).code == 0]
+            if ready:
+                return Step("probe", probe=("rebalances_end", rng.choice(ready)))
         return None
 
     # ---- accounts
@@ -430,6 +441,42 @@ class Actions(LiquidationDraws):
             account = self.rng.choice(waiting)
         return (Call("Mandates", "apply_guard", (account,), "keeper"),)
 
+    def _set_allocation_of(self, account: int) -> Call:
+        """Some wishes, now and then none; near enough to what is there to be acted on."""
+        rng, cast = self.rng, self.cast
+        terms: dict[str, int] = {}
+        weights: dict[str, int] = {}
+        if rng.random() < 0.4:
+            terms["share_bps"] = rng.choice((4_500, 6_000, 8_000))
+        if rng.random() < 0.4:
+            terms["position_bps"] = rng.choice((3_000, 6_000, 12_000))
+        if rng.random() < 0.3:
+            terms |= {"exposure_bps": rng.choice((8_000, 15_000)), "sigma_high_bps": 6_000}
+        if rng.random() < 0.5:
+            parts = rng.choice(((3_000, 3_000, 3_000), (5_000, 2_000, 1_000), (6_000, 0, 2_000)))
+            weights = dict(zip(rng.sample(cast.names, len(parts)), parts, strict=True))
+            terms |= {"drift_bps": rng.choice((200, 1_000)), "period_s": rng.choice((0, 3_600))}
+        if rng.random() < 0.4:
+            terms["ceiling_bps"] = rng.choice((20_000, 30_000))
+        given = arguments_of(cast.world, weights=weights, **terms)
+        return Call("Mandates", "set_allocation", (account, given), cast.owner_role(account))
+
+    def _set_allocation(self, state: State) -> tuple[Call, ...]:
+        call = self._set_allocation_of(self._account())
+        if self.rng.random() < 0.15:
+            account, given = call.args
+            bad = list(given)
+            bad[self.rng.choice((0, 6))] = self.rng.choice((9_999, 10_001, 2**16))
+            call = Call(call.contract, call.function, (account, tuple(bad)), call.sender)
+        return (call,)
+
+    def _apply_allocation(self, state: State) -> tuple[Call, ...]:
+        account, announced = self._account(), self.cast.world.mandates.announced_allocation
+        waiting = [other for other in self.cast.accounts if announced(other)[2]]
+        if waiting and self.rng.random() < 0.8:
+            account = self.rng.choice(waiting)
+        return (Call("Mandates", "apply_allocation", (account,), "keeper"),)
+
     def _revoke(self, state: State) -> tuple[Call, ...]:
         account = self._account()
         return (Call("Mandates", "revoke", (account,), self._sender(account)),)
@@ -458,7 +505,10 @@ class Actions(LiquidationDraws):
             rng.choice((0, 0, 1_000 * WAD)),
             uses_wallet,
             donors,
-            [(self._id(name), rng.choice((0, 30, 100, 300))) for name in names],
+            [
+                (self._id(name), rng.choice((0, 30, 100, 300)), rng.choice((0, 0, 10, 150)))
+                for name in names
+            ],
             cast.world.venue.address,
             rng.choice((0, ALL_ACTIONS, ALL_ACTIONS, rng.randrange(ALL_ACTIONS + 1))),
             rng.choice((0, 0, 10, 200)),
@@ -471,7 +521,7 @@ class Actions(LiquidationDraws):
         if self.rng.random() < 0.15:
             bad = list(call.args[1])
             place, values = self.rng.choice(
-                ((0, (0, 9_999, 15_000, 2**16)), (7, (16, 2**8)), (8, (1_001, 2**16)))
+                ((0, (0, 9_999, 15_000, 2**16)), (7, (32, 2**8)), (8, (1_001, 2**16)))
             )
             bad[place] = self.rng.choice(values)
             call = Call(call.contract, call.function, (account, tuple(bad)), call.sender)

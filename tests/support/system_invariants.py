@@ -8,15 +8,17 @@ held, so that an invariant that was never put to the test is seen.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ballast.chain import Event, Receipt, Reverted
+from ballast.model.allocation import Allocation, Weight, is_within
 from ballast.model.ledger import Loans
 from ballast.model.margin import BPS, Position, Terms, is_no_riskier
 from ballast.model.perps import SIZE_STEP_WAD, Order, Refused
+from ballast.model.plan import Scene
 from tests.clearing_kit import in_order
 from tests.support.system_checks import Broken, Outcome
 from tests.support.system_liquidations import (
@@ -25,7 +27,7 @@ from tests.support.system_liquidations import (
     is_liquidation,
 )
 from tests.support.system_markets import EXACT, LOOKS, NAV_ROUNDING_WAD, PARTS
-from tests.support.system_state import LOW_128, PERPETUALS_SHIFT, WAD, State
+from tests.support.system_state import LOW_128, PERPETUALS_SHIFT, WAD, Cast, State
 from tests.support.system_steps import ENVIRONMENT, Call, Step
 from tests.support.world import QUOTE, UNLIMITED
 
@@ -39,10 +41,15 @@ ENTRY_WAIT_S = 3_600 + 600
 MICRO_WAD = 10**12
 ROUNDING_UNITS = 2  # of the quote token, that each step with cash may cost without being a loss
 REVOKED = 1 << 192  # the guard word that a revocation leaves in the event
+ALLOCATES = 1 << 193  # in a guard word: there is an allocation
 READY = 0
+MOST_TO_REST = 12  # rebalances for an allocation, at prices that stay
 # What a rebalance and what was announced may do to others is judged by I14 to I16.
 OPEN_TO_ALL = frozenset(
-    {("Mandates", "rebalance"), ("Mandates", "apply_guard"), ("Rebalancer", "apply_policy")}
+    {
+        *(("Mandates", "rebalance"), ("Mandates", "apply_guard"), ("Mandates", "apply_allocation")),
+        ("Rebalancer", "apply_policy"),
+    }
 )
 # What settling and deleveraging do to others is foretold by the model, call by call.
 FORETOLD = frozenset({("Perps", "settle"), ("Deleverager", "adl")})
@@ -55,10 +62,10 @@ IDS = tuple(
     f"I{number:02}"
     for number in (
         *(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 17),
-        *(18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 29, 31, 32, 40, 42, 44, 46),
+        *(18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 29, 31, 32, 40, 42, 44, 46, 50),
     )
 )
-PREMISES = (*IDS, *EXACT, *PARTS, *LIQUIDATION_PARTS)
+PREMISES = (*IDS, *EXACT, *PARTS, *LIQUIDATION_PARTS, "I50 grown", "I50 rest")
 # A few thousand actions may do without.
 RARE = frozenset(
     {
@@ -590,17 +597,24 @@ class Invariants(LiquidationChecks):
             kept = lost <= (rounding if who == account else 0)
             message = f"{cast.labels[who]} left weaker: {old_terms} to {new_terms}"
             self.must("I14", new_terms.excess_init >= 0 or kept, message)
-        if has_traded:
+        given_wad = {
+            name: sum(
+                before.collateral_wad(d, name) - after.collateral_wad(d, name) for d in donors
+            )
+            for name in cast.names
+        }
+        allocation = _allocation_of(cast, account)
+        is_allocated = has_traded and allocation != Allocation()
+        if is_allocated:
+            self._of_allocation(account, allocation, given_wad, before, after)
+        elif has_traded:
             most = -(-new.required_init * (guard.target_bps + guard.band_bps) // BPS)
             self.must("I14", new.equity_init <= most, f"{label} traded beyond its target")
         for name in cast.names:
-            given = sum(
-                before.collateral_wad(d, name) - after.collateral_wad(d, name) for d in donors
-            )
             is_still = before.positions[account, name] == after.positions[account, name]
-            most = before.held(account, name).delta_wad + given
+            most = before.held(account, name).delta_wad + given_wad[name]
             delta = after.held(account, name).delta_wad
-            fine = min(most, 0) <= delta <= max(most, 0) or is_still
+            fine = min(most, 0) <= delta <= max(most, 0) or is_still or is_allocated
             self.must("I14", fine, f"{label}: exposure to {name} grew from {most} to {delta}")
 
         for donor in donors:
@@ -624,13 +638,37 @@ class Invariants(LiquidationChecks):
 
         self._of_losses(call, receipt, event, donors, before, after)
         self.held("I17")
-        code = cast.world.rebalancer.plan(account).code
+        plan = cast.world.rebalancer.plan(account)
         is_default_hook = event.args.hook == cast.world.rebalancer.address
-        if code == READY and is_default_hook:
+        if plan.code == READY and is_default_hook and plan.shortfall == shortfalls[1]:
             refused = [e for e in cast.world.rebalancer.events(receipt) if "Refused" in e.name]
             self.held("I17 in part")
             fine = bool(refused) and shortfalls[1] < shortfalls[0]
             self.must("I17", fine, f"{label} is ready at once again: {shortfalls}")
+
+    def _of_allocation(
+        self,
+        account: int,
+        allocation: Allocation,
+        given_wad: Mapping[str, int],
+        before: State,
+        after: State,
+    ) -> None:
+        """I50: what grew and what was cut is no more than the allocation lets it be. What siblings
+        brought is no growth, so it counts as there before."""
+        cast = self.cast
+        guard = cast.world.mandates.guard_of(account)
+        old, new = (_scene(state, account, guard.target_bps) for state in (before, after))
+        is_grown = any(
+            abs(leg.position.delta_wad) > abs(old.own.position(leg.asset).delta_wad)
+            for leg in new.own.legs(new.marks)
+        )
+        self.held("I50")
+        self.held("I50 grown", is_grown)
+        if any(given_wad.values()):
+            return
+        refusal = is_within(old, new, allocation, band_bps=guard.band_bps)
+        self.must("I50", refusal == "", f"{cast.labels[account]} passed with {refusal}")
 
     def _of_losses(
         self,
@@ -876,16 +914,36 @@ class Invariants(LiquidationChecks):
             is_default_hook = world.mandates.hook_of(account) == world.rebalancer.address
             if plan.code != READY or not is_default_hook:
                 return
+            guard = world.mandates.guard_of(account)
+            before = cast.read().terms[account].shortfall_up(guard.target_bps)
+            if plan.shortfall != before:
+                self._comes_to_rest(account, plan.shortfall)
+                return
             self.held("I17 again")
             try:
                 world.mandates.rebalance(account, sender=world.keeper)
             except Reverted:
                 return
-            after = cast.read().terms[account]
-            guard = world.mandates.guard_of(account)
-            left = after.shortfall_up(guard.target_bps)
-            fine = left < plan.shortfall
-            self.must("I17", fine, f"repeated without getting nearer: {plan.shortfall} to {left}")
+            left = cast.read().terms[account].shortfall_up(guard.target_bps)
+            self.must("I17", left < before, f"repeated without getting nearer: {before} to {left}")
+
+    def _comes_to_rest(self, account: int, wanted_wad: int) -> None:
+        """I50: at prices that stay an allocation is reached, or refused, in few rebalances; in more
+        where the policy has a maximum step."""
+        world = self.cast.world
+        self.held("I50 rest")
+        step = world.rebalancer.bounds_of(account).max_step
+        most = MOST_TO_REST + (wanted_wad // step if step else 0)
+        for _ in range(most):
+            world.chain.advance(3_600)
+            if world.rebalancer.plan(account).code != READY:
+                return
+            try:
+                world.mandates.rebalance(account, sender=world.keeper)
+            except Reverted:
+                return
+        label = self.cast.labels[account]
+        self.must("I50", False, f"{label} is not at rest after {most} rebalances")
 
     # ---- the end
 
@@ -925,10 +983,19 @@ class Invariants(LiquidationChecks):
     def _settings_from_events(self, now: State) -> None:
         cast, mandates = self.cast, self.cast.world.mandates
         guards: dict[int, tuple[str, int]] = {}
-        for event in cast.world.chain.events(mandates, "GuardChanged"):
-            guards[event.args.account] = (event.args.hook, event.args.guard_word)
+        allocations: dict[int, tuple[int, int]] = {}
+        for event in cast.world.chain.events(mandates):
+            args = event.args
+            if event.name == "GuardChanged":
+                guards[args.account] = (args.hook, args.guard_word)
+            elif event.name == "AllocationChanged":
+                allocations[args.account] = (args.limits_word, args.weights_word)
         for account, (hook, word) in guards.items():
-            stored = 0 if word == REVOKED else word
+            words = allocations.get(account, (0, 0))
+            same = words == tuple(mandates.allocation_words(account))
+            self.must("I46", same, f"allocation of {cast.labels[account]}")
+            # Whether there is an allocation is kept beside the guard.
+            stored = 0 if word == REVOKED else (word & ~ALLOCATES) | ALLOCATES * any(words)
             fine = stored == now.guards[account] and hook == mandates.hook_of(account)
             self.must("I46", fine, f"guard of {cast.labels[account]}")
 
@@ -1066,3 +1133,28 @@ class Told:
 def _moves_marks(outcome: Outcome) -> bool:
     """Whether a transaction may move prices or rates: a poke does."""
     return any(call.contract == "RiskOracle" for call, _ in outcome.receipts)
+
+
+def _allocation_of(cast: Cast, account: int) -> Allocation:
+    *terms, weights = cast.world.mandates.allocation_of(account)
+    return Allocation(*terms, tuple(Weight(*weight) for weight in weights))
+
+
+def _scene(state: State, account: int, target_bps: int) -> Scene:
+    """What the model needs to judge a mandate: an account at its marks, funding of now included."""
+    book = state.book
+    marks = {
+        asset: replace(mark, funding_wad=book.markets[asset].funding.at(state.time))
+        if asset in book.markets
+        else mark
+        for asset, mark in book.prices.items()
+    }
+    return Scene(
+        account=account,
+        accounts=book.accounts,
+        marks=marks,
+        unit_wad={},
+        loans=book.loans,
+        policy=None,
+        target_bps=target_bps,
+    )

@@ -80,8 +80,9 @@ class PriceDraws(Draws):
         for other in cast.names:
             if other != name:
                 there = cast.world.tokens[other].address
-                rate = price * WAD // max(cast.world.price_wad(other), 1)
-                calls.append(Call("MockVenue", "set_price", (token, there, rate, fee), "governor"))
+                rate = max(price * WAD // max(cast.world.price_wad(other), 1), 1)
+                for pair, value in (((token, there), rate), ((there, token), WAD * WAD // rate)):
+                    calls.append(Call("MockVenue", "set_price", (*pair, value, fee), "governor"))
         return calls
 
     def _quote_price(self, state: State) -> tuple[Call, ...]:

@@ -11,6 +11,7 @@ from tests.support.system_prices import MOST_MOVE
 from tests.support.system_state import State
 from tests.support.system_steps import Ahead, Call, Step
 from tests.support.system_trades import TradeDraws
+from tests.support.world import UNLIMITED
 
 Scene = list[Step | Ahead]
 
@@ -195,12 +196,41 @@ class Scenes(TradeDraws):
             return [self._run(name, -1 if deltas[name] > 0 else 1, rng.choice((1, 1, 2)))]
 
         def rebalance(state: State) -> Scene:
-            if world.rebalancer.plan(account).code:
-                return []
-            return [Step("rebalance", (Call("Mandates", "rebalance", (account,), "keeper"),), 12)]
+            return self._rebalanced(account)
 
         lever = self._levered(account)
         if rng.random() < 0.6:
             lever = self._ordered("open", account, market, size)
         headroom = Step("headroom", self._headroom(state))
         return [headroom, lever, turn, rebalance, rebalance]
+
+    def _imbalance(self, state: State) -> Scene:
+        """An account with an allocation pays what it owes and gets much of one asset, so that its
+        margin is in order and its make-up is not."""
+        rng, cast, world = self.rng, self.cast, self.cast.world
+        hook_of, words_of = world.mandates.hook_of, world.mandates.allocation_words
+        ready = [
+            account
+            for account in cast.accounts
+            if hook_of(account) == world.rebalancer.address
+            and world.rebalancer.policy_of(account).trigger_bps
+            and any(words_of(account))
+        ]
+        if not ready:
+            return []
+        account, name = rng.choice(ready), rng.choice(cast.names)
+        role = cast.owner_role(account)
+        units = self._worth(state, name, rng.choice((20_000, 60_000)))
+        given = Call("Clearinghouse", "deposit", (account, self._id(name), units), role)
+        paid = Call("Clearinghouse", "repay", (account, UNLIMITED), "lender")
+
+        def rebalance(state: State) -> Scene:
+            return self._rebalanced(account)
+
+        repaid = [Step("repay", (paid,))] if state.debt_shares(account) else []
+        return [*repaid, Step("deposit", (given,)), *self._prelude(state), *[rebalance] * 3]
+
+    def _rebalanced(self, account: int) -> Scene:
+        if self.cast.world.rebalancer.plan(account).code:
+            return []
+        return [Step("rebalance", (Call("Mandates", "rebalance", (account,), "keeper"),), 12)]

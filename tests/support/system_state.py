@@ -191,7 +191,7 @@ class State:
     pool: Mapping[str, int]  # the liquidity vault
     pool_shares: Mapping[str, int]
     claims: Mapping[tuple[str, str], int]  # provider, limit
-    settings: Mapping[int, bytes]  # hook, guard, announcement and policy, as one string
+    settings: Mapping[int, bytes]  # all that SETTINGS names, as one string
     guards: Mapping[int, int]
     terms: Mapping[int, Terms]
     supplies: Mapping[str, int]
@@ -420,7 +420,10 @@ POOL_VIEWS = (
     *("bad_debt_wad", "deposit_cap", "oldest_redemption"),
 )
 CLAIM_VIEWS = ("maxDeposit", "maxMint", "maxRedeem", "maxWithdraw")
-SETTINGS = ("hook", "guard", "announced", "policy", "last_at")
+SETTINGS = (
+    *("hook", "guard", "announced", "policy", "last_at"),
+    *("allocation", "announced_allocation"),
+)
 MARKET_KINDS = ("market", "terms_of", "headroom_of")
 MANY_WORDS = (
     *("terms", "round", "vault_state", "marks"),
@@ -451,6 +454,8 @@ def _reading_plan(cast: Cast) -> list[Question]:
         ask(("hook", account), mandates, "hook_of", account)
         ask(("guard", account), mandates, "guard_word", account)
         ask(("announced", account), mandates, "announced_guard", account)
+        ask(("allocation", account), mandates, "allocation_words", account)
+        ask(("announced_allocation", account), mandates, "announced_allocation", account)
         ask(("policy", account), rebalancer, "policy_of", account)
         ask(("last_at", account), rebalancer, "last_at", account)
         ask(("wallet", account), mandates, "wallet_left", account)

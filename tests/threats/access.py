@@ -13,27 +13,33 @@ from typing import Any
 
 from ballast.chain import Contract, Reverted
 from ballast.chain.abi import tuple_codec
+from ballast.governance import Decision
+from tests.governance_kit import Council
 from tests.support.world import QUOTE, ZERO_ADDRESS, World
 
 # People.
-GOVERNOR, OWNER, OPERATOR, LENDER, KEEPER, STRANGER = (
-    "governor",
+DEPLOYER, OWNER, OPERATOR, LENDER, KEEPER, STRANGER = (
+    "deployer",  # has handed everything over
     "owner",
     "operator",  # of one account of the owner, with every permission
     "lender",
     "keeper",
     "stranger",
 )
+GUARDIAN, STEWARD, PROPOSER = "guardian", "steward", "proposer"
+# Contracts that decide; what they do is scheduled and executed, without a delay in the scene.
+TIMELOCK, GOVERNANCE = "timelock", "governance"
 # Contracts as callers. Only people can send, so these are addresses without code before contracts
 # that were told to trust them.
 CLEARINGHOUSE, MANDATES, LISTINGS = "clearinghouse", "mandates", "listings"
 PERPS, EXCHANGE, LIQUIDATOR, DELEVERAGER = "perps", "exchange", "liquidator", "deleverager"
 HOOK = "hook"  # of the account, outside of its mandate
 
-PEOPLE = (GOVERNOR, OWNER, OPERATOR, LENDER, KEEPER, STRANGER)
+PEOPLE = (DEPLOYER, OWNER, OPERATOR, LENDER, KEEPER, STRANGER, GUARDIAN, STEWARD, PROPOSER)
+DECIDING = (TIMELOCK, GOVERNANCE)
 TRUSTED = (CLEARINGHOUSE, MANDATES, LISTINGS, PERPS, EXCHANGE, LIQUIDATOR, DELEVERAGER)
 TRUSTED_ADDRESSES = {role: f"0x{0xC0DE00 + n:040x}" for n, role in enumerate(TRUSTED)}
-ROLES = (*PEOPLE, *TRUSTED, HOOK)
+ROLES = (*PEOPLE, *DECIDING, *TRUSTED, HOOK)
 ANYONE = frozenset(ROLES)
 NOBODY: frozenset[str] = frozenset()  # outside of the one moment that the refusal names
 
@@ -50,6 +56,11 @@ ALL_PERMISSIONS = 63
 
 NOT_PERMITTED = "operators: not permitted"
 NOT_GOVERNOR = "ownable: caller is not the owner"
+NOT_GUARDIAN = "governance: only the guardian"
+NOT_STEWARD = "governance: only the steward"
+NOT_EITHER = "governance: guardian or steward"
+NOT_IN_ROLE = "access_control: account is missing role"
+NOT_ITSELF = "governance: not itself"  # governance is no target of its own
 NOT_HEIR = "ownable_2step: caller is not the new owner"
 NOT_BORROWER = "vault: not the clearinghouse"
 NOT_YOURS = "clearinghouse: not yours to call"
@@ -70,7 +81,7 @@ class Scene:
     below maintenance, an adapter of the real venue, and an owner of shares of both vaults with an
     operator there, too."""
 
-    world: World
+    council: Council
     account: int
     victim: int
     contracts: Mapping[str, Contract]
@@ -78,6 +89,18 @@ class Scene:
     hook: Contract
     deposits: int  # epochs of the liquidity vault that can be fulfilled
     redemptions: int
+    ready: Decision  # waits no longer at the timelock
+    batch: tuple[Any, ...]  # and so does this, several at once
+    offered: Contract  # its ownership, to governance
+    free: int  # owes nothing
+    hooked: int  # left to the default hook, and triggered
+    taker: int  # has cash to liquidate with
+    sequencer: Contract  # uptime feed, up
+
+    @property
+    def world(self) -> World:
+        """What the scene is played in."""
+        return self.council.world
 
     @property
     def price_word(self) -> int:
@@ -89,12 +112,17 @@ class Scene:
         """Address of each role."""
         world = self.world
         return {
-            GOVERNOR: world.governor,
+            DEPLOYER: world.governor,
             OWNER: world.owner,
             OPERATOR: world.attacker,
             LENDER: world.lender,
             KEEPER: world.keeper,
             STRANGER: world.stranger,
+            GUARDIAN: self.council.guardian,
+            STEWARD: self.council.steward,
+            PROPOSER: self.council.proposer,
+            TIMELOCK: self.council.timelock.address,
+            GOVERNANCE: self.council.governance.address,
             HOOK: self.hook.address,
             **TRUSTED_ADDRESSES,
         }
@@ -112,11 +140,22 @@ class Scene:
                 if role == HOOK:
                     payload = function.encode(*arguments)
                     self.hook.execute(source[contract], payload, sender=self.world.stranger)
+                elif role in DECIDING:
+                    target, payload = source[contract], function.encode(*arguments)
+                    self._decide(role, target, payload)
                 else:
                     function.transact(*arguments, sender=caller)
             except Reverted as error:
                 return error.reason
         return None
+
+    def _decide(self, role: str, target: Contract, payload: bytes) -> None:
+        timelock, governance = self.council.timelock, self.council.governance
+        decision = Decision(target.address, payload, salt=b"\1" * 32)
+        if role == GOVERNANCE:
+            decision = Decision.of(governance, "execute", target, payload, salt=1)
+        decision.schedule(timelock, sender=self.council.proposer)
+        decision.execute(timelock, sender=self.world.keeper)
 
 
 @dataclass(frozen=True)
@@ -156,10 +195,41 @@ def _claim(scene: Scene, caller: str) -> tuple[Any, ...]:
 
 _OWNED = {
     "transfer_ownership": Entry(
-        _only(GOVERNOR), NOT_GOVERNOR, lambda scene, caller: (scene.world.stranger,)
+        _only(GOVERNANCE), NOT_GOVERNOR, lambda scene, caller: (scene.world.stranger,)
     ),
     "accept_ownership": Entry(NOBODY, NOT_HEIR, _fixed()),
 }
+
+_DECIDED = {
+    "transfer_ownership": Entry(
+        _only(TIMELOCK), NOT_GOVERNOR, lambda scene, caller: (scene.world.stranger,)
+    ),
+    "accept_ownership": Entry(NOBODY, NOT_HEIR, _fixed()),
+}
+
+
+def _role(scene: Scene, caller: str) -> tuple[Any, ...]:
+    return (scene.council.timelock.CANCELLER_ROLE(), scene.world.stranger)
+
+
+def _announced(scene: Scene, caller: str) -> tuple[Any, ...]:
+    call = Decision.of(scene.world.system.vault, "accrue", salt=7)
+    return (call.target, 0, call.payload, call.predecessor, call.salt, 0)
+
+
+def _announced_batch(scene: Scene, caller: str) -> tuple[Any, ...]:
+    return (*scene.batch[:-1], b"\7" * 32, 0)
+
+
+def _lower_caps(scene: Scene, caller: str) -> tuple[Any, ...]:
+    terms = scene.world.system.perps.terms_of(1)
+    return (1, terms.open_interest_cap_gwei, terms.skew_cap_gwei - 1, terms.round_cap_gwei)
+
+
+def _raised(scene: Scene, caller: str) -> tuple[Any, ...]:
+    final = scene.world.system.oracle.parameters(1)[1]
+    return (1, final._replace(cap_init_bps=final.cap_init_bps + 1))
+
 
 TABLE: Mapping[str, Mapping[str, Entry]] = {
     "Clearinghouse": {
@@ -267,11 +337,11 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         # To the insurance receiver, whoever asks.
         "sweep_reserves": Entry(ANYONE, "", _fixed()),
         "skim": Entry(ANYONE, "", _fixed()),
-        "set_rate": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(RATE)),
-        "set_reserve_factor": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1)),
-        "set_deposit_cap": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1)),
+        "set_rate": Entry(_only(GOVERNANCE), NOT_GOVERNOR, _fixed(RATE)),
+        "set_reserve_factor": Entry(_only(GOVERNANCE), NOT_GOVERNOR, _fixed(1)),
+        "set_deposit_cap": Entry(_only(GOVERNANCE), NOT_GOVERNOR, _fixed(1)),
         "set_insurance_receiver": Entry(
-            _only(GOVERNOR), NOT_GOVERNOR, lambda scene, caller: (scene.world.owner,)
+            _only(GOVERNANCE), NOT_GOVERNOR, lambda scene, caller: (scene.world.owner,)
         ),
     },
     "Deleverager": {
@@ -292,16 +362,16 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         "learn_unit": Entry(ANYONE, "", _fixed(1)),
         # Into the fund, whoever asks.
         "collect_fees": Entry(ANYONE, "", _fixed()),
-        "set_terms": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(LIQUIDATION)),
+        "set_terms": Entry(_only(GOVERNANCE), NOT_GOVERNOR, _fixed(LIQUIDATION)),
     },
     "Insurance": {
         **_OWNED,
         # Into the fund, whoever asks.
         "collect": Entry(ANYONE, "", _fixed()),
         "announce_withdrawal": Entry(
-            _only(GOVERNOR), NOT_GOVERNOR, lambda scene, caller: (1, scene.world.governor)
+            _only(GOVERNANCE), NOT_GOVERNOR, lambda scene, caller: (1, scene.world.governor)
         ),
-        "withdraw": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed()),
+        "withdraw": Entry(_only(GOVERNANCE), NOT_GOVERNOR, _fixed()),
     },
     "TokenLiquidator": {
         # The caller's tokens for the account's collateral.
@@ -345,18 +415,18 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         "fulfil_deposits": Entry(ANYONE, "", lambda scene, caller: (scene.deposits,)),
         "fulfil_redemptions": Entry(ANYONE, "", lambda scene, caller: (scene.redemptions,)),
         "flag_bad_debt": Entry(ANYONE, "", _account()),
-        "set_deposit_cap": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1)),
+        "set_deposit_cap": Entry(_only(GOVERNANCE), NOT_GOVERNOR, _fixed(1)),
     },
     "Listings": {
         **_OWNED,
         "list_asset": Entry(
-            _only(GOVERNOR),
+            _only(GOVERNANCE),
             NOT_GOVERNOR,
             lambda scene, caller: (9, scene.world.tokens["ETH"], 1, 1),
         ),
-        "set_asset_limits": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1, 1, 1)),
+        "set_asset_limits": Entry(_only(GOVERNANCE), NOT_GOVERNOR, _fixed(1, 1, 1)),
         "set_adapter": Entry(
-            _only(GOVERNOR), NOT_GOVERNOR, lambda scene, caller: (scene.world.venue, False)
+            _only(GOVERNANCE), NOT_GOVERNOR, lambda scene, caller: (scene.world.venue, False)
         ),
     },
     "Mandates": {
@@ -409,9 +479,9 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
             "perps: not the clearinghouse",
             lambda scene, caller: (_order(scene), (0, 0, 0, scene.price_word, 0)),
         ),
-        "list_market": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(9, TERMS)),
-        "set_terms": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1, TERMS)),
-        "set_close_only": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1, True)),
+        "list_market": Entry(_only(GOVERNANCE), NOT_GOVERNOR, _fixed(9, TERMS)),
+        "set_terms": Entry(_only(GOVERNANCE), NOT_GOVERNOR, _fixed(1, TERMS)),
+        "set_close_only": Entry(_only(GOVERNANCE), NOT_GOVERNOR, _fixed(1, True)),
     },
     "Planner": {},
     "Allocator": {},
@@ -437,7 +507,7 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         **_OWNED,
         "poke": Entry(ANYONE, "", _fixed([1, 2])),
         "list_asset": Entry(
-            _only(GOVERNOR),
+            _only(GOVERNANCE),
             NOT_GOVERNOR,
             lambda scene, caller: (
                 *(9, scene.world.feeds["ETH"], 3_900, 60, 80),
@@ -445,11 +515,12 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
             ),
         ),
         "set_feed": Entry(
-            _only(GOVERNOR),
+            _only(GOVERNANCE),
             NOT_GOVERNOR,
             lambda scene, caller: (1, scene.world.feeds["ETH"], 3_900, 60, 80, 2_000 * 10**18),
         ),
-        "set_parameters": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1, PARAMETERS)),
+        "set_parameters": Entry(_only(GOVERNANCE), NOT_GOVERNOR, _fixed(1, PARAMETERS)),
+        "set_pause": Entry(_only(GOVERNANCE), NOT_GOVERNOR, _fixed(1, 0)),
     },
     "Keepers": {
         **_OWNED,
@@ -476,9 +547,9 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
             NOT_WATCHER,
             lambda scene, caller: (scene.account, scene.world.feeds["ETH"], scene.world.owner),
         ),
-        "set_fee": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(1)),
+        "set_fee": Entry(_only(GOVERNANCE), NOT_GOVERNOR, _fixed(1)),
         "set_pull_feed": Entry(
-            _only(GOVERNOR), NOT_GOVERNOR, lambda scene, caller: (scene.world.feeds["ETH"], True)
+            _only(GOVERNANCE), NOT_GOVERNOR, lambda scene, caller: (scene.world.feeds["ETH"], True)
         ),
     },
     "UniswapV3Adapter": {
@@ -491,7 +562,7 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
             ),
         ),
         "set_fee_tier": Entry(
-            _only(GOVERNOR),
+            _only(GOVERNANCE),
             NOT_GOVERNOR,
             lambda scene, caller: (scene.world.tokens["ETH"], scene.world.tokens[QUOTE], 0),
         ),
@@ -506,10 +577,75 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
             ),
         ),
         "set_vault": Entry(
-            _only(GOVERNOR), NOT_GOVERNOR, lambda scene, caller: (scene.world.system.vault, True)
+            _only(GOVERNANCE), NOT_GOVERNOR, lambda scene, caller: (scene.world.system.vault, True)
         ),
-        "set_onward": Entry(_only(GOVERNOR), NOT_GOVERNOR, _fixed(ZERO_ADDRESS)),
+        "set_onward": Entry(_only(GOVERNANCE), NOT_GOVERNOR, _fixed(ZERO_ADDRESS)),
     },
     "VaultFeed": {"checkpoint": Entry(ANYONE, "", _fixed())},
+    "Governance": {
+        **_DECIDED,
+        # What was offered, whoever says so.
+        "accept": Entry(ANYONE, "", lambda scene, caller: (scene.offered,)),
+        "execute": Entry(
+            _only(TIMELOCK),
+            NOT_GOVERNOR,
+            lambda scene, caller: (
+                scene.world.system.vault,
+                scene.world.system.vault.set_reserve_factor.encode(1),
+            ),
+        ),
+        "set_guardian": Entry(
+            _only(TIMELOCK), NOT_GOVERNOR, lambda scene, caller: (scene.world.stranger,)
+        ),
+        "set_steward": Entry(
+            _only(TIMELOCK), NOT_GOVERNOR, lambda scene, caller: (scene.world.stranger,)
+        ),
+        "lift_pause": Entry(_only(TIMELOCK), NOT_GOVERNOR, _fixed([1])),
+        "pause": Entry(_only(GUARDIAN), NOT_GUARDIAN, _fixed([1])),
+        "close_market": Entry(_only(GUARDIAN), NOT_GUARDIAN, _fixed(1)),
+        "forbid_adapter": Entry(
+            _only(GUARDIAN), NOT_GUARDIAN, lambda scene, caller: (scene.world.venue,)
+        ),
+        "forbid_pull_feed": Entry(
+            _only(GUARDIAN), NOT_GUARDIAN, lambda scene, caller: (scene.world.feeds["BTC"],)
+        ),
+        # Down; up is the steward's alone (unit/test_governance.py).
+        "set_supply_cap": Entry(_only(GUARDIAN, STEWARD), NOT_EITHER, _fixed(1, 0)),
+        "set_market_caps": Entry(_only(GUARDIAN, STEWARD), NOT_EITHER, _lower_caps),
+        "set_deposit_cap": Entry(
+            _only(GUARDIAN, STEWARD),
+            NOT_EITHER,
+            lambda scene, caller: (scene.world.system.vault, 0),
+        ),
+        "set_rate": Entry(
+            _only(STEWARD),
+            NOT_STEWARD,
+            lambda scene, caller: (scene.world.system.vault.rate_parameters(),),
+        ),
+        "set_fee": Entry(
+            _only(STEWARD), NOT_STEWARD, lambda scene, caller: (scene.world.keepers.fee(),)
+        ),
+        "raise_margin": Entry(_only(STEWARD), NOT_STEWARD, _raised),
+    },
+    "Timelock": {
+        "grantRole": Entry(_only(TIMELOCK), NOT_IN_ROLE, _role),
+        "revokeRole": Entry(_only(TIMELOCK), NOT_IN_ROLE, _role),
+        "set_role_admin": Entry(_only(TIMELOCK), NOT_IN_ROLE, _fixed(b"\1" * 32, bytes(32))),
+        # One's own role.
+        "renounceRole": Entry(ANYONE, "", lambda scene, caller: (b"\1" * 32, caller)),
+        "schedule": Entry(_only(PROPOSER), NOT_IN_ROLE, _announced),
+        "schedule_batch": Entry(_only(PROPOSER), NOT_IN_ROLE, _announced_batch),
+        "cancel": Entry(
+            _only(PROPOSER, GUARDIAN),
+            NOT_IN_ROLE,
+            lambda scene, caller: (scene.ready.id(scene.council.timelock),),
+        ),
+        # What has waited, whoever asks.
+        "execute": Entry(ANYONE, "", lambda scene, caller: scene.ready.call),
+        "execute_batch": Entry(ANYONE, "", lambda scene, caller: scene.batch),
+        "update_delay": Entry(
+            _only(TIMELOCK), "timelock_controller: caller must be timelock", _fixed(1)
+        ),
+    },
     "Lens": {},
 }

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.liquidation_kit import Floor
-from tests.support.fixtures import floor, victim, wide_world, world
+from tests.support.fixtures import council, floor, victim, wide_world, world
 from tests.threats.gang import quiet
 
-__all__ = ["floor", "victim", "wide_world", "world"]
+__all__ = ["council", "floor", "victim", "wide_world", "world"]
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ VAULT, LEDGER, MANDATES = "LendingVault.vy", "Clearinghouse.vy", "Mandates.vy"
 ORACLE, MARKS, FEEDS = "RiskOracle.vy", "modules/price_marks.vy", "modules/feeds.vy"
 SWAPS, CALLS, HEALTH = "Exchange.vy", "modules/calls.vy", "modules/health.vy"
 TOKEN, BUDGETS, GUARDS = "modules/safe_token.vy", "modules/budgets.vy", "modules/guards.vy"
+JUDGEMENT = "modules/judgement.vy"
 PERPS, BOOKS, HOUSE = "Perps.vy", "modules/perpetuals.vy", "LiquidityVault.vy"
 LENDING = "unit/test_lending_vault_"
 MEASURED = "unit/test_risk_oracle"
@@ -151,7 +152,7 @@ THREATS: dict[str, Row] = {
     ),
     "T25": Row(
         "A feed in wrong units",
-        "a new feed must agree with the old one",
+        "a new feed is within 1% of the old one, and there is one a day",
         ORACLE,
         MEASURED + "_owner.py",
     ),
@@ -346,7 +347,7 @@ THREATS: dict[str, Row] = {
     "T61": Row(
         "Siblings pass one amount around",
         "floors of donors; nothing to gain",
-        MANDATES,
+        JUDGEMENT,
         "threats/test_keepers.py",
     ),
     "T62": Row(
@@ -380,10 +381,11 @@ THREATS: dict[str, Row] = {
         LIQUIDATED,
     ),
     "T67": Row(
-        "Parameters that make accounts liquidatable at once",
-        "rates move over the notice period",
-        "modules/margin_rates.vy",
-        LENDING + "parameters.py",
+        "Parameters that make accounts liquidatable at once; power that traps or takes",
+        "rates move over the notice period; a timelock, a guardian who can only lower, steps; "
+        "a pause stops increases alone and ends",
+        "Governance.vy",
+        "threats/test_governance.py",
     ),
     # ---- attacks on this design
     "A1": Row(
@@ -407,13 +409,13 @@ THREATS: dict[str, Row] = {
     "A4": Row(
         "Own hook, loose guard, own pool",
         "the tests of the protocol know no guard",
-        MANDATES,
+        JUDGEMENT,
         "threats/test_hooks.py",
     ),
     "A5": Row(
         "Money pulled in to hide a loss",
         "siblings and wallet are counted out again",
-        MANDATES,
+        JUDGEMENT,
         "threats/test_hooks.py",
     ),
     "A6": Row(
@@ -423,7 +425,7 @@ THREATS: dict[str, Row] = {
         TRADED,
     ),
     "A7": Row(
-        "A hook levers the account up", "no exposure grows", MANDATES, "threats/test_hooks.py"
+        "A hook levers the account up", "no exposure grows", JUDGEMENT, "threats/test_hooks.py"
     ),
     "A8": Row("A budget per sibling", "one budget per owner", BUDGETS, "threats/test_hooks.py"),
     "A9": Row(

@@ -217,7 +217,7 @@ def test_rebalance__every_pool_too_thin__help_of_siblings_stays(wide_world: Worl
         world.set_price(name, Decimal(world.price_wad(name)).scaleb(-18) * 98 / 100)
     adapter = _thin_pools(world, names)
     world.enrol(account, trigger_bps=12_500, target_bps=20_000)
-    sales = [(world.asset(name), 30) for name in names]
+    sales = [(world.asset(name), 30, 0) for name in names]
     policy = (12_500, 0, 0, False, [1, 2, 3, 4], sales, adapter, 0, 0)
     world.rebalancer.set_policy(account, policy, sender=world.owner)
     before = _excess(world, account)

@@ -252,6 +252,24 @@ def test_gas__cold_chain__equals_anvil(anvil: Anvil) -> None:
     assert run(RevmChain(is_cold=True)) == run(anvil.chain())
 
 
+def test_gas__cold_contract_of_many_words__equals_anvil(anvil: Anvil) -> None:
+    """Every word of a contract grows cold, not only the first."""
+
+    def run(chain: Chain) -> list[int]:
+        one, two, three = chain.accounts[4:7]
+        token = chain.deploy("MockToken", "Dollar", "USD", 6, sender=one)
+        used = [token.mint(who, 10, sender=one).gas_used for who in (one, two)]
+        used += [token.transfer(who, 1, sender=one).gas_used for who in (two, three)]
+        used += [token.approve(one, 5, sender=two).gas_used]
+        return [*used, token.transferFrom(two, one, 5, sender=one).gas_used]
+
+    chain = anvil.chain()
+    with chain.isolated():
+        expected = run(chain)
+    chain.close()
+    assert run(RevmChain(is_cold=True)) == expected
+
+
 def test_cool__contract_untouched_for_long__keeps_its_state() -> None:
     chain = RevmChain(is_cold=True)
     sender = chain.accounts[0]

@@ -27,7 +27,7 @@ class Policy:
     min_step: int = 0
     uses_wallet: bool = False
     donors: tuple[int, ...] = ()
-    sales: tuple[tuple[int, int], ...] = ()
+    sales: tuple[tuple[int, int, int], ...] = ()
     adapter: Any = ZERO_ADDRESS
     actions: int = 0
     funding_bps: int = 0
@@ -53,7 +53,7 @@ def kinds(world: World, account: int) -> list[int]:
 def test_set_policy__all_fields__come_back_as_given(world: World) -> None:
     policy = Policy(
         *(65_535, 2**32 - 1, 2**96 - 1, True),
-        *((0, 1, 254, 255), ((1, 0), (255, 1_000)), world.venue.address, 31, 1_000),
+        *((0, 1, 254, 255), ((1, 0, 0), (255, 1_000, 999)), world.venue.address, 31, 1_000),
     )
     receipt = put(world, policy)
     told = world.rebalancer.policy_of(world.account())
@@ -70,7 +70,7 @@ def test_set_policy__all_fields__come_back_as_given(world: World) -> None:
     assert world.rebalancer.last_at(world.account()) == 0
     args = args_of(world.rebalancer, receipt, "PolicyChanged")
     assert (args.account, args.adapter) == (world.account(), world.venue.address)
-    assert args.sales_word == 1 | (255 | 1_000 << 8) << 24
+    assert args.sales_word == 1 | (255 | 1_000 << 8 | 999 << 20) << 32
 
 
 @pytest.mark.parametrize(
@@ -82,15 +82,16 @@ def test_set_policy__all_fields__come_back_as_given(world: World) -> None:
         ({"min_step": 2**96}, "policies: field out of range"),
         ({"actions": 32}, "policies: field out of range"),
         ({"funding_bps": 1_001}, "policies: field out of range"),
-        ({"sales": ((1, 30),), "adapter": ZERO_ADDRESS}, "policies: field out of range"),
+        ({"sales": ((1, 30, 0),), "adapter": ZERO_ADDRESS}, "policies: field out of range"),
         ({"donors": (256,)}, "policies: bad donor"),
         ({"donors": (2**255,)}, "policies: bad donor"),
         ({"donors": (1, 2, 1)}, "policies: bad donor"),
         ({"donors": (0, 0)}, "policies: bad donor"),
-        ({"sales": ((1, 30), (2, 30), (1, 10)), "adapter": QUOTE}, "policies: bad sale"),
-        ({"sales": ((0, 30),), "adapter": QUOTE}, "policies: bad sale"),
-        ({"sales": ((256, 30),), "adapter": QUOTE}, "policies: bad sale"),
-        ({"sales": ((1, 1_001),), "adapter": QUOTE}, "policies: bad sale"),
+        ({"sales": ((1, 30, 0), (2, 30, 0), (1, 10, 0)), "adapter": QUOTE}, "policies: bad sale"),
+        ({"sales": ((0, 30, 0),), "adapter": QUOTE}, "policies: bad sale"),
+        ({"sales": ((256, 30, 0),), "adapter": QUOTE}, "policies: bad sale"),
+        ({"sales": ((1, 1_001, 0),), "adapter": QUOTE}, "policies: bad sale"),
+        ({"sales": ((1, 30, 1_001),), "adapter": QUOTE}, "policies: bad sale"),
     ],
 )
 def test_set_policy__field_out_of_range__is_refused(
@@ -112,6 +113,25 @@ def test_policy_entries__anyone_but_the_owner__are_refused(world: World) -> None
             world.rebalancer.clear_policy(world.account(), sender=who)
         with reverts("rebalancer: only mandates"):
             world.rebalancer.on_mandate(world.account(), 1, (0, 0, 0, 0, 0, []), sender=who)
+
+
+def test_plan__impact_named__sells_some_of_each_in_one_step(world: World) -> None:
+    """Four slices of each asset, compared with each other, and one swap an asset."""
+    account = world.open_account(leverage=3, mix={"ETH": 1, "BTC": 1})
+    plans = []
+    for impact_bps in (0, 40):
+        cost = (30, impact_bps)
+        with world.isolated():
+            sales = {"ETH": cost, "BTC": cost}
+            world.enrol(account, trigger_bps=15_900, target_bps=16_000, sales=sales)
+            plans.append(world.rebalancer.plan(account))
+            rebalance(world, account)
+    flat, sliced = plans
+    assert [step.asset for step in flat.steps] == [ETH]
+    assert sorted(step.asset for step in sliced.steps) == [ETH, BTC]
+    assert flat.uncured == sliced.uncured == 0
+    for step in sliced.steps:
+        assert 30 * step.value < step.cost * 10_000 < 70 * step.value
 
 
 def test_clear_policy__then_set_again__keeps_the_time_of_the_last_rebalance(world: World) -> None:
@@ -144,7 +164,7 @@ def test_rebalance__trigger__is_met_just_below_it(world: World) -> None:
         rebalance(world, account)
         with reverts("rebalancer: trigger not met"):
             rebalance(world, account)
-    later = Policy(trigger_bps=at_bps - 500, sales=((ETH, 30),), adapter=world.venue.address)
+    later = Policy(trigger_bps=at_bps - 500, sales=((ETH, 30, 0),), adapter=world.venue.address)
     put(world, later)
     assert world.rebalancer.plan(account).code == ABOVE_TRIGGER
     with reverts("rebalancer: trigger not met"):

@@ -197,7 +197,7 @@ def policy_of(world: World, account: int) -> dict[str, Any]:
         ("min_step", 11 * WAD, 9 * WAD),
         ("uses_wallet", False, None),
         ("donors", [1], [1, 3]),
-        ("sales", [(1, 30)], [(1, 30), (3, 30)]),
+        ("sales", [(1, 30, 0)], [(1, 30, 0), (3, 30, 0)]),
         ("actions", 2, 7),
         ("adapter", None, ZERO_ADDRESS[:-1] + "1"),
     ],
@@ -396,6 +396,18 @@ def test_rebalance__step_left_undone_for_an_hour__has_to_be_triggered_anew(world
     assert code(world, account) == Code.READY
     world.chain.set_time(begun + HOUR_S + 1)
     assert code(world, account) == Code.ABOVE_TRIGGER
+
+
+def test_rebalance__budget_ends_before_the_maximum_step__is_not_gone_on_with(world: World) -> None:
+    """What the owner would not lose at once is not lost at every block after."""
+    account = sinking(world)
+    needed = world.rebalancer.plan(account)
+    world.bound(account, max_step=needed.steps[0].value // WAD * WAD)
+    cost = needed.steps[0].cost // 2
+    world.mandates.arm_budget((cost, 86_400, 10 * cost), sender=world.owner)
+    assert world.rebalancer.plan(account).uncured > 0
+    rebalance(world, account)
+    assert world.rebalancer.state_of(account)[1] == 0
 
 
 def test_rebalance__emergency__knows_no_maximum_step(world: World) -> None:

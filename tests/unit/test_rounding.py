@@ -19,6 +19,7 @@ from ballast.model.oracle import YEAR_S
 from ballast.sandbox import VaultSpec, build_world
 from tests.clearing_kit import UNIT, action, args_of, debt_units
 from tests.conftest import reverts
+from tests.governance_kit import Council
 from tests.liquidation_kit import Floor, open_floor
 from tests.liquidity_kit import Liquidity, deploy_liquidity
 from tests.perps_kit import STEP, Desk, open_desk
@@ -423,7 +424,7 @@ def test_r35__trigger__is_up(world: World) -> None:
     account = world.open_account(leverage=3)
     world.enrol(account, trigger_bps=13_500, target_bps=20_000)
     for bps in range(12_000, 13_500, 97):
-        policy = (bps, 0, 0, False, [], [(ETH, 30)], world.venue, 0, 0)
+        policy = (bps, 0, 0, False, [], [(ETH, 30, 0)], world.venue, 0, 0)
         with world.isolated():
             world.rebalancer.set_policy(account, policy, sender=world.owner)
             equity, trigger = edge(world, account, bps)
@@ -862,6 +863,7 @@ def test_r75__largest_trade__is_down_to_a_step(world: World) -> None:
 
 
 def test_r76__expected_cost_of_a_trade__is_up_to_a_millionth(world: World) -> None:
+    """Of each unit what all cost in the mean, for the market is deep."""
     desk = skewed(world)
     account = desk.trader(cash=50_000)
     desk.trade(account, 20 * WAD)
@@ -1282,3 +1284,18 @@ def test_r106__growth_up_to_a_ceiling__is_down(world: World) -> None:
     world.mandates.rebalance(account, sender=world.keeper)
     equity, required, _, _ = world.clearinghouse.assess(account)
     assert equity * 10_000 >= required * 30_001
+
+
+def test_r107__step_of_a_parameter__is_down(council: Council) -> None:
+    """A tenth of 1,009 is 100."""
+    governance, vault = council.governance, council.world.system.vault
+    governance.set_deposit_cap(vault, 1_009, sender=council.steward)
+    with reverts("governance: step too large"):
+        governance.set_deposit_cap(vault, 1_110, sender=council.steward)
+    governance.set_deposit_cap(vault, 1_109, sender=council.steward)
+
+
+def test_r108__end_of_a_pause__is_down_to_a_step(world: World) -> None:
+    until = world.chain.time // 256 * 256 + 10 * 256
+    world.system.oracle.set_pause(ETH, until + 255, sender=world.governor)
+    assert world.system.oracle.paused_until(ETH) == until

@@ -1,0 +1,172 @@
+"""Command line of mutation testing."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ballast.artifacts import ROOT
+from ballast.mutation import verdicts
+from ballast.mutation.operators import Mutant, mutants_of
+from ballast.mutation.targets import hosts_of, mutable_files, tests_of
+from ballast.mutation.trial import Server
+from ballast.mutation.verdicts import Verdict
+
+PER_HUNDRED_LINES = 55  # of which at least 40 are valid
+SAVE_EVERY = 20
+TABLE_WIDTH = 100
+
+
+class Campaign:
+    """Mutants to be tried, and what came of them so far."""
+
+    def __init__(self, console: Console, limit_s: int, until: float) -> None:
+        self.console = console
+        self.limit_s = limit_s
+        self.until = until
+        self.known = verdicts.read()
+        self.lock = threading.Lock()
+        self.queue: queue.Queue[tuple[str, list[Mutant]]] = queue.Queue()
+        self.done = 0
+        self.total = 0
+
+    def add(self, path: str, mutants: list[Mutant]) -> None:
+        """Mutants of one file, which one server tries one after the other."""
+        self.total += len(mutants)
+        self.queue.put((path, mutants))
+
+    def run(self, servers: int) -> None:
+        """Until all are tried or time is up."""
+        threads = [threading.Thread(target=self._work) for _ in range(servers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        verdicts.write(self.known)
+
+    def _work(self) -> None:
+        server = Server()
+        try:
+            while time.monotonic() < self.until:
+                try:
+                    path, mutants = self.queue.get_nowait()
+                except queue.Empty:
+                    return
+                self._try_file(server, path, mutants)
+        finally:
+            server.close()
+
+    def _try_file(self, server: Server, path: str, mutants: Sequence[Mutant]) -> None:
+        text, hosts, tests = (ROOT / path).read_text(), hosts_of(path), tests_of(path)
+        server.ask({"kind": "load", "tests": tests})
+        code = server.ask({"kind": "code", "hosts": hosts})["code"]
+        for mutant in mutants:
+            if time.monotonic() >= self.until:
+                return
+            answer = server.ask(
+                {
+                    "kind": "try",
+                    "path": path,
+                    "text": mutant.applied(text),
+                    "hosts": hosts,
+                    "code": code,
+                    "tests": tests,
+                    "limit_s": self.limit_s,
+                }
+            )
+            mistake = mutant.described(text).split(" ", 1)[1]
+            verdict = Verdict(path, mutant.line, mistake, answer["verdict"], answer["by"])
+            with self.lock:
+                self.known[mutant.key] = verdict
+                self.done += 1
+                self.console.print(
+                    f"{self.done}/{self.total} {verdict.verdict:10} {path}:{mutant.line} {mistake}",
+                    highlight=False,
+                    markup=False,
+                )
+                if self.done % SAVE_EVERY == 0:
+                    verdicts.write(self.known)
+
+
+def _code_lines(text: str) -> int:
+    lines = (line.strip() for line in text.split("\n"))
+    return sum(bool(line) and not line.startswith("#") for line in lines)
+
+
+@click.command()
+@click.option("--file", "names", multiple=True, help="Part of a path; all files by default.")
+@click.option("--again", is_flag=True, help="Try survivors again, after tests were added.")
+@click.option("--fresh", is_flag=True, help="Forget what is known of the chosen files.")
+@click.option("--most", type=int, help="Mutants of a file; by default by its length.")
+@click.option("--servers", default=2, show_default=True, help="Processes.")
+@click.option("--minutes", default=10_000.0, show_default=True, help="Stop after so long.")
+@click.option("--limit", "limit_s", default=240, show_default=True, help="Seconds for one mutant.")
+@click.option("--report", "only_report", is_flag=True, help="Only tell what is known.")
+def cli(
+    names: tuple[str, ...],
+    again: bool,
+    fresh: bool,
+    most: int | None,
+    servers: int,
+    minutes: float,
+    limit_s: int,
+    only_report: bool,
+) -> None:
+    """Try mutants of the contracts that have no verdict yet, and tell the score."""
+    console = Console(width=TABLE_WIDTH)
+    campaign = Campaign(console, limit_s, time.monotonic() + 60 * minutes)
+    current: set[str] = set()
+    for path in mutable_files():
+        text = (ROOT / path).read_text()
+        all_of_it = mutants_of(path, text)
+        count = most or len(all_of_it)
+        if not most and not verdicts.is_strict(path):
+            count = -(-_code_lines(text) * PER_HUNDRED_LINES // 100)
+        mutants = verdicts.chosen(all_of_it, count)
+        current |= {mutant.key for mutant in all_of_it}
+        if names and not any(name in path for name in names):
+            continue
+        if fresh:
+            for mutant in all_of_it:
+                campaign.known.pop(mutant.key, None)
+        open_ones = [m for m in mutants if _is_open(campaign.known.get(m.key), again)]
+        if open_ones:
+            campaign.add(path, open_ones)
+    # Of functions that have changed since.
+    campaign.known = {key: v for key, v in campaign.known.items() if key in current}
+    if not only_report:
+        console.print(f"{campaign.total} mutants to try with {servers} processes")
+        campaign.run(servers)
+    _tell(console, list(campaign.known.values()))
+
+
+def _is_open(verdict: Verdict | None, again: bool) -> bool:
+    return verdict is None or (again and verdict.verdict == "survived")
+
+
+def _tell(console: Console, known: Sequence[Verdict]) -> None:
+    table = Table(title="Mutants")
+    for name in ("file", "tried", "valid", "killed", "%"):
+        table.add_column(name, justify="left" if name == "file" else "right")
+    for path in sorted({verdict.path for verdict in known}):
+        score = verdicts.score(v for v in known if v.path == path)
+        name = Path(path).relative_to("contracts").as_posix()
+        percent = f"{score.percent:.0f}"
+        table.add_row(name, str(score.tried), str(score.valid), str(score.killed), percent)
+    console.print(table)
+    total = verdicts.score(known)
+    console.print(
+        f"{total.percent:.1f}% of mutants killed: {total.killed} of {total.valid} that are valid, "
+        f"{total.tried} tried"
+    )
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,146 @@
+"""Which tests see which contract, the fastest first."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+from ballast.artifacts import ROOT
+
+_IMPORT = re.compile(r"^from contracts\.modules import (\w+)", re.MULTILINE)
+
+_UNIT, _MODEL, _THREAT = "tests/unit/test_", "tests/differential/test_", "tests/threats/test_"
+_LEDGER = tuple(
+    f"{_UNIT}clearinghouse_{part}.py"
+    for part in ("deposit", "withdraw", "repay", "transfer", "swap", "batch", "views", "events")
+)
+_PLANS = (f"{_MODEL}plan_model.py", f"{_UNIT}rebalancer.py", f"{_UNIT}rebalancer_perpetuals.py")
+
+# Tests of each deployed contract.
+TESTS: dict[str, tuple[str, ...]] = {
+    "Allocator": (f"{_UNIT}allocator.py", f"{_MODEL}allocation_model.py"),
+    "Clearinghouse": (
+        *_LEDGER,
+        f"{_UNIT}operators.py",
+        f"{_MODEL}account_model.py",
+        f"{_MODEL}margin_model.py",
+    ),
+    "Deleverager": (f"{_UNIT}deleverager.py", f"{_UNIT}wind_down.py"),
+    "ERC4626Adapter": (f"{_UNIT}vault_adapter.py",),
+    "Exchange": (f"{_UNIT}clearinghouse_swap.py", f"{_UNIT}listings.py"),
+    "Governance": (f"{_UNIT}governance.py", f"{_THREAT}governance.py"),
+    "Insurance": (f"{_UNIT}liquidator_insurance.py",),
+    "Keepers": (f"{_UNIT}keepers.py", f"{_UNIT}keepers_push.py", f"{_THREAT}watches.py"),
+    "LendingVault": (
+        f"{_UNIT}lending_vault_loans.py",
+        f"{_UNIT}lending_vault_interest.py",
+        f"{_UNIT}lending_vault_losses.py",
+        f"{_UNIT}lending_vault_parameters.py",
+        f"{_UNIT}lending_vault_tokens.py",
+        f"{_UNIT}erc4626_conformance.py",
+        f"{_MODEL}vault_model.py",
+    ),
+    "Lens": (f"{_UNIT}lens.py",),
+    "Liquidator": (
+        f"{_UNIT}liquidator.py",
+        f"{_UNIT}liquidator_perpetuals.py",
+        f"{_UNIT}liquidator_rescue.py",
+        f"{_UNIT}liquidator_deficits.py",
+        f"{_MODEL}liquidation_model.py",
+    ),
+    "LiquidityVault": (f"{_UNIT}liquidity_vault.py", f"{_MODEL}liquidity_model.py"),
+    "Listings": (f"{_UNIT}listings.py",),
+    "Mandates": (
+        f"{_UNIT}mandates.py",
+        f"{_UNIT}mandates_rebalance.py",
+        f"{_UNIT}mandates_budget.py",
+        f"{_UNIT}mandates_pay.py",
+        f"{_UNIT}mandates_allocation.py",
+        f"{_THREAT}mandate_margin.py",
+        f"{_THREAT}hooks.py",
+    ),
+    "Mixer": (f"{_UNIT}allocator.py", f"{_MODEL}allocation_model.py"),
+    "Perps": (
+        f"{_UNIT}perps_trade.py",
+        f"{_UNIT}perps_limits.py",
+        f"{_UNIT}perps_settle.py",
+        f"{_UNIT}perps_funding.py",
+        f"{_UNIT}perps_headroom.py",
+        f"{_UNIT}perps_governor.py",
+        f"{_MODEL}perps_chain.py",
+    ),
+    "Planner": _PLANS,
+    "Rebalancer": (
+        f"{_UNIT}rebalancer.py",
+        f"{_UNIT}rebalancer_bounds.py",
+        f"{_UNIT}rebalancer_perpetuals.py",
+        f"{_THREAT}keeper_pay.py",
+    ),
+    "RiskOracle": (
+        f"{_UNIT}risk_oracle.py",
+        f"{_UNIT}risk_oracle_owner.py",
+        f"{_UNIT}risk_oracle_volatility.py",
+        f"{_MODEL}oracle_model.py",
+    ),
+    "TokenLiquidator": (f"{_UNIT}token_liquidator.py",),
+    "UniswapV3Adapter": (f"{_UNIT}uniswap_adapter.py",),
+    "VaultFeed": (f"{_UNIT}vault_feed.py",),
+}
+# Of modules that have tests of their own, or whose hosts are not where they show first.
+MODULES: dict[str, tuple[str, ...]] = {
+    "fixed_point": (f"{_UNIT}modules.py",),
+    "kinked_rate": (f"{_UNIT}modules.py",),
+    "margin": (f"{_UNIT}modules.py", f"{_MODEL}margin_model.py"),
+    "markets": (f"{_UNIT}modules.py",),
+    "packing": (f"{_UNIT}modules.py",),
+    "asset_list": (f"{_UNIT}modules.py",),
+    "sizing": (f"{_UNIT}modules.py", f"{_MODEL}sizing_model.py"),
+    "volatility": (f"{_UNIT}modules.py",),
+}
+# What every rounding shows in, and who may call; after the tests of the contract itself.
+LAST = (f"{_UNIT}rounding.py", f"{_THREAT}access.py")
+# Where no mutant may survive: who may act, whether an account is sound, and rounding.
+STRICT = (
+    *("contracts/modules/operators.vy", "contracts/modules/health.vy"),
+    *("contracts/modules/margin.vy", "contracts/modules/fixed_point.vy"),
+)
+
+
+def mutable_files() -> list[str]:
+    """Every contract and module that is deployed for real."""
+    found = (ROOT / "contracts").rglob("*.vy")
+    paths = (path.relative_to(ROOT) for path in found)
+    return sorted(path.as_posix() for path in paths if "mocks" not in path.parts)
+
+
+@cache
+def _modules_of(path: Path) -> frozenset[str]:
+    """Names of the modules that a file is compiled with."""
+    names: set[str] = set()
+    for name in _IMPORT.findall(path.read_text()):
+        names |= {name} | _modules_of(ROOT / "contracts" / "modules" / f"{name}.vy")
+    return frozenset(names)
+
+
+def hosts_of(path: str) -> list[str]:
+    """The deployed contracts that contain a file, the shortest first."""
+    name = Path(path).stem
+    if "modules" not in Path(path).parts:
+        return [name]
+    hosts = [
+        file
+        for file in mutable_files()
+        if "modules" not in Path(file).parts and name in _modules_of(ROOT / file)
+    ]
+    hosts.sort(key=lambda file: (len((ROOT / file).read_text()), file))
+    return [Path(file).stem for file in hosts]
+
+
+def tests_of(path: str) -> list[str]:
+    """Test files that exist, in the order in which they are to be run."""
+    wanted = [*MODULES.get(Path(path).stem, ())]
+    for host in hosts_of(path):
+        wanted += TESTS.get(host, ())
+    wanted += LAST
+    return [test for test in dict.fromkeys(wanted) if (ROOT / test).is_file()]
