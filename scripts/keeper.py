@@ -22,7 +22,7 @@ from rich.table import Table
 
 from ballast.artifacts import ROOT
 from ballast.chain import KeySigner, RpcChain
-from ballast.cli import GWEI, Failure, signer_of, url_of
+from ballast.cli import GWEI, Failure, compile_all, signer_of, url_of
 from ballast.keeper import (
     NOBODY,
     Endpoints,
@@ -211,6 +211,7 @@ def cli(
     if alias is None and not dry_run:
         raise click.UsageError("without --account there is nobody to send: add --dry-run")
     try:
+        compile_all(console)
         rpc = Endpoints([url_of(provider), *endpoints], provider.chain_id)
         path = kept or manifest_path(RpcChain(rpc, block_interval_s=None))  # type: ignore[arg-type]
         rooms = Rooms.of(rpc, Manifest.load(path))
