@@ -36,7 +36,7 @@ from ballast.keeper.endpoints import Endpoints, Unreachable, backoff_s
 from ballast.keeper.index import Index
 from ballast.keeper.rooms import Head, HeadMoved, Rooms, reverted_by
 from ballast.keeper.sender import Key, Outcome, Rules, Sender, SendError
-from ballast.keeper.store import Intent, State, Store, StoreError, Target, account_name
+from ballast.keeper.store import Fenced, Intent, State, Store, StoreError, Target, account_name
 from ballast.keeper.survey import (
     ATTEMPT_GAS,
     MOST_ACCOUNTS,
@@ -412,6 +412,8 @@ class Keeper:
                 cap_wei=min(d.cap_wei for d in part),
                 reason=part[0].reason,
             )
+        except Fenced:
+            raise
         except (SendError, StoreError) as error:
             self.counts["not sent"] += 1
             log.warning("%s of %d: not sent: %s", part[0].action, len(part), error)

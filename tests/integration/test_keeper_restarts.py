@@ -243,6 +243,21 @@ def test_store__opened_by_another__old_one_is_fenced(stage: Stage) -> None:
     assert stage.rebalances(account) == 1
 
 
+def test_store__opened_by_another_between_decision_and_intent__old_one_sends_nothing(
+    stage: Stage,
+) -> None:
+    """K13: the fence stands before what is signed."""
+    (account,) = stage.fleet(1)
+    stage.fall()
+    newer: list[Keeper] = []
+    old = stage.keeper(fault=lambda point: newer.append(stage.keeper()))
+    with pytest.raises(Fenced):
+        old.step()
+    assert stage.nonce(old) == 0 and stage.pool(old) == []
+    settle(stage, newer[0])
+    assert stage.rebalances(account) == 1
+
+
 def test_store__of_another_chain_or_system__is_refused(tmp_path: Path) -> None:
     """Its nonces and accounts would mean nothing."""
     path = tmp_path / "keeper.sqlite3"
