@@ -101,7 +101,7 @@ class Liquidity:
 
     def house_cash(self) -> int:
         """WAD."""
-        return int(self.house.picture_of(self.account)[0])
+        return int(self.house.cash_of(self.account))
 
     # ---- people
 

@@ -236,7 +236,7 @@ class Story:
             0,
             False,
             [],
-            [(stage.asset("ETH"), SALE_COST_BPS)],
+            [(stage.asset("ETH"), SALE_COST_BPS, 0)],
             stage.adapter,
             _SETTLE | _TRIM,
             0,

@@ -38,7 +38,8 @@ def _with_free_means(
     is_wallet_used: bool = policies._uses_wallet(word) and not steps._is_refused(
         refused, steps.PULL_CASH, sources.QUOTE_ASSET
     )
-    for is_second: bool in [False, True]:
+    for round: uint256 in range(2):
+        is_second: bool = round != 0
         for i: uint256 in range(policies._donor_count(word), bound=policies.MAX_DONORS):
             if plan.uncured == 0 or len(plan.steps) == steps.MAX_STEPS:
                 break
@@ -48,21 +49,55 @@ def _with_free_means(
             floor_bps: uint256 = guards._floor_bps(sources._guard_word(donor))
             if floor_bps == 0 or donor == account:
                 continue
-            # Above a floor higher than the target, collateral cures more than as much cash.
-            if is_second or floor_bps > target_bps:
-                for count: uint256 in range(len(plan.steps), steps.MAX_STEPS, bound=steps.MAX_STEPS):
-                    if plan.uncured == 0 or len(plan.steps) != count:
-                        break
-                    cured: uint256 = 0
-                    step: IRebalancer.Step = empty(IRebalancer.Step)
-                    step, cured = self._collateral_step(donor, floor_bps, plan, picture, target_bps)
-                    if step.amount != 0:
-                        plan.steps.append(step)
-                        plan.uncured -= min(plan.uncured, cured)
-            if not is_second and plan.uncured != 0 and len(plan.steps) != steps.MAX_STEPS:
-                plan = self._with_cash(plan, steps.MOVE_CASH, donor, self._cash_of_donor(donor, floor_bps, plan))
-        if is_wallet_used and not is_second and plan.uncured != 0 and len(plan.steps) != steps.MAX_STEPS:
+            plan = self._with_donor(plan, donor, floor_bps, is_second, picture, target_bps)
+        if is_wallet_used and not is_second and plan.uncured != 0:
             plan = self._with_cash(plan, steps.PULL_CASH, account, self._cash_of_wallet(account, plan.uncured))
+    return plan
+
+
+################################################################
+#                            Siblings                          #
+################################################################
+
+
+@internal
+@view
+def _with_donor(
+    plan_: IRebalancer.Plan,
+    donor: uint256,
+    floor_bps: uint256,
+    is_second: bool,
+    picture: IMandates.Snapshot,
+    target_bps: uint256,
+) -> IRebalancer.Plan:
+    """
+    @dev Cash in the first round, which a sibling gives of its own and never borrows, and collateral in the second; above
+         a floor higher than the target first collateral, which cures more there than as much cash. The donor's
+         picture is read once, for that is dear.
+    """
+    plan: IRebalancer.Plan = plan_
+    is_asked_for_collateral: bool = is_second or floor_bps > target_bps
+    is_asked_for_cash: bool = not is_second and sources._cash_wad(donor) >= sources.UNIT_WAD
+    if not is_asked_for_collateral and not is_asked_for_cash:
+        return plan
+    other: IMandates.Snapshot = sources._snapshot(donor)
+    if not self._is_sound(other):
+        return plan
+    if is_asked_for_collateral:
+        for count: uint256 in range(len(plan.steps), steps.MAX_STEPS, bound=steps.MAX_STEPS):
+            if plan.uncured == 0 or len(plan.steps) != count:
+                break
+            cured: uint256 = 0
+            step: IRebalancer.Step = empty(IRebalancer.Step)
+            step, cured = self._collateral_step(donor, other, floor_bps, plan, picture, target_bps)
+            if step.amount != 0:
+                plan.steps.append(step)
+                plan.uncured -= min(plan.uncured, cured)
+    if is_asked_for_cash:
+        available: uint256 = min(
+            convert(max(other.cash, 0), uint256), self._slack_down(donor, other, floor_bps, plan)
+        )
+        plan = self._with_cash(plan, steps.MOVE_CASH, donor, self._cash_units(plan.uncured, available))
     return plan
 
 
@@ -130,7 +165,7 @@ def _result(leg: IMandates.Leg, price_wad: uint256) -> int256:
 @view
 def _with_cash(plan_: IRebalancer.Plan, kind: uint256, source: uint256, units: uint256) -> IRebalancer.Plan:
     plan: IRebalancer.Plan = plan_
-    if units != 0:
+    if units != 0 and len(plan.steps) != steps.MAX_STEPS:
         value_wad: uint256 = units * sources.UNIT_WAD
         plan.steps.append(
             IRebalancer.Step(
@@ -139,19 +174,6 @@ def _with_cash(plan_: IRebalancer.Plan, kind: uint256, source: uint256, units: u
         )
         plan.uncured -= min(plan.uncured, value_wad)
     return plan
-
-
-@internal
-@view
-def _cash_of_donor(donor: uint256, floor_bps: uint256, plan: IRebalancer.Plan) -> uint256:
-    """@dev Token units of its own cash that a donor can give above its floor; it never borrows to give."""
-    if sources._cash_wad(donor) < sources.UNIT_WAD:
-        return 0
-    other: IMandates.Snapshot = sources._snapshot(donor)
-    if not self._is_sound(other):
-        return 0
-    slack: uint256 = self._slack_down(donor, other, floor_bps, plan)
-    return self._cash_units(plan.uncured, min(convert(max(other.cash, 0), uint256), slack))
 
 
 @internal
@@ -183,6 +205,7 @@ def _cash_units(needed: uint256, available: uint256) -> uint256:
 @view
 def _collateral_step(
     donor: uint256,
+    other: IMandates.Snapshot,
     floor_bps: uint256,
     plan: IRebalancer.Plan,
     picture: IMandates.Snapshot,
@@ -198,9 +221,6 @@ def _collateral_step(
     best_cured: uint256 = 0
     best_cure_e10: uint256 = 0
     best_taken_e10: uint256 = 0
-    other: IMandates.Snapshot = sources._snapshot(donor)
-    if not self._is_sound(other):
-        return best, 0
     slack: uint256 = self._slack_down(donor, other, floor_bps, plan)
     moves: uint256 = 0
     for step: IRebalancer.Step in plan.steps:
@@ -275,36 +295,33 @@ def _is_sound(other: IMandates.Snapshot) -> bool:
          against it in this very block: the ledger counts the worse one.
     """
     is_bound: bool = other.cash < 0
+    is_usable: bool = True
     for leg: IMandates.Leg in other.legs:
-        is_bound = is_bound or leg.position >> 128 != 0 or leg.cost != 0
-    if not is_bound:
-        return True
-    for leg: IMandates.Leg in other.legs:
+        has_size: bool = leg.position >> 128 != 0
+        is_bound = is_bound or has_size or leg.cost != 0
         newest: uint256 = packing._newest_wad(leg.price_word)
         previous: uint256 = packing._previous_wad(leg.price_word)
-        has_moved: bool = newest > previous or (newest < previous and leg.position >> 128 != 0)
+        has_moved: bool = newest > previous or (newest < previous and has_size)
         if has_moved or packing._flags(leg.price_word) & packing.NO_INCREASE != 0:
-            return False
-    return True
-
-
-@internal
-@pure
-def _slack_used_up(step: IRebalancer.Step, other: IMandates.Snapshot, floor_bps: uint256) -> uint256:
-    """@dev What an earlier step takes of its donor's slack: cash in full, collateral less the requirement it frees."""
-    for leg: IMandates.Leg in other.legs:
-        if step.kind == steps.MOVE_COLLATERAL and leg.asset == step.asset:
-            return sizing._slack_of_outflow_up(step.value, floor_bps, packing._rate_init_e6(leg.risk_word))
-    return step.value
+            is_usable = False
+    return is_usable or not is_bound
 
 
 @internal
 @pure
 def _slack_down(donor: uint256, other: IMandates.Snapshot, floor_bps: uint256, plan: IRebalancer.Plan) -> uint256:
-    """@dev What a donor can give above its floor, beyond what it gives already."""
+    """
+    @dev What a donor can give above its floor, beyond what it gives already: cash in full, collateral less the
+         requirement it frees.
+    """
     kept: uint256 = fixed_point._mul_div_up(other.required_init, floor_bps, fixed_point.BPS)
     slack: uint256 = convert(max(other.equity_init - convert(kept, int256), 0), uint256)
     for step: IRebalancer.Step in plan.steps:
         if step.source == donor:
-            slack -= min(slack, self._slack_used_up(step, other, floor_bps))
+            used: uint256 = step.value
+            for leg: IMandates.Leg in other.legs:
+                if step.kind == steps.MOVE_COLLATERAL and leg.asset == step.asset:
+                    used = sizing._slack_of_outflow_up(step.value, floor_bps, packing._rate_init_e6(leg.risk_word))
+                    break
+            slack -= min(slack, used)
     return slack

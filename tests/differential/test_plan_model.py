@@ -370,6 +370,7 @@ mixed_bounds = st.fixed_dictionaries(
 some_bounds = st.one_of(
     mixed_bounds,
     st.fixed_dictionaries({"call_s": st.sampled_from((12, 500))}),
+    st.fixed_dictionaries({"confirms": st.just(True)}),
     st.fixed_dictionaries({"max_step": st.sampled_from((20 * WAD, 300 * WAD))}),
     st.fixed_dictionaries({"buffer": st.tuples(st.just(60_000), st.sampled_from((600, 86_400)))}),
 )

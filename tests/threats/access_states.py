@@ -74,9 +74,9 @@ STATES: Mapping[str, Act] = {
 
 def _repay(scene: Scene) -> None:
     house, world = scene.world.clearinghouse, scene.world
-    before = house.cash_of(scene.account)
+    before = house.picture_of(scene.account)[0]
     house.repay(scene.account, 10**6, sender=world.keeper)
-    assert house.cash_of(scene.account) > before
+    assert house.picture_of(scene.account)[0] > before
 
 
 def _withdraw_free(scene: Scene) -> None:

@@ -20,13 +20,13 @@ VIEWS: Mapping[str, frozenset[str]] = {
     ),
     "Clearinghouse": _names(
         """
-        account_word assess asset_word call_state cash_of cost_word increased_at
+        account_word assess asset_word call_state cost_word increased_at
         listed_word market_word picture_of position_word scene_of supply_word words_of
         """
     ),
     "Deleverager": _names(
         """
-        CLEARINGHOUSE HOUSE MANDATES PERPS below_since
+        CLEARINGHOUSE HOUSE MANDATES PERPS below_since owner pending_owner wind_down_of
         """
     ),
     "Exchange": _names(
@@ -56,8 +56,8 @@ VIEWS: Mapping[str, frozenset[str]] = {
         CLEARINGHOUSE DOMAIN_SEPARATOR LIQUIDATOR allowance asset balanceOf
         borrow_rate_ray convertToAssets convertToShares debt_index_ray debt_of decimals
         deposit_cap eip712Domain exits_held_until insurance_receiver maxDeposit maxMint
-        maxRedeem maxWithdraw max_loan name nonces owner pending_owner previewDeposit
-        previewMint previewRedeem previewWithdraw rate_parameters reserve_factor_bps state
+        maxRedeem maxWithdraw max_loan min_debt name nonces outflow_limit owner pending_owner
+        previewDeposit previewMint previewRedeem previewWithdraw rate_parameters reserve_factor_bps state
         symbol totalAssets totalSupply total_debt utilisation_wad
         """
     ),
@@ -87,7 +87,7 @@ VIEWS: Mapping[str, frozenset[str]] = {
     ),
     "Listings": _names(
         """
-        CLEARINGHOUSE EXCHANGE ORACLE asset_of owner pending_owner
+        CLEARINGHOUSE EXCHANGE ORACLE asset_of outflow_limit owner pending_owner withdrawable_wad
         """
     ),
     "Mandates": _names(

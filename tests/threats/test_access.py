@@ -67,6 +67,7 @@ CONTRACTS = ROOT / "contracts"
 IDLE_HANDS = {
     ("Deleverager", "adl"): "deleverager: house not short",
     ("Insurance", "withdraw"): "insurance: nothing to withdraw",
+    ("Deleverager", "start_wind_down"): "deleverager: not close-only",
     ("Deleverager", "wind_down"): "deleverager: not announced",
     ("Keepers", "claim"): "watches: nothing to claim",
     ("Keepers", "push_and_rebalance"): "keepers: feed not allowed",

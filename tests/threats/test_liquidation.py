@@ -1023,7 +1023,7 @@ def test_buy__receiver_or_buyer_is_blocked__only_his_own_purchase_fails(blocked:
 
 
 LIST_FULL = "ledger: asset list full"
-PLAIN_GAS, RESCUE_GAS = 2_500_000, 4_000_000
+PLAIN_GAS, RESCUE_GAS = 2_500_000, 4_800_000
 RESCUE_AT_MOST = 2_700_000  # what `rescue` is given, and what calling it costs
 
 

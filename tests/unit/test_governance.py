@@ -52,7 +52,7 @@ def test_govern__every_room__belongs_to_governance_and_that_to_the_timelock(
     council: Council,
 ) -> None:
     rooms = owned(council.world.system)
-    assert len(rooms) == 8
+    assert len(rooms) == 9
     for room in rooms:
         assert room.owner() == council.governance.address, room.name
         assert room.pending_owner() == ZERO_ADDRESS
