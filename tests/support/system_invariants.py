@@ -921,8 +921,12 @@ class Invariants(LiquidationChecks):
                 return
             self.held("I17 again")
             try:
-                world.mandates.rebalance(account, sender=world.keeper)
+                receipt = world.mandates.rebalance(account, sender=world.keeper)
             except Reverted:
+                return
+            if world.rebalancer.events(receipt, "MarginCalled"):
+                is_over = world.rebalancer.plan(account).code != READY
+                self.must("I17", is_over, f"{cast.labels[account]} is called again and again")
                 return
             left = cast.read().terms[account].shortfall_up(guard.target_bps)
             self.must("I17", left < before, f"repeated without getting nearer: {before} to {left}")

@@ -104,7 +104,7 @@ VIEWS: Mapping[str, frozenset[str]] = {
     ),
     "Perps": _names(
         """
-        CLEARINGHOUSE DELEVERAGER HOUSE LIQUIDATOR MANDATES ORACLE exposure_of free_wad
+        CLEARINGHOUSE DELEVERAGER HOUSE LIQUIDATOR MANDATES ORACLE closed_at exposure_of free_wad
         headroom_of is_increase_stopped largest_increase market_ids oldest_round_at owner
         pending_owner quote skew_charge_wad terms_of uncertainty_wad
         """
