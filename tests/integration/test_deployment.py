@@ -22,7 +22,7 @@ from eth_account import Account
 from ballast import standin
 from ballast.artifacts import ROOT, compile_contract
 from ballast.chain import Anvil, ChainError, KeySigner, RpcChain, SigningChain
-from ballast.chain.anvil import free_port
+from ballast.chain.node import free_port
 from ballast.deploy import WAD
 from ballast.explorer import ARGUMENTS, compiled, standard_json, write_inputs
 from ballast.governance import NO_ADMIN, PROPOSER, owned, role_id
@@ -238,7 +238,7 @@ def test_deploy__ended_after_every_step__comes_to_the_same_state(scene: Scene, p
     told = deployment.manifest.data
     assert told["contracts"] == kept["contracts"]
     for name, step in kept["steps"].items():
-        assert told["steps"][name]["gas"] == pytest.approx(step["gas"], rel=0.02), name
+        assert told["steps"][name]["gas"] == pytest.approx(step["gas"], rel=0.1), name
     assert scene.plain.nonce(scene.deployer) == len(sent), "nothing was sent twice"
 
 
@@ -583,28 +583,43 @@ def test_deploying_page__python__does_what_it_says(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Both programs of docs/deploying.md, with the key file and the variables it has by then."""
+    """The programs of docs/deploying.md, with the key file and the variables it has by then; in the
+    end a keeper brings the account of the page back to its target."""
     scene, _ = deployed
     kept = tmp_path / "local" / f"{SEPOLIA}.json"
     kept.parent.mkdir()
     kept.write_text(scene.path.read_text())
+    watchman = Account.from_key(b"\x31" * 32)
     write_key(tmp_path, "deployer", scene.key)
+    write_key(tmp_path, ALIAS, watchman)
     monkeypatch.setattr("ballast.manifest.DIRECTORY", tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("APE_ACCOUNTS_deployer_PASSPHRASE", PASSPHRASE)
     monkeypatch.setenv("APE_NODE_ETHEREUM", json.dumps({"sepolia": {"uri": scene.node.url}}))
     page = (ROOT / "docs" / "deploying.md").read_text()
-    first, second = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    look, borrow, enrol, tell = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     with scene.plain.isolated():
-        exec(first.replace("http://127.0.0.1:8545", scene.node.url), {})  # noqa: S102
+        exec(look.replace("http://127.0.0.1:8545", scene.node.url), {})  # noqa: S102
         assert capsys.readouterr().out.endswith(" 2000.0\n")
-        exec(second, {})  # noqa: S102
+        session: dict[str, Any] = {}
+        exec(borrow, session)  # noqa: S102
         assert capsys.readouterr().out.startswith("equity 15,000, required ")
+        exec(enrol, session)  # noqa: S102
+        scene.plain.set_balance(watchman.address, WAD)
+        standin.publish(scene.node, scene.parameters, "ETH", 1_600)
+        exec(tell, session)  # noqa: S102
+        assert capsys.readouterr().out.startswith("equity 4,000 is 0.96 times")
+        shell = Shell(scene.node, tmp_path, kept, watchman.address)
+        database = str(tmp_path / "keeper.sqlite3")
+        code, said = shell.run("keeper", "--account", ALIAS, "--once", "--db", database)
+        assert code == 0 and "rebalance done" in said, said
+        exec(tell, session)  # noqa: S102
+        assert " is 1.30 times what is required" in capsys.readouterr().out
 
 
 def test_deploying_page__fields_and_verbs__are_those_of_the_scripts() -> None:
     page = (ROOT / "docs" / "deploying.md").read_text()
-    for script in ("deploy", "verify", "testnet"):
+    for script in ("deploy", "verify", "testnet", "keeper"):
         source = (ROOT / "scripts" / f"{script}.py").read_text()
         shown = set(re.findall(rf"^(?:ape run|make) {script}.*$", page, re.MULTILINE))
         assert shown
@@ -615,7 +630,7 @@ def test_deploying_page__fields_and_verbs__are_those_of_the_scripts() -> None:
 def write_key(home: Path, alias: str, key: Any) -> None:
     """The key file that ape would have written, with a quick derivation."""
     folder = home / ".ape" / "accounts"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     encrypted = Account.encrypt(key.key, PASSPHRASE, kdf="pbkdf2", iterations=1_000)
     (folder / f"{alias}.json").write_text(json.dumps(encrypted))
 

@@ -57,8 +57,8 @@ VIEWS: Mapping[str, frozenset[str]] = {
         borrow_rate_ray convertToAssets convertToShares debt_index_ray debt_of decimals
         deposit_cap eip712Domain exits_held_until insurance_receiver maxDeposit maxMint
         maxRedeem maxWithdraw max_loan min_debt name nonces outflow_limit owner pending_owner
-        previewDeposit previewMint previewRedeem previewWithdraw rate_parameters reserve_factor_bps state
-        symbol totalAssets totalSupply total_debt utilisation_wad
+        previewDeposit previewMint previewRedeem previewWithdraw rate_parameters
+        reserve_factor_bps state symbol totalAssets totalSupply total_debt utilisation_wad
         """
     ),
     "Lens": _names(
