@@ -65,7 +65,8 @@ def cli(
 
     It runs until you end it with Ctrl-C. A line such as `ETH 1800` publishes that price.
     """
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ape's own would end in an error
+    for ending in (signal.SIGINT, signal.SIGTERM):  # ape's own would end in an error
+        signal.signal(ending, signal.default_int_handler)
     with told_plainly():
         addresses = {name: address_of(name) for name in funded}
         parameters = load_parameters(path, os.environ)

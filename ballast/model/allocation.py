@@ -429,7 +429,7 @@ def _parts(
         if is_live and has_place and collateral < mark.quota_wad:
             whole = max(0, measure.collateral - lost - ROUNDING_WAD)
             room = min(
-                max(0, weight_bps * whole // BPS - value),
+                max(0, weight_bps * whole // BPS - max(value, exposure_up(leg))),
                 (mark.quota_wad - collateral) * price // WAD,
                 _room(scene, allocation, leg, measure, lost, is_alone=is_bought),
             )

@@ -222,7 +222,9 @@ def _parts(
         )
         if is_live and has_place and collateral < quota:
             most: uint256 = weight.weight_bps * (measure.collateral - min(measure.collateral, rounding))
-            room: uint256 = most // fixed_point.BPS - min(most // fixed_point.BPS, value)
+            # A perpetual counts toward a weight, too: the guard looks at the larger of collateral and exposure.
+            there: uint256 = max(value, allocations._exposure_up(leg))
+            room: uint256 = most // fixed_point.BPS - min(most // fixed_point.BPS, there)
             room = min(room, (quota - collateral) * price // fixed_point.WAD)
             room = min(room, self._room(limits, leg, measure, picture, lost, is_bought))
             part.under = room * fixed_point.BPS // (fixed_point.BPS + slippage_bps)
