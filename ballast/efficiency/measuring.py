@@ -8,12 +8,14 @@ Every replay and every model run is a job of its own, so two cores do two of the
 from __future__ import annotations
 
 import multiprocessing
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from statistics import mean
 from typing import Any, Literal
 
+from ballast.artifacts import ROOT
 from ballast.chain import BLOCK_INTERVAL_S
 from ballast.efficiency.market import Moment, market
 from ballast.efficiency.paths import Market
@@ -53,6 +55,17 @@ class Settings:
     gas_gwei: float = GAS_GWEI
 
 
+def processes(workers: int | None = None) -> ProcessPoolExecutor:
+    """A pool whose processes find this package.
+
+    They search where this process does, and Ape takes the checkout off the path while it runs a
+    script.
+    """
+    if str(ROOT) not in sys.path:
+        sys.path.append(str(ROOT))
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+
+
 def measure(
     markets: Sequence[Market],
     settings: Settings = Settings(),
@@ -69,7 +82,7 @@ def measure(
     tell = on_progress or (lambda done, total, name: None)
     played = [m for m in markets if m.is_played]
     # The longest first, so that no core waits for the last one.
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+    with processes(workers) as pool:
         replays: dict[tuple[str, int], Future[Figures]] = {
             (m.key, delay): pool.submit(replay_figures, m, settings, delay)
             for m in reversed(played)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
 
+from ballast.artifacts import ROOT
 from ballast.chain import BLOCK_INTERVAL_S
+from ballast.deploy import account_id
 from ballast.efficiency import DATA, PAGE, Market, markets, page, plots
 from ballast.efficiency.market import market, seen
+from ballast.efficiency.measuring import processes
 from ballast.efficiency.simulation import (
     NARROW_BOTH_WAYS,
     ON_HEALTH,
@@ -554,3 +558,12 @@ def test_grid__any_scale__has_few_round_lines(most):
     step = plots._step(most)
     assert 2 < most / step <= 6.001
     assert f"{step:.6g}".strip("0.")[0] in "125"
+
+
+def test_processes__checkout_not_on_the_path__find_the_package(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As under `ape run`, which takes it off."""
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", str(ROOT))])
+    with processes(1) as pool:
+        assert pool.submit(account_id, "0x" + "00" * 19 + "01", 2).result() == 258
