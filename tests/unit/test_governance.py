@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
+from ballast.artifacts import ROOT
 from ballast.chain import Reverted
 from ballast.governance import DAY_S, NO_ADMIN, owned
 from ballast.sandbox import VaultSpec
@@ -528,3 +530,25 @@ def test_governance__roles_unset__nobody_acts(council: Council) -> None:
         for name, arguments in (("pause", ([ETH],)), ("set_fee", (0,))):
             with pytest.raises(Reverted):
                 council.governance.function(name)(*arguments, sender=sender)
+
+
+def test_operating_page__programs__stop_all_that_grows(council: Council) -> None:
+    """Those of docs/operating.md, by the guardian and by anybody."""
+    world, system = council.world, council.world.system
+    session = {
+        "system": system,
+        "me": world.keeper,
+        "governance": council.governance,
+        "guardian": council.guardian,
+    }
+    page = (ROOT / "docs" / "operating.md").read_text()
+    programs = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(programs) == 2
+    for program in programs:
+        exec(program, session)  # noqa: S102
+    assert system.vault.deposit_cap() == system.liquidity_vault.deposit_cap() == 0
+    for asset in system.assets.values():
+        assert system.oracle.paused_until(asset) > world.chain.time
+        assert system.clearinghouse.supply_word(asset) >> 128 == 0
+    for asset in system.perps.market_ids():
+        assert system.perps.is_increase_stopped(asset)
