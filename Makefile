@@ -54,8 +54,8 @@ efficiency: $(READY) ## how good the rebalancing is: make efficiency ARGS="--hou
 test: $(READY) ## all tests, 500 examples per property
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
-deep: $(READY) ## all tests, 10,000 examples per property
-	BALLAST_PROFILE=deep $(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
+deep: $(READY) ## a million random actions, then all properties with 2,500 examples: make deep ARGS="--minutes 60"
+	@$(BIN)/python -m tests.deep --workers $(WORKERS) $(ARGS)
 
 gas: $(READY) ## measure gas and code size, rewrite tests/gas/snapshot.json
 	$(BIN)/python -m ballast.gas $(ARGS)

@@ -21,7 +21,7 @@ settings.register_profile(
     suppress_health_check=_SLOW,
 )
 settings.register_profile(
-    "deep", max_examples=10_000, deadline=None, print_blob=True, suppress_health_check=_SLOW
+    "deep", max_examples=2_500, deadline=None, print_blob=True, suppress_health_check=_SLOW
 )
 # Many runs of one test against broken contracts: the first failure is enough, however large.
 settings.register_profile(

@@ -273,14 +273,14 @@ class Contract:
     def events(self, source: Receipt | Sequence[Log], name: str | None = None) -> list[Event]:
         """Decoded events of this contract in a receipt or list of logs, of one `name` or all."""
         logs = source.logs if isinstance(source, Receipt) else source
-        return [e for e in self._decoded(logs) if name is None or e.name == name]
+        return list(self._decoded(logs, name))
 
-    def _decoded(self, logs: Sequence[Log]) -> Iterator[Event]:
+    def _decoded(self, logs: Sequence[Log], name: str | None) -> Iterator[Event]:
         for log in logs:
             if log.address != self.address or not log.topics:
                 continue
             abi = self._abi.events.get(log.topics[0])
-            if abi is not None:
+            if abi is not None and name in (None, abi.name):
                 args = abi.decode(log.topics, log.data)
                 yield Event(abi.name, args, log.address, log.block, log.log_index, log.tx_hash)
 

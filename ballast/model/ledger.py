@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from ballast.model import perps
 from ballast.model.margin import (
@@ -222,12 +223,19 @@ class Book:
 
     def mark(self, asset: int, account: int | None = None) -> Mark:
         """Price, rates and funding of an asset now, as they apply to an account."""
-        mark = self.prices[asset]
-        if asset in self.markets:
-            mark = replace(mark, funding_wad=self.markets[asset].funding.at(self.now))
+        mark = self._marks[asset]
         if account == self.house:
             return mark.for_house(self.account(account).position(asset).delta_wad)
         return mark
+
+    @cached_property
+    def _marks(self) -> Mapping[int, Mark]:
+        return {
+            asset: replace(mark, funding_wad=self.markets[asset].funding.at(self.now))
+            if asset in self.markets
+            else mark
+            for asset, mark in self.prices.items()
+        }
 
     def legs(self, account: int) -> list[Leg]:
         """The positions of an account at their marks, in list order."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from ballast.model.oracle import IS_STALE, NO_INCREASE, NO_SWAP, Price, Risk
 
@@ -62,6 +63,7 @@ class Position:
     entry_wad: int = 0
 
     @classmethod
+    @lru_cache(maxsize=1 << 14)
     def from_word(cls, word: int, cost_word: int = 0) -> Position:
         """Unpack a position word, and the cost word that lies elsewhere."""
         costs = signed(cost_word, 128), signed(cost_word >> 128, 128)

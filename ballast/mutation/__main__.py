@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from ballast import evidence
 from ballast.artifacts import ROOT
 from ballast.mutation import verdicts
 from ballast.mutation.operators import Mutant, mutants_of
@@ -95,11 +96,6 @@ class Campaign:
                     verdicts.write(self.known)
 
 
-def _code_lines(text: str) -> int:
-    lines = (line.strip() for line in text.split("\n"))
-    return sum(bool(line) and not line.startswith("#") for line in lines)
-
-
 @click.command()
 @click.option("--file", "names", multiple=True, help="Part of a path; all files by default.")
 @click.option("--again", is_flag=True, help="Try survivors again, after tests were added.")
@@ -128,7 +124,7 @@ def cli(
         all_of_it = mutants_of(path, text)
         count = most or len(all_of_it)
         if not most and not verdicts.is_strict(path):
-            count = -(-_code_lines(text) * PER_HUNDRED_LINES // 100)
+            count = -(-verdicts.code_lines(text) * PER_HUNDRED_LINES // 100)
         mutants = verdicts.chosen(all_of_it, count)
         current |= {mutant.key for mutant in all_of_it}
         if names and not any(name in path for name in names):
@@ -145,6 +141,8 @@ def cli(
         console.print(f"{campaign.total} mutants to try with {servers} processes")
         campaign.run(servers)
     _tell(console, list(campaign.known.values()))
+    evidence.write()
+    console.print(f"survivors and the score: {evidence.PAGE.relative_to(ROOT)}")
 
 
 def _is_open(verdict: Verdict | None, again: bool) -> bool:

@@ -78,6 +78,12 @@ def score(verdicts: Iterable[Verdict]) -> Score:
     return Score(counts["tried"], counts["valid"], counts["killed"])
 
 
+def code_lines(text: str) -> int:
+    """Lines of a file that are neither empty nor only a comment."""
+    lines = (line.strip() for line in text.split("\n"))
+    return sum(bool(line) and not line.startswith("#") for line in lines)
+
+
 def chosen(mutants: Iterable[Mutant], most: int) -> list[Mutant]:
     """So many mutants of a file, spread over it by their keys and the rare kinds first."""
     common = ("constant", "operation", "comparison")

@@ -16,8 +16,9 @@ from ballast.model.margin import GWEI
 from ballast.sandbox import BOUNDS
 from tests.clearing_kit import action
 from tests.support.allocations import arguments_of
+from tests.support.system_cast import ASSETS, Cast
 from tests.support.system_liquidations import LiquidationDraws
-from tests.support.system_state import ASSETS, WAD, Cast, State
+from tests.support.system_state import WAD, State
 from tests.support.system_steps import Ahead, Call, Draw, Step
 from tests.support.system_trades import TRADE
 from tests.support.world import QUOTE, UNLIMITED, ZERO_ADDRESS, to_wad

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from ballast.chain import Receipt
-from tests.support.system_state import Cast
+from tests.support.system_cast import Cast
 from tests.support.system_steps import Call
 
 
@@ -37,6 +37,13 @@ class Checks:
 
     cast: Cast
     premises: Counter[str] = field(default_factory=Counter)
+    _judged: dict[str, tuple[object, ...]] = field(default_factory=dict)
+
+    def is_new(self, what: str, *parts: object) -> bool:
+        """Whether these parts of a state differ from those that were judged last."""
+        known = self._judged.get(what)
+        self._judged[what] = parts
+        return known != parts
 
     def held(self, invariant: str, is_premise: bool = True) -> bool:
         """Counts a premise."""

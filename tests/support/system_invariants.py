@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from ballast.chain import Event, Receipt, Reverted
@@ -20,6 +21,7 @@ from ballast.model.margin import BPS, Position, Terms, is_no_riskier
 from ballast.model.perps import SIZE_STEP_WAD, Order, Refused
 from ballast.model.plan import Scene
 from tests.clearing_kit import in_order
+from tests.support.system_cast import Cast
 from tests.support.system_checks import Broken, Outcome
 from tests.support.system_liquidations import (
     LIQUIDATION_PARTS,
@@ -27,7 +29,8 @@ from tests.support.system_liquidations import (
     is_liquidation,
 )
 from tests.support.system_markets import EXACT, LOOKS, NAV_ROUNDING_WAD, PARTS
-from tests.support.system_state import LOW_128, PERPETUALS_SHIFT, WAD, Cast, State
+from tests.support.system_reading import Question
+from tests.support.system_state import LOW_128, PERPETUALS_SHIFT, WAD, State
 from tests.support.system_steps import ENVIRONMENT, Call, Step
 from tests.support.world import QUOTE, UNLIMITED
 
@@ -149,7 +152,8 @@ class Invariants(LiquidationChecks):
     def after(self, step: Step, outcome: Outcome, before: State, after: State) -> None:
         """All checks after one action."""
         self.note(outcome)
-        self._of_state(after)
+        if after is not before:
+            self._of_state(after)
         self._of_vault(before, after, outcome)
         self._of_prices(before, after)
         self._of_tokens(before, after)
@@ -237,8 +241,9 @@ class Invariants(LiquidationChecks):
         self, now: State, token: str, holder: str, units: int, invariant: str = "I01"
     ) -> None:
         held, given = now.balances[token, holder], self.donated[token, holder]
-        message = f"{holder} holds {held} {token}, owes {units}, was given {given}"
-        self.must(invariant, held == units + given, message)
+        if held != units + given:
+            message = f"{holder} holds {held} {token}, owes {units}, was given {given}"
+            raise Broken(invariant, message)
 
     def _of_shares(self, now: State) -> None:
         cast, vault = self.cast, now.vault
@@ -266,6 +271,8 @@ class Invariants(LiquidationChecks):
     def _of_lists(self, now: State) -> None:
         """Dense, without duplicates, complete; and marked exactly where there is a perpetual."""
         cast = self.cast
+        if not self.is_new("lists", now.listed, now.positions, now.costs):
+            return
         for account in cast.everyone:
             listed = now.listed[account]
             count = listed >> 128 & 255
@@ -727,16 +734,28 @@ class Invariants(LiquidationChecks):
 
     def _of_allowances(self) -> None:
         """I26: none of our contracts lets anybody move its tokens."""
+        left = self.cast.reader.ask(self._allowances)
+        for (holder, spender), raw in left.items():
+            units = int.from_bytes(raw, "big")
+            self.must("I26", units == 0, f"{holder} lets {spender} take {units}")
+
+    @cached_property
+    def _allowances(self) -> Sequence[Question]:
         world = self.cast.world
         spenders = (
             *(world.venue.address, world.rebalancer.address, world.attacker),
             world.clearinghouse.address,
         )
-        for token in world.tokens.values():
-            for contract in world.system.contracts.values():
-                for spender in spenders:
-                    left = token.allowance(contract, spender)
-                    self.must("I26", left == 0, f"{contract.name} lets {spender} take {left}")
+        return [
+            (
+                (contract.name, f"{spender} {name}"),
+                token.address,
+                token.allowance.encode(contract.address, spender),
+            )
+            for name, token in world.tokens.items()
+            for contract in world.system.contracts.values()
+            for spender in spenders
+        ]
 
     # ---- on a copy of the world
 

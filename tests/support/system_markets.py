@@ -8,14 +8,14 @@ of a trade, a settlement, a refresh, an accrual and a deleveraging, refusals inc
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ballast.chain import Event, Receipt
 from ballast.model import perps
 from ballast.model.ledger import Account, Book
 from ballast.model.liquidity import VIRTUAL_SHARES
-from ballast.model.margin import RATE, WAD, Position, div_up, result_wad
+from ballast.model.margin import RATE, WAD, Position, Terms, div_up, result_wad
 from ballast.model.perps import (
     SIZE_STEP_WAD,
     Breaker,
@@ -61,6 +61,8 @@ class MarketChecks(Checks):
 
     # When somebody looked whether the house is short: the time before the last and the last.
     looks: tuple[int, int] = (0, 0)
+    # Words of each account and what the model made of them, at the last marks.
+    assessed: dict[int, tuple[tuple[int, ...], Terms]] = field(default_factory=dict)
 
     # ---- one state
 
@@ -97,9 +99,14 @@ class MarketChecks(Checks):
     def of_model(self, now: State) -> None:
         """The exact model, given what is stored, says what the views say."""
         cast, book = self.cast, now.book
+        if self.is_new("marks", now.marks, now.markets, now.time, now.vault["index_wad"]):
+            self.assessed.clear()
         for account in cast.everyone:
             self.held("exact assess", now.has_perpetual(account))
-            expected, found = book.assess(account), now.terms[account]
+            words = now.words(account)
+            if account not in self.assessed or self.assessed[account][0] != words:
+                self.assessed[account] = words, book.assess(account)
+            expected, found = self.assessed[account][1], now.terms[account]
             message = f"{cast.labels[account]}: {found}, the model says {expected}"
             self.must("exact assess", expected == found, message)
         figures = {"free_wad": book.free_wad, **_figures(book)}

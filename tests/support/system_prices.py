@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.support.system_state import ASSETS, WAD, State
+from tests.support.system_cast import ASSETS
+from tests.support.system_state import WAD, State
 from tests.support.system_steps import Call, Draws
 from tests.support.world import FEED_DECIMALS, QUOTE, VENUE_FEE_PPM, to_wad
 

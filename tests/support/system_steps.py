@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.system_state import WAD, Cast, State
+from tests.support.system_cast import Cast
+from tests.support.system_state import WAD, State
 from tests.support.world import QUOTE, UNLIMITED, ZERO_ADDRESS
 
 ENVIRONMENT = frozenset(

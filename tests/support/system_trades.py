@@ -9,8 +9,9 @@ from typing import Any
 from ballast.model.margin import GWEI, RATE, result_wad
 from ballast.model.perps import SIZE_STEP_WAD
 from tests.clearing_kit import action
+from tests.support.system_cast import Cast
 from tests.support.system_prices import PriceDraws
-from tests.support.system_state import WAD, Cast, State
+from tests.support.system_state import WAD, State
 from tests.support.system_steps import Call, Step
 from tests.support.world import QUOTE, UNLIMITED, ZERO_ADDRESS
 

@@ -1,0 +1,289 @@
+"""Reading a `State`: view calls alone, prepared once, all of them in one message.
+
+A campaign reads some four hundred words per action, most of which are those of the reading before:
+the answers to all questions of one kind lie side by side, and are decoded only where a byte of them
+is another. A part of a state that is the same object as in the state before is therefore the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ballast.chain import Contract, Reverted
+from ballast.model.margin import GWEI, Mark, Terms
+from ballast.model.perps import Headroom, Market, MarketTerms
+from tests.support.system_state import State, signed
+from tests.support.world import QUOTE
+
+if TYPE_CHECKING:
+    from tests.support.system_cast import Cast
+
+Question = tuple[Any, str, bytes]
+# Code that asks many views in one message, which takes a third of the time. Its input is, for each,
+# address (20 bytes), length of the call data (2), call data; its answer success (32), length (32)
+# and what was returned. Made by:
+#   in = 0, out = 0x200; while in < calldatasize: copy the call data to 0, staticcall, store success
+#   and returndatasize at out, copy what was returned behind them, advance both; return from 0x200.
+_ASKING = bytes.fromhex(
+    "6102005f5b368110601557506102009003610200f35b80358060501c61ffff1680836016015f375f5f825f8560601c"
+    "5afa84523d84602001523d5f856040013e905001601601903d0160400190600456"
+)
+ASKER = bytes.fromhex(f"60{len(_ASKING):02x}8060095f395ff3") + _ASKING
+ASKING_GAS = 900_000_000
+POOL_VIEWS = (
+    *("totalSupply", "totalAssets", "entry_assets", "exit_assets", "request_room"),
+    *("bad_debt_wad", "deposit_cap", "oldest_redemption"),
+)
+CLAIM_VIEWS = ("maxDeposit", "maxMint", "maxRedeem", "maxWithdraw")
+SETTINGS = (
+    *("hook", "guard", "announced", "policy", "last_at"),
+    *("allocation", "announced_allocation"),
+)
+# Kinds whose answers are more than one number.
+MANY_WORDS = frozenset(
+    {"round", "vault_state", "marks", "terms_of", "exposure_of", "headroom_of", "escrow"}
+)
+VAULT_FIELDS = ("supply", "idle", "accrued_at", "debt_shares", "index_wad", "reserves")
+
+
+def _questions(cast: Cast) -> list[Question]:
+    """Every view call of one reading: key, address, call data. The key begins with its kind."""
+    world, system = cast.world, cast.world.system
+    ch, mandates, rebalancer = world.clearinghouse, world.mandates, world.rebalancer
+    perps, pool = system.perps, system.liquidity_vault
+    plan: list[Question] = []
+
+    def ask(key: Any, contract: Contract, function: str, *args: Any) -> None:
+        plan.append((key, contract.address, contract.function(function).encode(*args)))
+
+    ids = [world.asset(name) for name in cast.names]
+    for account in cast.everyone:
+        ask(("account", account), ch, "account_word", account)
+        ask(("listed", account), ch, "listed_word", account)
+        for name in cast.names:
+            ask(("position", account, name), ch, "position_word", account, world.asset(name))
+        for name in cast.market_names:
+            ask(("cost", account, name), ch, "cost_word", account, world.asset(name))
+        ask(("terms", account), ch, "assess", account)
+    for account in cast.accounts:
+        ask(("hook", account), mandates, "hook_of", account)
+        ask(("guard", account), mandates, "guard_word", account)
+        ask(("announced", account), mandates, "announced_guard", account)
+        ask(("allocation", account), mandates, "allocation_words", account)
+        ask(("announced_allocation", account), mandates, "announced_allocation", account)
+        ask(("policy", account), rebalancer, "policy_of", account)
+        ask(("last_at", account), rebalancer, "last_at", account)
+        ask(("wallet", account), mandates, "wallet_left", account)
+        ask(("flag", account), system.liquidator, "flagged_since", account)
+        for role in ("operator", "attacker"):
+            ask(
+                ("permission", account, role), mandates, "permissions_of", account, cast.roles[role]
+            )
+    for name in cast.names:
+        ask(("supply", name), ch, "supply_word", world.asset(name))
+    for name in cast.market_names:
+        asset = world.asset(name)
+        ask(("market", name), ch, "market_word", asset)
+        for view in ("terms_of", "exposure_of", "headroom_of"):
+            ask((view, name), perps, view, asset)
+    for view in ("free_wad", "skew_charge_wad", "uncertainty_wad", "oldest_round_at"):
+        ask(("house", view), perps, view)
+    ask(("house", "below_since"), system.deleverager, "below_since")
+    for view in POOL_VIEWS:
+        ask(("pool", view), pool, view)
+    ask(("escrow",), pool, "escrow")
+    for provider in cast.providers:
+        for view in CLAIM_VIEWS:
+            ask(("claim", provider, view), pool, view, cast.roles[provider])
+    for role in (*cast.owners, "attacker"):
+        ask(("budget", cast.roles[role]), mandates, "budget_left", cast.roles[role])
+    for name, token in world.tokens.items():
+        ask(("token_supply", name), token, "totalSupply")
+        for holder, address in cast.holders.items():
+            ask(("balance", name, holder), token, "balanceOf", address)
+    for holder, address in cast.holders.items():
+        ask(("share", holder), system.vault, "balanceOf", address)
+        ask(("pool_share", holder), pool, "balanceOf", address)
+    for name, feed in world.feeds.items():
+        ask(("round", name), feed, "latestRoundData")
+    for view in ("totalSupply", "totalAssets", "utilisation_wad", "borrow_rate_ray"):
+        ask(("vault", view), system.vault, view)
+    for view in ("deposit_cap", "reserve_factor_bps", "total_debt", "max_loan", "debt_index_ray"):
+        ask(("vault", view), system.vault, view)
+    ask(("vault_state",), system.vault, "state")
+    ask(("marks",), system.oracle, "marks", ids)
+    ask(("call_state",), ch, "call_state")
+    return plan
+
+
+class Reader:
+    """Reads the states of one cast."""
+
+    def __init__(self, cast: Cast) -> None:
+        chain, asking = cast.world.chain, cast.world.chain.accounts[9]
+        asker = chain.send_raw(None, ASKER, asking).contract_address
+        assert asker is not None
+        self.cast = cast
+        self._asker = asker
+        self._keys: dict[str, list[Any]] = {}
+        asked: dict[str, bytes] = {}
+        for question in _questions(cast):
+            kind, *rest = question[0]
+            self._keys.setdefault(kind, []).append(rest[0] if len(rest) == 1 else tuple(rest))
+            asked[kind] = asked.get(kind, b"") + _encoded(question)
+        self._asked = b"".join(asked.values())
+        self._blocks: dict[str, bytes] = dict.fromkeys(self._keys, b"")
+        self._parts: dict[str, Any] = {}
+        self._failures: dict[str, tuple[str, ...]] = {}
+        self._made: dict[str, tuple[tuple[Any, ...], Any]] = {}
+
+    def read(self) -> State:
+        """Everything, now. A view that reverts is listed in `failures`."""
+        raw = self._answered(self._asked)
+        place = 0
+        for kind, block in self._blocks.items():
+            if not block or not raw.startswith(block, place):
+                block = self._decode(kind, raw, place)
+            place += len(block)
+        return self._state()
+
+    def ask(self, questions: Sequence[Question]) -> dict[Any, bytes]:
+        """Answers by key to any other questions, none for a view that reverts."""
+        raw = self._answered(b"".join(map(_encoded, questions)))
+        return {
+            key: answer
+            for key, is_answered, answer, _ in _answers([q[0] for q in questions], raw, 0)
+            if is_answered
+        }
+
+    def _answered(self, asked: bytes) -> bytes:
+        chain = self.cast.world.chain
+        return chain.call_raw(self._asker, asked, is_view=True, gas=ASKING_GAS)
+
+    def _decode(self, kind: str, raw: bytes, start: int) -> bytes:
+        """Remembers the answers to the questions of a kind; the part of the message they are."""
+        answers: dict[Any, bytes] = {}
+        failures = []
+        place = start
+        for key, is_answered, answer, end in _answers(self._keys[kind], raw, start):
+            if not is_answered:
+                failures.append(f"{kind} {key}: {Reverted(answer)}")
+            answers[key] = answer if is_answered else bytes(64 * 32)
+            place = end
+        self._blocks[kind] = raw[start:place]
+        self._failures[kind] = tuple(failures)
+        self._parts[kind] = _decoded(kind, answers)
+        if kind in SETTINGS:
+            self._parts[f"raw {kind}"] = answers
+        return self._blocks[kind]
+
+    def _from(self, name: str, kinds: Sequence[str], make: Callable[..., Any]) -> Any:
+        """A part of the state made of several kinds; the same object while they are the same."""
+        parts = tuple(self._parts[kind] for kind in kinds)
+        known = self._made.get(name)
+        if known is None or any(a is not b for a, b in zip(known[0], parts, strict=True)):
+            self._made[name] = known = (parts, make(*parts))
+        return known[1]
+
+    def _state(self) -> State:
+        cast, parts = self.cast, self._parts
+        return State(
+            time=cast.world.chain.time,
+            house=cast.house,
+            ids=cast.world.system.assets,
+            quote_unit_wad=cast.unit(QUOTE),
+            account_words=parts["account"],
+            listed=parts["listed"],
+            positions=parts["position"],
+            costs=parts["cost"],
+            market_words=parts["market"],
+            markets=self._markets(),
+            sides={name: tuple(words[:2]) for name, words in parts["exposure_of"].items()},
+            house_figures=parts["house"],
+            pool=self._from("pool", ("pool", "escrow"), _pool),
+            pool_shares=parts["pool_share"],
+            claims=parts["claim"],
+            settings=self._from("settings", [f"raw {kind}" for kind in SETTINGS], self._settings),
+            guards=parts["guard"],
+            terms=parts["terms"],
+            supplies=parts["supply"],
+            balances=parts["balance"],
+            token_supplies=parts["token_supply"],
+            shares=parts["share"],
+            budgets=parts["budget"],
+            wallets=parts["wallet"],
+            permissions=parts["permission"],
+            flags=parts["flag"],
+            marks=self._from("marks", ("marks",), self._marks),
+            rounds={name: (signed(w[1]), w[3]) for name, w in parts["round"].items()},
+            vault=self._from("vault", ("vault", "vault_state"), _vault),
+            call_state=parts["call_state"][()],
+            failures=sum(self._failures.values(), ()),
+        )
+
+    def _settings(self, *kinds: Mapping[int, bytes]) -> Mapping[int, bytes]:
+        return {account: b"".join(raw[account] for raw in kinds) for account in self.cast.accounts}
+
+    def _marks(self, answers: Mapping[tuple[()], list[int]]) -> Mapping[str, Mark]:
+        words = answers[()][2:]
+        return {
+            name: Mark.from_words(words[2 * i], words[2 * i + 1])
+            for i, name in enumerate(self.cast.names)
+        }
+
+    def _markets(self) -> Mapping[str, Market]:
+        markets = {name: self._market(name) for name in self.cast.market_names}
+        if markets != self._parts.get("markets"):
+            self._parts["markets"] = markets
+        known: Mapping[str, Market] = self._parts["markets"]
+        return known
+
+    def _market(self, name: str) -> Market:
+        asset, seen, parts = self.cast.world.asset(name), self.cast.seen, self._parts
+        long_wad, short_wad, refreshed_at = parts["headroom_of"][name][:3]
+        return Market.from_words(
+            MarketTerms(*parts["terms_of"][name][:10]),
+            seen.exposures.get(asset, 0),
+            Headroom(
+                long_wad // GWEI, short_wad // GWEI, refreshed_at, seen.insured.get(asset, 0)
+            ).word,
+            seen.breakers.get(asset, 0),
+            parts["market"][name],
+            seen.close_only.get(asset, False),
+        )
+
+
+def _encoded(question: Question) -> bytes:
+    _, address, data = question
+    return bytes.fromhex(address[2:]) + len(data).to_bytes(2, "big") + data
+
+
+def _answers(keys: Iterable[Any], raw: bytes, place: int) -> Iterator[tuple[Any, bool, bytes, int]]:
+    """Key, success, what was returned, and where it ends."""
+    for key in keys:
+        end = place + 64 + int.from_bytes(raw[place + 32 : place + 64], "big")
+        yield key, raw[place + 31] == 1, raw[place + 64 : end], end
+        place = end
+
+
+def _decoded(kind: str, answers: Mapping[Any, bytes]) -> Mapping[Any, Any]:
+    if kind == "terms":
+        words = {account: _words(raw) for account, raw in answers.items()}
+        return {a: Terms(signed(w[0]), w[1], signed(w[2]), w[3]) for a, w in words.items()}
+    if kind in MANY_WORDS:
+        return {key: _words(raw) for key, raw in answers.items()}
+    return {key: int.from_bytes(raw[:32], "big") for key, raw in answers.items()}
+
+
+def _words(raw: bytes) -> list[int]:
+    return [int.from_bytes(raw[i : i + 32], "big") for i in range(0, len(raw), 32)]
+
+
+def _vault(views: Mapping[str, int], state: Mapping[tuple[()], list[int]]) -> Mapping[str, int]:
+    return {**views, **dict(zip(VAULT_FIELDS, state[()], strict=False))}
+
+
+def _pool(views: Mapping[str, int], escrow: Mapping[tuple[()], list[int]]) -> Mapping[str, int]:
+    waiting, set_aside = escrow[()][:2]
+    return {**views, "waiting": waiting, "set_aside": set_aside}
