@@ -17,7 +17,7 @@ from ballast.artifacts import ROOT
 from ballast.mutation import verdicts
 from ballast.mutation.operators import Mutant, mutants_of
 from ballast.mutation.targets import hosts_of, mutable_files, tests_of
-from ballast.mutation.trial import Server
+from ballast.mutation.trial import Copy
 from ballast.mutation.verdicts import Verdict
 
 PER_HUNDRED_LINES = 55  # of which at least 40 are valid
@@ -28,9 +28,8 @@ TABLE_WIDTH = 100
 class Campaign:
     """Mutants to be tried, and what came of them so far."""
 
-    def __init__(self, console: Console, limit_s: int, until: float) -> None:
+    def __init__(self, console: Console, until: float) -> None:
         self.console = console
-        self.limit_s = limit_s
         self.until = until
         self.known = verdicts.read()
         self.lock = threading.Lock()
@@ -39,7 +38,7 @@ class Campaign:
         self.total = 0
 
     def add(self, path: str, mutants: list[Mutant]) -> None:
-        """Mutants of one file, which one server tries one after the other."""
+        """Mutants of one file, which one process tries one after the other."""
         self.total += len(mutants)
         self.queue.put((path, mutants))
 
@@ -53,47 +52,39 @@ class Campaign:
         verdicts.write(self.known)
 
     def _work(self) -> None:
-        server = Server()
+        copy = Copy()
         try:
             while time.monotonic() < self.until:
                 try:
                     path, mutants = self.queue.get_nowait()
                 except queue.Empty:
                     return
-                self._try_file(server, path, mutants)
+                self._try_file(copy, path, mutants)
         finally:
-            server.close()
+            copy.close()
 
-    def _try_file(self, server: Server, path: str, mutants: Sequence[Mutant]) -> None:
-        text, hosts, tests = (ROOT / path).read_text(), hosts_of(path), tests_of(path)
-        server.ask({"kind": "load", "tests": tests})
-        code = server.ask({"kind": "code", "hosts": hosts})["code"]
-        for mutant in mutants:
-            if time.monotonic() >= self.until:
-                return
-            answer = server.ask(
-                {
-                    "kind": "try",
-                    "path": path,
-                    "text": mutant.applied(text),
-                    "hosts": hosts,
-                    "code": code,
-                    "tests": tests,
-                    "limit_s": self.limit_s,
-                }
-            )
+    def _try_file(self, copy: Copy, path: str, mutants: Sequence[Mutant]) -> None:
+        text = (ROOT / path).read_text()
+        by_key = {mutant.key: mutant for mutant in mutants}
+        left = set(by_key)
+        for key, verdict, by in copy.tried(path, mutants, hosts_of(path), tests_of(path)):
+            mutant = by_key[key]
             mistake = mutant.described(text).split(" ", 1)[1]
-            verdict = Verdict(path, mutant.line, mistake, answer["verdict"], answer["by"])
+            left.discard(key)
             with self.lock:
-                self.known[mutant.key] = verdict
+                self.known[key] = Verdict(path, mutant.line, mistake, verdict, by)
                 self.done += 1
                 self.console.print(
-                    f"{self.done}/{self.total} {verdict.verdict:10} {path}:{mutant.line} {mistake}",
+                    f"{self.done}/{self.total} {verdict:10} {path}:{mutant.line} {mistake}",
                     highlight=False,
                     markup=False,
                 )
                 if self.done % SAVE_EVERY == 0:
                     verdicts.write(self.known)
+            if time.monotonic() >= self.until:
+                return
+        if left:
+            self.console.print(f"[red]{path}: {len(left)} mutants have no verdict[/]")
 
 
 @click.command()
@@ -103,7 +94,6 @@ class Campaign:
 @click.option("--most", type=int, help="Mutants of a file; by default by its length.")
 @click.option("--servers", default=2, show_default=True, help="Processes.")
 @click.option("--minutes", default=10_000.0, show_default=True, help="Stop after so long.")
-@click.option("--limit", "limit_s", default=240, show_default=True, help="Seconds for one mutant.")
 @click.option("--report", "only_report", is_flag=True, help="Only tell what is known.")
 def cli(
     names: tuple[str, ...],
@@ -112,12 +102,11 @@ def cli(
     most: int | None,
     servers: int,
     minutes: float,
-    limit_s: int,
     only_report: bool,
 ) -> None:
     """Try mutants of the contracts that have no verdict yet, and tell the score."""
     console = Console(width=TABLE_WIDTH)
-    campaign = Campaign(console, limit_s, time.monotonic() + 60 * minutes)
+    campaign = Campaign(console, time.monotonic() + 60 * minutes)
     current: set[str] = set()
     for path in mutable_files():
         text = (ROOT / path).read_text()

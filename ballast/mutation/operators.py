@@ -40,6 +40,7 @@ ROUNDINGS = {
     "_mul_wad_floor_signed": "-fixed_point._mul_wad_floor_signed(-({0}), {1})",
 }
 _NAMES = {"min": "max", "max": "min"}
+_SIGN = re.compile(r"not\s+|[~-]")
 _OPERATOR = re.compile(r"//|<<|>>|<=|>=|==|!=|\*\*|[-+*%&|^<>]|\band\b|\bor\b")
 
 
@@ -228,8 +229,9 @@ class _Walk:
                     other = "or" if place[2] == "and" else "and"
                     yield line, "and or", place[0], place[1], other
         elif isinstance(node, vy.UnaryOp):
-            operand_start = self._span(node.operand)[0]
-            yield line, "sign", start, operand_start, ""
+            sign = _SIGN.match(self.text, start)
+            if sign:
+                yield line, "sign", start, sign.end(), ""
         elif isinstance(node, vy.IfExp):
             test_start, test_end = self._span(node.test)
             test = self.text[test_start:test_end]

@@ -98,8 +98,8 @@ MODULES: dict[str, tuple[str, ...]] = {
     "sizing": (f"{_UNIT}modules.py", f"{_MODEL}sizing_model.py"),
     "volatility": (f"{_UNIT}modules.py",),
 }
-# What every rounding shows in, and who may call; after the tests of the contract itself.
-LAST = (f"{_UNIT}rounding.py", f"{_THREAT}access.py")
+# What every rounding shows in, who may call, and who may call again: after a contract's own tests.
+LAST = (f"{_UNIT}rounding.py", f"{_THREAT}access.py", f"{_THREAT}reentry.py")
 # Where no mutant may survive: who may act, whether an account is sound, and rounding.
 STRICT = (
     *("contracts/modules/operators.vy", "contracts/modules/health.vy"),

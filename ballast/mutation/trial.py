@@ -1,8 +1,10 @@
-"""Trying a mutant: compile it, and run tests until one fails.
+"""Trying the mutants of one file: compile them, and run tests on each until one fails.
 
-Mutants are tried in a copy of the tree. A server process there has loaded the compiler and the
-tests once; each mutant is tried in a fork of it, which writes nothing that the next one could see.
-The server reads one JSON object a line and answers with one.
+It is done in a copy of the tree, by a process that has collected the tests once; each mutant is
+tried in a fork of it. A first fork runs all tests on the unchanged contract and notes which of them
+reach which statement, so that a mutant is shown first to tests that can see it, and to none that
+cannot. Mutants that no test saw are compiled alone: to find those that are no other contract at
+all, and to show them to the tests that mind what a choice costs.
 """
 
 from __future__ import annotations
@@ -10,16 +12,24 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pickle
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ballast.artifacts import ROOT
+from ballast.mutation import schemata
+from ballast.mutation.operators import Mutant
+from ballast.mutation.schemata import Place
 
 INVALID, EQUIVALENT, KILLED, SURVIVED, TIMEOUT = (
     "invalid",
@@ -28,187 +38,420 @@ INVALID, EQUIVALENT, KILLED, SURVIVED, TIMEOUT = (
     "survived",
     "timeout",
 )
-_EXIT = {10: INVALID, 11: EQUIVALENT, 12: KILLED, 13: SURVIVED}
-_CODE = {verdict: code for code, verdict in _EXIT.items()}
+BATCH = 80  # mutants compiled together
+EVERYWHERE = -1  # stands for every mark
+MOST_KEPT = 4  # chains that a test made and no longer needs
+BUILD = ROOT / ".cache" / "mutants"  # what other runs compiled of the unchanged contracts
 _LINKED = (".venv", "node_modules", ".stamps", ".node")
 OPTIONS = (
-    *("-x", "-q", "--no-header", "--no-summary", "--import-mode=importlib"),
+    *("-q", "--no-header", "--no-summary", "--import-mode=importlib"),
     *("-p", "no:ape_test", "-p", "no:boa_test", "-p", "no:cacheprovider", "-p", "no:xdist"),
 )
 
 
-class TrialError(Exception):
-    """Mutants cannot be tried here; the message says why."""
-
-
-class Server:
-    """A copy of the tree and the process in it."""
+class Copy:
+    """A copy of the tree in which every function may look which mutant it is to be."""
 
     def __init__(self) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="mutants-")
         self.tree = Path(self.folder.name) / "tree"
-        _copy_tree(self.tree)
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            capture_output=True,
+            check=True,
+        )
+        for name in filter(None, listed.stdout.decode().split("\0")):
+            source = ROOT / name
+            if source.is_file() and not source.is_symlink():
+                (self.tree / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, self.tree / name)
+        for name in _LINKED:
+            if (ROOT / name).exists():
+                (self.tree / name).symlink_to((ROOT / name).resolve())
+        BUILD.mkdir(parents=True, exist_ok=True)
+        (self.tree / ".build").symlink_to(BUILD)
+        for folder in ("contracts", "tests/contracts"):
+            schemata.without_pure(self.tree / folder)
+
+    def tried(
+        self, path: str, mutants: Sequence[Mutant], hosts: Sequence[str], tests: Sequence[str]
+    ) -> Iterator[tuple[str, str, str]]:
+        """Key of each mutant, its verdict and the test that killed it, as they become known."""
+        job = self.tree / "job.json"
+        job.write_text(
+            json.dumps(
+                {
+                    "path": path,
+                    "mutants": [asdict(mutant) for mutant in mutants],
+                    "hosts": hosts,
+                    "tests": tests,
+                }
+            )
+        )
         environment = {**os.environ, "BALLAST_PROFILE": "mutants", "PYTHONPATH": str(self.tree)}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "ballast.mutation.trial"],
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "ballast.mutation.trial"],
             cwd=self.tree,
             env=environment,
-            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-
-    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        """Raises TrialError when the server has died."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(json.dumps(question) + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        if not answer:
-            raise TrialError(f"the trial process ended with {self.process.wait()}")
-        return dict(json.loads(answer))
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                key, verdict, by = json.loads(line)
+                yield key, verdict, by
+        finally:
+            process.kill()
+            process.wait()
 
     def close(self) -> None:
-        """Ends the process and removes the copy."""
-        self.process.kill()
-        self.process.wait()
+        """Removes the copy."""
         self.folder.cleanup()
 
 
-def _copy_tree(tree: Path) -> None:
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.decode().split("\0")):
-        source = ROOT / name
-        if source.is_file() and not source.is_symlink():
-            (tree / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, tree / name)
-    for name in _LINKED:
-        if (ROOT / name).exists():
-            (tree / name).symlink_to((ROOT / name).resolve())
-    if (ROOT / ".build").is_dir():
-        shutil.copytree(ROOT / ".build", tree / ".build")
+# ---- inside the process of one file
 
 
-# ---- inside the server
+class Selector:
+    """Tells every in-process chain which mutant acts, and hears from it what was reached."""
 
-
-def _serve() -> None:
-    answers = os.fdopen(os.dup(1), "w")
-    # What compiler and tests print is nobody's answer.
-    quiet = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(quiet, 1)
-    os.dup2(quiet, 2)
-    for line in sys.stdin:
-        question = json.loads(line)
-        answer: dict[str, Any]
-        if question["kind"] == "load":
-            answer = {"collected": _load(question["tests"])}
-        elif question["kind"] == "code":
-            answer = {"code": {host: _code(host) for host in question["hosts"]}}
-        else:
-            answer = _try(question)
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-
-
-def _load(tests: Sequence[str]) -> int:
-    """Imports the tests, so that no fork has to; what their exit code was."""
-    import pytest
-    import vyper.compiler  # noqa: F401
-
-    return int(pytest.main([*OPTIONS, "--collect-only", *tests]))
-
-
-def _code(host: str) -> str:
-    from ballast.artifacts import compile_contract
-
-    return compile_contract(host).bytecode.hex()
-
-
-def _try(question: dict[str, Any]) -> dict[str, Any]:
-    path = ROOT / question["path"]
-    original = path.read_text()
-    path.write_text(question["text"])
-    reader, writer = os.pipe()
-    try:
-        child = os.fork()
-        if child == 0:
-            os.close(reader)
-            os.setsid()
-            os._exit(_CODE[_judged(question, writer)])
-        os.close(writer)
-        verdict = _waited(child, question["limit_s"])
-        with os.fdopen(reader) as said:
-            by = said.read()
-    finally:
-        path.write_text(original)
-    return {"verdict": verdict, "by": by}
-
-
-def _waited(child: int, limit_s: int) -> str:
-    def ended(*_: Any) -> None:
-        raise TimeoutError
-
-    signal.signal(signal.SIGALRM, ended)
-    signal.alarm(limit_s)
-    try:
-        _, status = os.waitpid(child, 0)
-    except TimeoutError:
-        os.killpg(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        return TIMEOUT
-    finally:
-        signal.alarm(0)
-    # A crash of the interpreter is a failure that tests saw.
-    return _EXIT.get(os.waitstatus_to_exitcode(status), KILLED)
-
-
-def _judged(question: dict[str, Any], writer: int) -> str:
-    """In the fork: the verdict, and through the pipe the first test that failed."""
-    import pytest
-
-    from ballast import artifacts
-
-    artifacts._compile.cache_clear()
-    with tempfile.TemporaryDirectory() as folder:
-        # Compiled code goes where nobody else looks; what is not mutated is taken from the copy.
-        for file in artifacts.BUILD_DIR.iterdir():
-            (Path(folder) / file.name).symlink_to(file)
-        artifacts.BUILD_DIR = Path(folder)
-        is_other = False
-        for host in question["hosts"]:
-            try:
-                is_other = artifacts.compile_contract(host).bytecode.hex() != question["code"][host]
-            except Exception:
-                return INVALID
-            if is_other:
-                break
-        if not is_other:
-            return EQUIVALENT
-        first = _FirstFailure()
-        code = 0
-        with contextlib.suppress(SystemExit):
-            code = int(pytest.main([*OPTIONS, *question["tests"]], plugins=[first]))
-        os.write(writer, first.name.encode())
-        return SURVIVED if code == 0 else KILLED
-
-
-class _FirstFailure:
-    """Remembers which test saw the mistake."""
+    chosen = schemata.ORIGINAL
 
     def __init__(self) -> None:
-        self.name = ""
+        import pyrevm
+
+        from ballast.chain import Reverted, revm
+
+        self.alive: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.newest: list[Any] = []  # kept until their marks were read
+        self.seen: set[int] = set()
+        self.is_any_refused = False
+
+        def new_evm(chain: Any) -> Any:
+            self._note(chain)
+            config = pyrevm.Env(cfg=pyrevm.CfgEnv(limit_contract_code_size=2**20))
+            evm = pyrevm.EVM(env=config, gas_limit=revm.BLOCK_GAS_LIMIT, spec_id=chain._spec)
+            evm.set_block_env(chain._block_env())
+            return evm
+
+        def block_env(chain: Any) -> Any:
+            return pyrevm.BlockEnv(
+                number=chain._block,
+                timestamp=chain._time,
+                gas_limit=revm.BLOCK_GAS_LIMIT,
+                prevrandao=Selector.chosen.to_bytes(32, "big"),
+            )
+
+        run = revm.RevmChain._run
+
+        def heard_run(chain: Any, *message: Any) -> bytes:
+            try:
+                return run(chain, *message)
+            except Reverted:
+                # What a refused message looked at is forgotten with the rest.
+                self.is_any_refused = True
+                raise
+
+        functions = {"_new_evm": new_evm, "_block_env": block_env, "_run": heard_run}
+        for name, function in functions.items():
+            setattr(revm.RevmChain, name, function)
+
+    def _note(self, chain: Any) -> None:
+        if Selector.chosen != schemata.MARKING or chain in self.alive:
+            return
+        self.alive.add(chain)
+        self.newest.append(chain)
+        if len(self.newest) > MOST_KEPT:
+            self._read(self.newest.pop(0))
+
+    def _read(self, chain: Any) -> None:
+        self.seen |= schemata.marks_in(chain.evm.journal_str)
+        self.seen |= schemata.marks_in(" ".join(chain._base))
+
+    def reached(self) -> set[int]:
+        """Marks that chains saw since this was asked last; EVERYWHERE where one cannot know."""
+        for chain in list(self.alive):
+            self._read(chain)
+        self.newest.clear()
+        found, self.seen = self.seen, set()
+        if self.is_any_refused:
+            found.add(EVERYWHERE)
+        self.is_any_refused = False
+        return found
+
+
+class Watch:
+    """A plugin of pytest: what failed, and what it reached."""
+
+    def __init__(self, selector: Selector) -> None:
+        self.selector = selector
+        self.failed: set[str] = set()
+        self.reached: dict[str, set[int]] = {}
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """A failing set-up counts as well: the system did not even come up."""
-        if report.failed and not self.name:
-            self.name = report.nodeid
+        if report.failed:
+            self.failed.add(report.nodeid)
+        if Selector.chosen == schemata.MARKING and report.when != "teardown":
+            self.reached.setdefault(report.nodeid, set()).update(self.selector.reached())
+
+
+class File:
+    """The mutants of one file and the tests that were collected for it."""
+
+    def __init__(self, job: Mapping[str, Any], tell: Callable[[str, str, str], None]) -> None:
+        self.path = ROOT / job["path"]
+        self.text = self.path.read_text()
+        self.mutants = [Mutant(**fields) for fields in job["mutants"]]
+        self.hosts: list[str] = job["hosts"]
+        self.tell = tell
+        self.places = schemata.places_of(job["path"], self.text)
+        self.selector = Selector()
+        self.watch = Watch(self.selector)
+        self.items: list[Any] = []
+        self.session: Any = None
+        # Of each test: whether it fails without any mutant, seconds, and the places it reaches.
+        self.known: dict[str, tuple[bool, float, set[int]]] = {}
+        self.killers: list[tuple[str, str]] = []  # function, test; the newest last
+
+    def pytest_runtestloop(self, session: Any) -> bool:
+        """Instead of running the tests once."""
+        self.session, self.items = session, list(session.items)
+        self.all()
+        return True
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Hands on to the watch."""
+        self.watch.pytest_runtest_logreport(report)
+
+    def all(self) -> None:
+        """Every mutant."""
+        with self._compiled(schemata.with_marks(self.text, self.places)):
+            self.known = pickle.loads(self._forked(self._looked_around, 10_000) or b"\x80\x04}.")
+        # Not mutated, with the functions that were made views.
+        with self._compiled(self.text) as code:
+            self.code = code
+        alone: list[Mutant] = []
+        chosen: list[tuple[Mutant, Place]] = []
+        for mutant in self.mutants:
+            place = schemata.place_of(mutant, self.places)
+            if place is None:
+                alone.append(mutant)
+            else:
+                chosen.append((mutant, place))
+        survivors: list[Mutant] = []
+        for start in range(0, len(chosen), BATCH):
+            self._try_batch(chosen[start : start + BATCH], alone, survivors)
+        minding = [item for item in self.items if self.known[item.nodeid][0]]
+        for mutant in survivors:
+            self._try_alone(mutant, minding)
+        for mutant in alone:
+            self._try_alone(mutant, self._ordered(mutant, self.items))
+
+    # ---- compiling
+
+    @contextlib.contextmanager
+    def _compiled(
+        self, text: str, hosts: Sequence[str] | None = None
+    ) -> Iterator[dict[str, bytes]]:
+        """Creation code of the hosts with this text; whoever runs tests here deploys them.
+
+        Raises the compiler's exceptions.
+        """
+        from ballast import artifacts
+
+        kept = artifacts.BUILD_DIR
+        artifacts._compile.cache_clear()
+        self.path.write_text(text)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                if text != self.text:
+                    artifacts.BUILD_DIR = Path(folder)
+                code = {
+                    host: artifacts.compile_contract(host).bytecode for host in hosts or self.hosts
+                }
+                # Everything else is as it was, and so are the other hosts.
+                artifacts.BUILD_DIR = kept
+                self.path.write_text(self.text)
+                yield code
+        finally:
+            artifacts.BUILD_DIR = kept
+            self.path.write_text(self.text)
+            artifacts._compile.cache_clear()
+
+    def _try_batch(
+        self,
+        chosen: Sequence[tuple[Mutant, Place]],
+        alone: list[Mutant],
+        survivors: list[Mutant],
+    ) -> None:
+        chosen = list(chosen)
+        while chosen:
+            numbers = {mutant.key: schemata.FIRST + i for i, (mutant, _) in enumerate(chosen)}
+            places: dict[Place, list[tuple[int, Mutant]]] = {}
+            for mutant, place in chosen:
+                places.setdefault(place, []).append((numbers[mutant.key], mutant))
+            schema = schemata.with_choices(self.text, places)
+            try:
+                with self._compiled(schema.text):
+                    for mutant, place in chosen:
+                        self._try_chosen(mutant, place, numbers[mutant.key], survivors)
+                return
+            except AssertionError:
+                raise
+            except Exception as error:
+                bad = {schema.lines[line] for line in _lines_of(error) if line in schema.lines}
+                if not bad:
+                    # The compiler does not say where: those that it does not like are in a half.
+                    if len(chosen) == 1:
+                        bad = {chosen[0][0]}
+                    else:
+                        middle = len(chosen) // 2
+                        self._try_batch(chosen[:middle], alone, survivors)
+                        self._try_batch(chosen[middle:], alone, survivors)
+                        return
+                alone += bad
+                chosen = [(mutant, place) for mutant, place in chosen if mutant not in bad]
+
+    # ---- running
+
+    def _try_chosen(
+        self, mutant: Mutant, place: Place, number: int, survivors: list[Mutant]
+    ) -> None:
+        mark = self.places.index(place)
+        sound = [item for item in self.items if not self.known[item.nodeid][0]]
+        sure = [item for item in sound if mark in self.known[item.nodeid][2]]
+        rest = [item for item in sound if EVERYWHERE in self.known[item.nodeid][2] - {mark}]
+        able = list(dict.fromkeys([*sure, *rest]))
+        verdict, by = self._judged(mutant, self._ordered(mutant, able), number)
+        if verdict == SURVIVED:
+            survivors.append(mutant)
+        else:
+            self.tell(mutant.key, verdict, by)
+
+    def _try_alone(self, mutant: Mutant, items: Sequence[Any]) -> None:
+        """A mutant compiled by itself, in the first contract whose code it changes."""
+        for host in self.hosts:
+            try:
+                with self._compiled(mutant.applied(self.text), [host]) as code:
+                    if code[host] != self.code[host]:
+                        self.tell(mutant.key, *self._judged(mutant, items, schemata.ORIGINAL))
+                        return
+            except Exception:
+                self.tell(mutant.key, INVALID, "")
+                return
+        self.tell(mutant.key, EQUIVALENT, "")
+
+    def _judged(self, mutant: Mutant, items: Sequence[Any], number: int) -> tuple[str, str]:
+        if not items:
+            return SURVIVED, ""
+        Selector.chosen = number
+        limit_s = 240 + 5 * sum(self.known[item.nodeid][1] for item in items)
+        try:
+            said = self._forked(lambda: self._first_failure(items).encode(), limit_s)
+        except TimeoutError:
+            return TIMEOUT, ""
+        finally:
+            Selector.chosen = schemata.ORIGINAL
+        if said is None:
+            return KILLED, "a crash"
+        if not said:
+            return SURVIVED, ""
+        self.killers.append((mutant.function, said.decode()))
+        return KILLED, said.decode()
+
+    def _ordered(self, mutant: Mutant, items: Sequence[Any]) -> list[Any]:
+        """First those that killed others in the same function, then in the same file."""
+        place: dict[str, int] = {}
+        near = [test for function, test in reversed(self.killers) if function == mutant.function]
+        far = [test for _, test in reversed(self.killers)]
+        for test in (*near, *far):
+            place.setdefault(test, len(place))
+        return sorted(items, key=lambda item: place.get(item.nodeid, len(place)))
+
+    def _first_failure(self, items: Sequence[Any]) -> str:
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            if self.watch.failed:
+                return next(iter(self.watch.failed))
+        return ""
+
+    def _looked_around(self) -> bytes:
+        Selector.chosen = schemata.MARKING
+        known = {}
+        for item, following in zip(self.items, [*self.items[1:], None], strict=True):
+            start = time.process_time()
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            seconds = time.process_time() - start
+            failed = item.nodeid in self.watch.failed
+            known[item.nodeid] = (failed, seconds, self.watch.reached[item.nodeid])
+        return pickle.dumps(known)
+
+    def _forked(self, act: Callable[[], bytes], limit_s: float) -> bytes | None:
+        """What the act answers in a process of its own; None if that broke down.
+
+        Raises TimeoutError.
+        """
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                os.close(reader)
+                os.setsid()
+                answer = act()
+                with os.fdopen(writer, "wb") as pipe:
+                    pipe.write(answer)
+                code = 0
+            finally:
+                os._exit(code)
+        os.close(writer)
+        signal.signal(signal.SIGALRM, _stop)
+        signal.alarm(int(limit_s))
+        try:
+            with os.fdopen(reader, "rb") as pipe:
+                said = pipe.read()
+            _, status = os.waitpid(child, 0)
+        except TimeoutError:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            raise
+        finally:
+            signal.alarm(0)
+        return said if os.waitstatus_to_exitcode(status) == 0 else None
+
+
+def _stop(*_: Any) -> None:
+    raise TimeoutError
+
+
+def _lines_of(error: BaseException) -> set[int]:
+    """Lines that the compiler names in what it says."""
+    found = {int(line) for line in re.findall(r"line (\d+):\d+", str(error))}
+    number = getattr(error, "lineno", None)
+    return found | ({number} if isinstance(number, int) else set())
+
+
+def main() -> None:
+    """The mutants of `job.json`; one line of JSON for each verdict."""
+    import pytest
+    import vyper.compiler  # noqa: F401
+
+    job = json.loads((ROOT / "job.json").read_text())
+    answers = os.fdopen(os.dup(1), "w")
+
+    def tell(key: str, verdict: str, by: str) -> None:
+        answers.write(json.dumps([key, verdict, by]) + "\n")
+        answers.flush()
+
+    # What compiler and tests print is nobody's answer.
+    quiet = os.open(os.environ.get("BALLAST_MUTANTS_LOG", os.devnull), os.O_WRONLY | os.O_CREAT)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    pytest.main([*OPTIONS, *job["tests"]], plugins=[File(job, tell)])
 
 
 if __name__ == "__main__":
-    _serve()
+    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ from ballast.mutation.operators import Mutant
 from ballast.mutation.targets import STRICT
 from ballast.mutation.trial import EQUIVALENT, INVALID, KILLED, SURVIVED, TIMEOUT
 
+_DOCUMENTATION = re.compile(r'""".*?"""', re.DOTALL)
 STORE = ROOT / "tests" / "mutation" / "verdicts.json"
 
 
@@ -79,8 +81,8 @@ def score(verdicts: Iterable[Verdict]) -> Score:
 
 
 def code_lines(text: str) -> int:
-    """Lines of a file that are neither empty nor only a comment."""
-    lines = (line.strip() for line in text.split("\n"))
+    """Lines of a file that are neither empty nor only comment or documentation."""
+    lines = (line.strip() for line in _DOCUMENTATION.sub("", text).split("\n"))
     return sum(bool(line) and not line.startswith("#") for line in lines)
 
 

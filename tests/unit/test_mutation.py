@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ballast.artifacts import ROOT
-from ballast.mutation import mutants_of, targets, verdicts
+import pyrevm
+import pytest
+from vyper import compile_code
+
+from ballast.artifacts import ROOT, Artifact
+from ballast.chain import Contract, Reverted, RevmChain
+from ballast.mutation import Mutant, mutants_of, schemata, targets, verdicts
 from ballast.mutation.verdicts import Verdict
 
+pytestmark = pytest.mark.filterwarnings("ignore:tried to use block.difficulty")
 SOURCE = '''# pragma version 0.4.3
 LIMIT: constant(uint256) = 10
 total: uint256
@@ -84,9 +90,7 @@ def test_mutants_of__every_deployed_file__has_more_than_are_tried() -> None:
     lines = count = 0
     for path in targets.mutable_files():
         text = (ROOT / path).read_text()
-        lines += sum(
-            bool(line.strip()) and not line.strip().startswith("#") for line in text.split("\n")
-        )
+        lines += verdicts.code_lines(text)
         count += len(mutants_of(path, text))
     assert count * 100 > 60 * lines
 
@@ -121,3 +125,104 @@ def test_chosen__rare_kinds__come_first() -> None:
     mutants = mutants_of("x.vy", SOURCE)
     few = verdicts.chosen(mutants, 6)
     assert len(few) == 6 and not {"constant", "operation"} & {m.kind for m in few}
+
+
+# ---- many mutants in one contract
+
+CHOSEN = '''# pragma version 0.4.3
+# pragma nonreentrancy on
+total: public(uint256)
+
+
+@external
+def count(amount: uint256, is_up: bool) -> uint256:
+    """@notice Counts."""
+    doubled: uint256 = amount * 2
+    if amount > 5 and not is_up:
+        self.total -= doubled
+    elif amount == 3:
+        self.total = 7
+    else:
+        for i: uint256 in range(amount, bound=9):
+            self.total += doubled
+    return self.total
+'''
+
+
+def _deployed(text: str, number: int) -> tuple[RevmChain, Contract]:
+    """On a chain that says so of its difficulty."""
+    compiled = compile_code(text, output_formats=["bytecode", "abi"])
+    code = bytes.fromhex(compiled["bytecode"].removeprefix("0x"))
+    artifact = Artifact("Chosen", tuple(compiled["abi"]), code, "Chosen.vy")
+    chain = RevmChain()
+    env = pyrevm.BlockEnv(number=1, timestamp=1, prevrandao=number.to_bytes(32, "big"))
+    chain._block_env = lambda: env  # type: ignore[method-assign]
+    chain._open()
+    return chain, chain.deploy(artifact, sender=chain.accounts[0])
+
+
+def _story(text: str, number: int = 0) -> list[object]:
+    """What the contract answers to a few calls."""
+    chain, contract = _deployed(text, number)
+    found: list[object] = []
+    for amount, is_up in ((4, True), (3, True), (6, True), (2, False), (6, False), (5, False)):
+        try:
+            contract.count(amount, is_up, sender=chain.accounts[0])
+        except Reverted as error:
+            found.append(str(error))
+        found.append(contract.total())
+    return found
+
+
+def test_choices__each_number__acts_as_the_mutant_compiled_alone() -> None:
+    places = schemata.places_of("x.vy", CHOSEN)
+    placed = [(m, schemata.place_of(m, places)) for m in mutants_of("x.vy", CHOSEN)]
+    alone = {mutant.kind for mutant, place in placed if place is None}
+    assert alone == {"unlock"}
+    chosen: dict[schemata.Place, list[tuple[int, Mutant]]] = {}
+    for number, (mutant, place) in enumerate(placed, schemata.FIRST):
+        if place is not None:
+            chosen.setdefault(place, []).append((number, mutant))
+    schema = schemata.with_choices(CHOSEN, chosen)
+    assert _story(schema.text) == _story(CHOSEN)
+    others = 0
+    for pairs in chosen.values():
+        for number, mutant in pairs:
+            expected = _story(mutant.applied(CHOSEN))
+            assert _story(schema.text, number) == expected, mutant
+            others += expected != _story(CHOSEN)
+    assert others > 15
+
+
+def test_choices__line_of_a_variant__is_known_as_its_mutant() -> None:
+    places = schemata.places_of("x.vy", CHOSEN)
+    (mutant,) = (m for m in mutants_of("x.vy", CHOSEN) if m.replacement == "8")
+    place = schemata.place_of(mutant, places)
+    assert place is not None
+    schema = schemata.with_choices(CHOSEN, {place: [(2, mutant)]})
+    lines = schema.text.split("\n")
+    assert {lines[line - 1].strip() for line in schema.lines} == {"self.total = 8"}
+
+
+def test_marks__a_call__show_the_places_that_it_went_through() -> None:
+    places = schemata.places_of("x.vy", CHOSEN)
+    chain, contract = _deployed(schemata.with_marks(CHOSEN, places), schemata.MARKING)
+    contract.count(3, True, sender=chain.accounts[0])
+    reached = {
+        CHOSEN[places[number].start : places[number].end]
+        for number in schemata.marks_in(chain.evm.journal_str)
+    }
+    assert {"self.total = 7", "return self.total", "amount == 3"} <= reached
+    assert "self.total -= doubled" not in reached
+    assert "self.total += doubled" not in reached
+
+
+def test_without_pure__entry_and_internal__may_look_and_the_entry_is_not_locked(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "A.vy").write_text("@external\n@pure\ndef a():\n\n@internal\n@pure\ndef b():\n")
+    (tmp_path / "I.vyi").write_text("@external\n@pure\ndef a(): ...\n")
+    schemata.without_pure(tmp_path)
+    text = (tmp_path / "A.vy").read_text()
+    assert text == "@external\n@reentrant\n@view\ndef a():\n\n@internal\n@view\ndef b():\n"
+    assert (tmp_path / "I.vyi").read_text() == "@external\n@view\ndef a(): ...\n"
