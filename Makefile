@@ -28,7 +28,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VVM_BINARY_PATH := $(CURDIR)/.cache/vvm
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo testnet fork hardhat efficiency test lint format gas deep mutants clean
+.PHONY: help setup demo testnet fork hardhat efficiency test lint format gas deep mutants seeds clean
 
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /: /' | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -77,6 +77,9 @@ format: $(READY) ## rewrite Python files in the house style
 
 mutants: $(READY) ## break the contracts on purpose, count what the tests see: make mutants ARGS="--file health --minutes 60"
 	@$(BIN)/python -m ballast.mutation $(ARGS)
+
+seeds: $(READY) ## plant a mistake for every invariant; its own check has to see it: make seeds ARGS="--id I05"
+	@$(BIN)/python -m tests.seeds $(ARGS)
 
 clean: ## remove what the other verbs made
 	rm -rf .venv .node $(STAMPS) .build .cache node_modules tests/hardhat/node_modules out .coverage htmlcov

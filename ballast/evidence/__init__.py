@@ -20,7 +20,9 @@ from ballast.mutation import targets, verdicts
 PAGE = ROOT / "docs" / "evidence.md"
 CAMPAIGN = ROOT / "tests" / "campaign" / "tally.json"
 PROPERTIES = ROOT / "tests" / "campaign" / "properties.json"
+SEEDS = ROOT / "tests" / "mutation" / "seeds.json"
 REASONS = ROOT / "tests" / "mutation" / "reasons.json"
+MOST_SHOWN = 90  # characters of code in a table
 UNEXPLAINED = "not looked at yet"
 
 
@@ -49,7 +51,11 @@ def text() -> str:
         keep_trailing_newline=True,
     )
     return environment.get_template("template.md").render(
-        campaign=_campaign(), properties=_read(PROPERTIES), mutants=_mutants(), age=_age
+        campaign=_campaign(),
+        properties=_read(PROPERTIES),
+        mutants=_mutants(),
+        seeds=_seeds(),
+        age=_age,
     )
 
 
@@ -116,6 +122,25 @@ def _mutants() -> dict[str, Any] | None:
         if verdict in verdicts.survivors([verdict])
     ]
     return {"total": verdicts.score(known.values()), "files": files, "survivors": survivors}
+
+
+def _seeds() -> list[dict[str, str]]:
+    return [
+        {
+            "id": key,
+            "file": _short(found["file"]),
+            "old": _cell(found["old"]),
+            "new": _cell(found["new"]) or "nothing",
+            "by": found["by"] or "**nobody**",
+        }
+        for key, found in (_read(SEEDS) or {}).items()
+    ]
+
+
+def _cell(text: str) -> str:
+    """Code for a cell of a table, on one line."""
+    line = " ".join(text.split()).replace("|", "\\|")
+    return line if len(line) <= MOST_SHOWN else f"{line[:MOST_SHOWN]} ..."
 
 
 def _short(path: str) -> str:

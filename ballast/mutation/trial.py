@@ -50,9 +50,9 @@ OPTIONS = (
 
 
 class Copy:
-    """A copy of the tree in which every function may look which mutant it is to be."""
+    """A copy of the tree; with `is_open` every function may look which mutant it is to be."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_open: bool = True) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="mutants-")
         self.tree = Path(self.folder.name) / "tree"
         listed = subprocess.run(
@@ -69,6 +69,10 @@ class Copy:
         for name in _LINKED:
             if (ROOT / name).exists():
                 (self.tree / name).symlink_to((ROOT / name).resolve())
+        if not is_open:
+            if (ROOT / ".build").is_dir():
+                shutil.copytree(ROOT / ".build", self.tree / ".build")
+            return
         BUILD.mkdir(parents=True, exist_ok=True)
         (self.tree / ".build").symlink_to(BUILD)
         for folder in ("contracts", "tests/contracts"):

@@ -73,10 +73,10 @@ class Tally:
 class Episode:
     """One deployment and what is done to it."""
 
-    def __init__(self, tally: Tally | None = None) -> None:
+    def __init__(self, tally: Tally | None = None, only: str | None = None) -> None:
         self.cast = Cast()
         self.tally = tally or Tally()
-        self.invariants = Invariants(self.cast, self.tally.premises)
+        self.invariants = Invariants(self.cast, self.tally.premises, only)
         self.steps: list[Step] = []
 
     def send(self, step: Step) -> Outcome:
