@@ -662,7 +662,7 @@ class Actions(LiquidationDraws):
 
     def _donate(self, state: State) -> tuple[Call, ...]:
         token = self.rng.choice((*self.cast.names, QUOTE))
-        to = self.rng.choice([name for name in self.cast.contracts if name != "MockVenue"])
+        to = self.rng.choice([name for name in self.cast.contracts if name not in self.cast.venues])
         units = self._worth(state, token, self.rng.choice((0.01, 1, 2_000)))
         address = self.cast.contracts[to].address
         return (Call(f"token {token}", "transfer", (address, units), "attacker"),)

@@ -73,8 +73,10 @@ class Tally:
 class Episode:
     """One deployment and what is done to it."""
 
-    def __init__(self, tally: Tally | None = None, only: str | None = None) -> None:
-        self.cast = Cast()
+    def __init__(
+        self, tally: Tally | None = None, only: str | None = None, *, has_pools: bool = False
+    ) -> None:
+        self.cast = Cast(has_pools=has_pools)
         self.tally = tally or Tally()
         self.invariants = Invariants(self.cast, self.tally.premises, only)
         self.steps: list[Step] = []
@@ -139,9 +141,16 @@ class Episode:
         self.invariants.events_tell_all()
 
 
-def replay(steps: Sequence[Step], *, are_all_checked: bool = True) -> Episode:
+def has_pools(seed: int) -> bool:
+    """Whether the episode of a seed trades at a real Uniswap V3, and not at a mock."""
+    return seed % 2 == 0
+
+
+def replay(
+    steps: Sequence[Step], *, are_all_checked: bool = True, has_pools: bool = False
+) -> Episode:
     """Steps on a fresh deployment; the last one is always checked. Raises Broken."""
-    episode = Episode()
+    episode = Episode(has_pools=has_pools)
     for number, step in enumerate(steps, 1):
         if are_all_checked or number == len(steps):
             episode.perform(step)
@@ -153,7 +162,9 @@ def replay(steps: Sequence[Step], *, are_all_checked: bool = True) -> Episode:
     return episode
 
 
-def shrink(steps: Sequence[Step], invariant: str, limit_s: float = 60) -> list[Step]:
+def shrink(
+    steps: Sequence[Step], invariant: str, limit_s: float = 60, *, has_pools: bool = False
+) -> list[Step]:
     """The fewest steps found in the given time whose last one breaks the same invariant.
 
     The steps as given if they do not break it again.
@@ -161,7 +172,7 @@ def shrink(steps: Sequence[Step], invariant: str, limit_s: float = 60) -> list[S
 
     def fails(candidate: Sequence[Step]) -> bool:
         try:
-            replay(candidate, are_all_checked=False)
+            replay(candidate, are_all_checked=False, has_pools=has_pools)
         except Broken as broken:
             return broken.id == invariant
         except Exception:  # a step without what it was drawn for
@@ -189,7 +200,7 @@ def shrink(steps: Sequence[Step], invariant: str, limit_s: float = 60) -> list[S
 def episode(seed: int, accepted: int = PER_EPISODE) -> Tally:
     """One episode. Raises AssertionError with the seed and the actions that it takes."""
     tally = Tally()
-    played = Episode(tally)
+    played = Episode(tally, has_pools=has_pools(seed))
     try:
         played.run(seed, accepted)
     except Broken as broken:
@@ -208,7 +219,7 @@ def campaign(first_seed: int, accepted: int) -> Tally:
 
 
 def _story(seed: int, per_episode: int, played: Episode, broken: Broken) -> str:
-    steps = shrink(played.steps, broken.id)
+    steps = shrink(played.steps, broken.id, has_pools=has_pools(seed))
     lines = [
         str(broken),
         f"seed {seed}, action {len(played.steps)} of an episode of {per_episode}; replay with",

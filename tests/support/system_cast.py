@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +15,7 @@ from ballast.model.perps import Exposure, Headroom, insured_part_gwei
 from tests.clearing_kit import in_order
 from tests.support.system_reading import Reader
 from tests.support.system_state import State
+from tests.support.system_venue import ARBITRAGEUR, Pools
 from tests.support.world import (
     QUOTE,
     UNLIMITED,
@@ -162,9 +164,17 @@ class Seen:
 class Cast:
     """A deployment, its people by role and the accounts they own."""
 
-    def __init__(self) -> None:
-        self.world: World = build_world(ASSETS, lent=LENT)
-        world, chain = self.world, self.world.chain
+    def __init__(self, *, has_pools: bool = False) -> None:
+        world: World = build_world(ASSETS, lent=LENT)
+        # Contracts of venues, which hold what is theirs.
+        self.venues: dict[str, Contract] = {"MockVenue": world.venue}
+        self.pools = None
+        if has_pools:
+            prices = {name: int(spec.price) for name, spec in ASSETS.items()}
+            self.pools = Pools(world, prices)
+            self.venues |= self.pools.contracts
+            world = replace(world, venue=self.pools.adapter)
+        self.world, chain = world, world.chain
         chain.block_interval_s = 0  # time passes only where an action says so
         people = chain.accounts
         self.house: int = world.system.house
@@ -181,6 +191,7 @@ class Cast:
             "owner_c": people[7],
             "operator": people[8],
             **PROVIDERS,
+            **({"arbitrageur": ARBITRAGEUR} if self.pools else {}),
         }
         self.providers = (*PROVIDERS, "attacker")
         self.owners = ("owner_a", "owner_b", "owner_c")
@@ -189,10 +200,12 @@ class Cast:
         self.contracts: dict[str, Contract] = {
             **world.system.contracts,
             "ScriptedHook": self.hook,
-            "MockVenue": world.venue,
+            **self.venues,
             **{f"token {name}": token for name, token in world.tokens.items()},
             **{f"feed {name}": feed for name, feed in world.feeds.items()},
         }
+        if self.pools:
+            self.contracts["UniswapV3Adapter"] = self.pools.adapter
         self.holders: dict[str, str] = dict(self.roles)
         self.holders.update({name: c.address for name, c in self.contracts.items()})
         self.role_of = {address: role for role, address in self.roles.items()}

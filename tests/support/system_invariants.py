@@ -231,7 +231,7 @@ class Invariants(LiquidationChecks):
         self._balance_is(now, QUOTE, "LiquidityVault", escrow)
         self.held("I26")
         for contract in cast.contracts:
-            if contract in ("MockVenue", "Clearinghouse"):
+            if contract == "Clearinghouse" or contract in cast.venues:
                 continue
             for name in (*cast.names, QUOTE):
                 if name != QUOTE or contract not in ("LendingVault", "LiquidityVault"):
@@ -744,6 +744,7 @@ class Invariants(LiquidationChecks):
         world = self.cast.world
         spenders = (
             *(world.venue.address, world.rebalancer.address, world.attacker),
+            *(contract.address for contract in self.cast.venues.values()),
             world.clearinghouse.address,
         )
         return [
@@ -753,7 +754,7 @@ class Invariants(LiquidationChecks):
                 token.allowance.encode(contract.address, spender),
             )
             for name, token in world.tokens.items()
-            for contract in world.system.contracts.values()
+            for contract in (*world.system.contracts.values(), world.venue)
             for spender in spenders
         ]
 

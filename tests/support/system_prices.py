@@ -73,6 +73,10 @@ class PriceDraws(Draws):
         off = rng.uniform(-0.05, 0.05) if rng.random() < 0.12 else rng.uniform(-0.003, 0.003)
         fee = rng.choice((0, 500, VENUE_FEE_PPM))
         price = max(int(price_wad * (1 + off)), 1)
+        if cast.pools is not None:
+            order = cast.pools.aligning_order(name, price)
+            swap = Call("SwapRouter", "exactInputSingle", (order,), "arbitrageur")
+            return [swap] if order else []
         token, quote = cast.world.tokens[name].address, cast.world.quote.address
         calls = [
             Call("MockVenue", "set_price", (token, quote, price, fee), "governor"),
