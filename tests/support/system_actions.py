@@ -200,7 +200,7 @@ class Actions(LiquidationDraws):
         """Now and then a check on a copy of the world after the last step."""
         rng = self.rng
         if last.kind == "rebalance" and is_accepted and rng.random() < 0.5:
-            return Step("probe", probe=("rebalances_end", last.calls[0].args[0]))
+            return Step("probe", probe=("rebalances_end", _rebalanced(last.calls[-1])))
         draw = rng.random()
         if draw < 0.03:
             return Step("probe", probe=("exits_are_open", self._account(), rng.random() < 0.5))
@@ -572,6 +572,8 @@ class Actions(LiquidationDraws):
         if ready and self.rng.random() < 0.85:
             account = self.rng.choice(ready)
         caller = self.rng.choice(("keeper", "keeper", "attacker", "stranger", "owner_a"))
+        if self.rng.random() < 0.25:
+            return (Call("Keepers", "rebalance_many", ([account], 0), caller),)
         return (Call("Mandates", "rebalance", (account,), caller),)
 
     def _hook_acts(self, state: State) -> tuple[Call, ...]:
@@ -679,7 +681,11 @@ class Actions(LiquidationDraws):
 
     def _governor(self, state: State) -> tuple[Call, ...]:
         rng = self.rng
-        kind = rng.randrange(7)
+        kind = rng.randrange(8)
+        if kind > 6:
+            until = state.time + rng.choice((-300, 300, 900, 86_400 * 31))
+            args = (self._id(rng.choice(self.cast.names)), until)
+            return (Call("RiskOracle", "set_pause", args, "governor"),)
         if kind > 3:
             return (self._governed_market(state, kind),)
         if kind == 0:
@@ -772,6 +778,12 @@ class Actions(LiquidationDraws):
                 (10**9, 10**17, 10**18, 10**19)
             )
         return min(rng.choice((*pool_of, UNLIMITED)), 2 ** (bits - 1) - 1)
+
+
+def _rebalanced(call: Call) -> int:
+    """The account of a call that rebalances one."""
+    (account, *_) = call.args[0] if call.contract == "Keepers" else call.args
+    return int(account)
 
 
 def _state_changing(cast: Cast) -> list[tuple[str, dict[str, Any]]]:
