@@ -55,16 +55,11 @@ def text() -> str:
         properties=_read(PROPERTIES),
         mutants=_mutants(),
         seeds=_seeds(),
-        age=_age,
     )
 
 
 def _read(path: Path) -> Any:
     return json.loads(path.read_text()) if path.is_file() else None
-
-
-def _age(code: str) -> str:
-    return ", as today" if code == code_of_the_contracts() else ", older than today's"
 
 
 def _campaign() -> dict[str, Any] | None:
@@ -94,7 +89,7 @@ def _reason(row: dict[str, Any]) -> str:
 
 
 def _mutants() -> dict[str, Any] | None:
-    known = verdicts.read()
+    known = verdicts.current(verdicts.read())
     if not known:
         return None
     files = []

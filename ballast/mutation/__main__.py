@@ -31,7 +31,7 @@ class Campaign:
     def __init__(self, console: Console, until: float) -> None:
         self.console = console
         self.until = until
-        self.known = verdicts.read()
+        self.known = verdicts.current(verdicts.read())
         self.lock = threading.Lock()
         self.queue: queue.Queue[tuple[str, list[Mutant]]] = queue.Queue()
         self.done = 0
@@ -107,7 +107,6 @@ def cli(
     """Try mutants of the contracts that have no verdict yet, and tell the score."""
     console = Console(width=TABLE_WIDTH)
     campaign = Campaign(console, time.monotonic() + 60 * minutes)
-    current: set[str] = set()
     for path in mutable_files():
         text = (ROOT / path).read_text()
         all_of_it = mutants_of(path, text)
@@ -115,7 +114,6 @@ def cli(
         if not most and not verdicts.is_strict(path):
             count = -(-verdicts.code_lines(text) * PER_HUNDRED_LINES // 100)
         mutants = verdicts.chosen(all_of_it, count)
-        current |= {mutant.key for mutant in all_of_it}
         if names and not any(name in path for name in names):
             continue
         if fresh:
@@ -124,8 +122,6 @@ def cli(
         open_ones = [m for m in mutants if _is_open(campaign.known.get(m.key), again)]
         if open_ones:
             campaign.add(path, open_ones)
-    # Of functions that have changed since.
-    campaign.known = {key: v for key, v in campaign.known.items() if key in current}
     if not only_report:
         console.print(f"{campaign.total} mutants to try with {servers} processes")
         campaign.run(servers)

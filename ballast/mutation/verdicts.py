@@ -6,12 +6,12 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ballast.artifacts import ROOT
-from ballast.mutation.operators import Mutant
-from ballast.mutation.targets import STRICT
+from ballast.mutation.operators import Mutant, mutants_of
+from ballast.mutation.targets import STRICT, mutable_files
 from ballast.mutation.trial import EQUIVALENT, INVALID, KILLED, SURVIVED, TIMEOUT
 
 _DOCUMENTATION = re.compile(r'""".*?"""', re.DOTALL)
@@ -44,6 +44,16 @@ def read(path: Path = STORE) -> dict[str, Verdict]:
     if not path.is_file():
         return {}
     return {key: Verdict(**fields) for key, fields in json.loads(path.read_text()).items()}
+
+
+def current(known: Mapping[str, Verdict]) -> dict[str, Verdict]:
+    """Those whose function is as it was when they were tried, at the lines where they are now."""
+    found = {}
+    for path in mutable_files():
+        for mutant in mutants_of(path, (ROOT / path).read_text()):
+            if mutant.key in known:
+                found[mutant.key] = replace(known[mutant.key], line=mutant.line)
+    return found
 
 
 def write(verdicts: Mapping[str, Verdict], path: Path = STORE) -> None:

@@ -1,14 +1,18 @@
-"""docs/invariants.md, the contracts' `@custom:invariant` tags and the tests tell the same story."""
+"""docs/invariants.md, the contracts' `@custom:invariant` tags and the tests tell the same story,
+and docs/evidence.md what the long runs kept."""
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 from typing import NamedTuple
 
 import pytest
 
+from ballast import evidence
 from ballast.artifacts import ROOT
+from tests.seeds import seeds
 
 CONTRACTS, TESTS = ROOT / "contracts", ROOT / "tests"
 ID = re.compile(r"\bI\d\d\b")
@@ -81,3 +85,24 @@ def test_page__every_id_that_a_test_names__is_there() -> None:
     tests = [path.relative_to(TESTS).as_posix() for path in TESTS.rglob("test_*.py")]
     unknown = {(name, key) for name in tests for key in names(name) if key not in known}
     assert unknown == set(), "named in a test, not on the page"
+
+
+def test_seeds__every_invariant__has_one_whose_place_is_there() -> None:
+    assert [seed.id for seed in seeds()] == [row.id for row in rows()]
+    for seed in seeds():
+        text = (ROOT / seed.file).read_text()
+        assert text.count(seed.old) == 1, f"{seed.id}: {seed.old!r} in {seed.file}"
+        assert seed.new != seed.old
+
+
+def test_seeds__every_one__was_seen_as_it_is_now() -> None:
+    found = json.loads(evidence.SEEDS.read_text())
+    for seed in seeds():
+        kept = found[seed.id]
+        same = (kept["file"], kept["old"], kept["new"]) == (seed.file, seed.old, seed.new)
+        assert same, f"{seed.id} is another now: run `make seeds`"
+        assert kept["by"], f"{seed.id} was seen by nobody"
+
+
+def test_evidence__page__is_what_the_files_say() -> None:
+    assert evidence.PAGE.read_text() == evidence.text(), "run `python -m ballast.evidence`"
