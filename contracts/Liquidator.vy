@@ -237,6 +237,7 @@ def _open(account: uint256, expected_state: bytes32) -> IMandates.Snapshot:
     self._require_no_increase(account)
     picture: IMandates.Snapshot = self._snapshot(account)
     self._require_below(self._is_below(picture))
+    self._require_takeable(picture)
     if expected_state != empty(bytes32):
         self._require_state(expected_state, self._state_of(account, picture))
     return picture
@@ -366,9 +367,7 @@ def _is_rescued(account: uint256, payee: uint256, picture: IMandates.Snapshot) -
 @view
 def _is_rescue_due(account: uint256, picture: IMandates.Snapshot) -> bool:
     """@dev Not below half of maintenance, and not again within ten minutes."""
-    if picture.equity_maint < 0 or 2 * convert(picture.equity_maint, uint256) < picture.required_maint:
-        return False
-    if not breaches._is_rescue_due(account):
+    if self._is_deep(picture) or not breaches._is_rescue_due(account):
         return False
     return staticcall IMandates(rooms.MANDATES).hook_of(account) != empty(address)
 
@@ -434,6 +433,13 @@ def _snapshot(account: uint256) -> IMandates.Snapshot:
 @pure
 def _is_below(picture: IMandates.Snapshot) -> bool:
     return picture.equity_maint < convert(picture.required_maint, int256)
+
+
+@internal
+@pure
+def _is_deep(picture: IMandates.Snapshot) -> bool:
+    """@dev Below half of maintenance."""
+    return 2 * picture.equity_maint < convert(picture.required_maint, int256)
 
 
 @internal
@@ -513,6 +519,22 @@ def _require_no_increase(account: uint256):
 def _require_below(is_below: bool):
     if not is_below:
         reasons._fail("liquidator: account is healthy")
+
+
+@internal
+@pure
+def _require_takeable(picture: IMandates.Snapshot):
+    """
+    @dev A position of a market that has ended is worth its result at the latch, and anybody may book that. While the chain
+         was down, and for a while after, owners could do nothing; what is deep endangers lenders.
+    """
+    marks: uint256 = 0
+    for leg: IMandates.Leg in picture.legs:
+        marks |= leg.price_word
+    if packing._flags(marks) & packing.HAS_ENDED != 0:
+        reasons._fail("liquidator: wind it down first")
+    if packing._flags(marks) & packing.OWNERS_FIRST != 0 and not self._is_deep(picture):
+        reasons._fail("liquidator: owners first")
 
 
 @internal
