@@ -13,7 +13,6 @@ from __future__ import annotations
 from ballast.model.margin import WAD
 from tests.conftest import reverts
 from tests.liquidation_kit import Floor, open_floor
-from tests.perps_kit import ETH
 from tests.support.world import QUOTE, World
 from tests.unit.test_wind_down import announce, close_market, let_notice_pass, wind_down
 
