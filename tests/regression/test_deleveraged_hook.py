@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from ballast.chain import Reverted
 from ballast.model.margin import WAD
+from tests.perps_kit import ETH
 from tests.support.world import World
-from tests.unit.test_deleverager import ETH, calls, hedge_desk, hooked
+from tests.unit.test_deleverager import calls, hedge_desk, hooked
 from tests.unit.test_risk_oracle import BURNS, SOUND
 
 
@@ -32,7 +33,7 @@ def test_adl__hook_that_pays__pays_whoever_called(world: World) -> None:
 
 
 def test_adl__any_gas__gives_the_hook_of_a_large_account_its_turn(wide_world: World) -> None:
-    """T24: either the call is refused, or the hook had all of its gas, however dear the feeds are."""
+    """T24: either the call is refused, or the hook had all of its gas, whatever the feeds cost."""
     world = wide_world
     desk, hedger, _ = hedge_desk(world, bitcoin=70_000)
     for name in world.names[2:]:
