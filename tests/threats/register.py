@@ -238,7 +238,7 @@ THREATS: dict[str, Row] = {
         "An action that forgets the margin test",
         "one test behind every entry; a mandate is judged by the same",
         HEALTH,
-        "threats/test_mandate_extraction.py",
+        "threats/test_accounts.py",
     ),
     "T42": Row(
         "Bad debt by a swap with oneself",
