@@ -13,6 +13,7 @@ from __future__ import annotations
 from ballast.model.margin import WAD
 from tests.conftest import reverts
 from tests.liquidation_kit import Floor, open_floor
+from tests.perps_kit import ETH
 from tests.support.world import QUOTE, World
 from tests.unit.test_wind_down import announce, close_market, let_notice_pass, wind_down
 
@@ -87,3 +88,12 @@ def test_fulfil__market_that_ended__waits_until_it_is_wound_down(world: World) -
         vault.fulfil_deposits(epoch, sender=world.keeper)
     wind_down(floor, long)
     vault.fulfil_deposits(epoch, sender=world.keeper)
+
+
+def test_largest_trade__market_that_ended__is_none(world: World) -> None:
+    """T10: the view said that the position could be closed by a trade, which is refused."""
+    floor, long = ended_floor(world)
+    lens = world.system.lens
+    assert lens.largest_trade(long, ETH, False) == lens.largest_trade(long, ETH, True) == 0
+    with reverts("perps: market wound down"):
+        floor.trade(long, -WAD)
