@@ -136,8 +136,8 @@ THREATS: dict[str, Row] = {
     "T21": Row("Feed at the end of its range", "a band per asset", FEEDS, MEASURED + ".py"),
     "T22": Row(
         "Outage of the chain or of all feeds",
-        "stale until a new round, after an outage of a sequencer for an hour; paying in stays open, and "
-        "what can wait is not liquidated",
+        "stale until a new round, after an outage of a sequencer for an hour; paying in stays "
+        "open, and what can wait is not liquidated",
         MARKS,
         "regression/test_sequencer_grace.py",
     ),
