@@ -11,8 +11,8 @@ from tests.unit.test_wind_down import announce, close_market, let_notice_pass, w
 
 
 def test_gain__house_that_has_nothing_left__counts_for_maintenance_in_full(world: World) -> None:
-    """A1, A2: never for a loan or a withdrawal. An account that already owes is not liquidated while
-    the claim is above what it misses, though nobody may ever pay it."""
+    """A1, A2: never for a loan or a withdrawal. An account that already owes is not liquidated
+    while the claim is above what it misses, though nobody may ever pay it."""
     desk, long, _, _ = long_desk(world, price=2_000)
     desk.refresh()
     world.clearinghouse.withdraw(
@@ -34,8 +34,8 @@ def test_gain__house_that_has_nothing_left__counts_for_maintenance_in_full(world
 
 
 def test_rescue__pool_moved_before_it__fails_and_the_slice_is_taken(world: World) -> None:
-    """T54, A9: whoever liquidates may see to it that a hook's sale is refused in his transaction. The
-    account had its hook's turns from its trigger down to maintenance before."""
+    """T54, A9: whoever liquidates may see to it that a hook's sale is refused in his transaction.
+    The account had its hook's turns from its trigger down to maintenance before."""
     floor = open_floor(world)
     victim, taker = world.open_account("2.5"), floor.taker()
     world.enrol(victim)
