@@ -23,6 +23,7 @@ from contracts.interfaces import IClearinghouse
 from contracts.interfaces import IDeleverager
 from contracts.interfaces import IMandates
 from contracts.interfaces import IPerps
+from contracts.modules import attempts
 from contracts.modules import fixed_point
 from contracts.modules import margin
 from contracts.modules import markets
@@ -48,8 +49,7 @@ exports: (
 HEDGE_GRACE_S: constant(uint256) = 1_800
 # The house counts as below maintenance for as long as somebody finds it there at least so often.
 WATCH_S: constant(uint256) = 600
-# A mandate needs so much gas; with less its account's hook would silently not be called.
-HOOK_GAS: constant(uint256) = 6_500_000
+REBALANCE_FOR: constant(Bytes[4]) = method_id("rebalance_for(uint256,uint256)")
 
 # Time to leave a market by one's own trades before it is wound down.
 NOTICE_S: constant(uint256) = 259_200
@@ -275,13 +275,17 @@ def _is_winner(scene: IPerps.Scene) -> bool:
 
 @internal
 def _call_hook(account: uint256):
-    """@dev The account lost a hedge: its own hook gets its turn at once. A hook that fails undoes nothing."""
+    """
+    @dev The account lost a hedge: its own hook gets its turn at once, with all the gas that a mandate needs, and pays whoever
+         called. A hook that fails undoes nothing.
+    """
     if staticcall IMandates(MANDATES).hook_of(account) == empty(address):
         return
     self._require_hook_gas()
     success: bool = raw_call(
         MANDATES,
-        abi_encode(account, method_id=method_id("rebalance(uint256)")),
+        abi_encode(account, packing._account(msg.sender, 0), method_id=REBALANCE_FOR),
+        gas=attempts.MANDATE_GAS,
         revert_on_failure=False,
     )
     log IDeleverager.HookCalled(account=account, success=success)
@@ -351,5 +355,5 @@ def _require_round(is_later: bool):
 @internal
 @view
 def _require_hook_gas():
-    if msg.gas * 63 // 64 <= HOOK_GAS:
+    if not attempts._has_gas(attempts.MANDATE_GAS):
         reasons._fail("deleverager: gas too low")

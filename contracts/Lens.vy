@@ -216,7 +216,8 @@ def largest_trade(account: uint256, asset: uint256, is_long: bool) -> uint256:
     snapshot: IMandates.Snapshot = pictures._snapshot(CLEARINGHOUSE, HOUSE, account, empty(address))
     leg: IMandates.Leg = self._leg(snapshot, asset)
     is_full: bool = leg.position == 0 and leg.cost == 0 and len(snapshot.legs) == asset_list.MAX_ASSETS
-    if account == HOUSE or is_full or packing._flags(leg.price_word) & packing.IS_STALE != 0:
+    is_shut: bool = packing._flags(leg.price_word) & (packing.IS_STALE | packing.HAS_ENDED) != 0
+    if account == HOUSE or is_full or is_shut:
         return 0
     scene: Scene = self._scene(snapshot, leg, account, is_long)
     held: uint256 = fixed_point._abs(packing._size_wad(leg.position)) // markets.SIZE_STEP

@@ -121,7 +121,7 @@ def flag(account: uint256) -> uint256:
     self._check_idle()
     self._require_account(account)
     picture: IMandates.Snapshot = self._snapshot(account)
-    is_below: bool = self._is_below(picture)
+    is_below: bool = self._is_below(picture.equity_maint, picture.required_maint)
     self._mark(account, is_below, is_below or self._is_triggered(account))
     if is_below and breaches._is_hold_due(account):
         self._hold(account, picture.equity_maint - convert(self._discount_wad(account, picture), int256))
@@ -177,7 +177,7 @@ def preview(account: uint256) -> ILiquidator.Preview:
     """@notice What `liquidate` would do now, were there no rescue."""
     picture: IMandates.Snapshot = self._snapshot(account)
     part: slices.Slice = empty(slices.Slice)
-    if account != rooms.HOUSE and self._is_below(picture):
+    if account != rooms.HOUSE and self._is_below(picture.equity_maint, picture.required_maint):
         part = self._slice(account, picture)
     return ILiquidator.Preview(
         equity_wad=picture.equity_maint,
@@ -236,7 +236,11 @@ def _open(account: uint256, expected_state: bytes32) -> IMandates.Snapshot:
     self._require_account(account)
     self._require_no_increase(account)
     picture: IMandates.Snapshot = self._snapshot(account)
-    self._require_below(self._is_below(picture))
+    self._require_below(self._is_below(picture.equity_maint, picture.required_maint))
+    marks: uint256 = 0
+    for leg: IMandates.Leg in picture.legs:
+        marks |= leg.price_word
+    self._require_takeable(packing._flags(marks), self._is_deep(picture.equity_maint, picture.required_maint))
     if expected_state != empty(bytes32):
         self._require_state(expected_state, self._state_of(account, picture))
     return picture
@@ -366,9 +370,7 @@ def _is_rescued(account: uint256, payee: uint256, picture: IMandates.Snapshot) -
 @view
 def _is_rescue_due(account: uint256, picture: IMandates.Snapshot) -> bool:
     """@dev Not below half of maintenance, and not again within ten minutes."""
-    if picture.equity_maint < 0 or 2 * convert(picture.equity_maint, uint256) < picture.required_maint:
-        return False
-    if not breaches._is_rescue_due(account):
+    if self._is_deep(picture.equity_maint, picture.required_maint) or not breaches._is_rescue_due(account):
         return False
     return staticcall IMandates(rooms.MANDATES).hook_of(account) != empty(address)
 
@@ -432,8 +434,15 @@ def _snapshot(account: uint256) -> IMandates.Snapshot:
 
 @internal
 @pure
-def _is_below(picture: IMandates.Snapshot) -> bool:
-    return picture.equity_maint < convert(picture.required_maint, int256)
+def _is_below(equity: int256, required: uint256) -> bool:
+    return equity < convert(required, int256)
+
+
+@internal
+@pure
+def _is_deep(equity: int256, required: uint256) -> bool:
+    """@dev Below half of maintenance."""
+    return self._is_below(2 * equity, required)
 
 
 @internal
@@ -513,6 +522,19 @@ def _require_no_increase(account: uint256):
 def _require_below(is_below: bool):
     if not is_below:
         reasons._fail("liquidator: account is healthy")
+
+
+@internal
+@pure
+def _require_takeable(flags: uint256, is_deep: bool):
+    """
+    @dev A position of a market that has ended is worth its result at the latch, and anybody may book that. While the chain
+         was down, and for a while after, owners could do nothing; what is deep endangers lenders.
+    """
+    if flags & packing.HAS_ENDED != 0:
+        reasons._fail("liquidator: wind it down first")
+    if flags & packing.OWNERS_FIRST != 0 and not is_deep:
+        reasons._fail("liquidator: owners first")
 
 
 @internal

@@ -452,7 +452,8 @@ def oldest_round_at() -> uint256:
     for i: uint256 in range(len(ids), bound=market_books.MAX_MARKETS):
         if markets._skew(market_books._exposures[ids[i]]) == 0:
             continue
-        if packing._flags(marks[2 * i]) & packing.IS_STALE != 0:
+        has_ended: bool = markets._closed_at(market_books._limits[ids[i]]) == markets.LATCHED
+        if has_ended or packing._flags(marks[2 * i]) & packing.IS_STALE != 0:
             return 0
         oldest = min(oldest, packing._made_at(marks[2 * i]))
     return oldest
@@ -573,12 +574,15 @@ def _marks(ids: DynArray[uint256, market_books.MAX_MARKETS]) -> DynArray[uint256
 @internal
 @view
 def _touched(market_word: uint256, index: uint256, skew: int256, prices: uint256, limits: uint256) -> uint256:
-    """@dev Funding as of now and the rate from here on."""
-    return packing._market_word(
+    """@dev Funding as of now and the rate from here on; a market that has ended says so."""
+    word: uint256 = packing._market_word(
         packing._funding_at(market_word, block.timestamp),
         markets._rate_wad(index, skew, prices, limits),
         block.timestamp,
     )
+    if markets._closed_at(limits) == markets.LATCHED:
+        word |= packing.MARKET_ENDED
+    return word
 
 
 @internal

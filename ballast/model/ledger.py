@@ -406,10 +406,13 @@ class Book:
     def payable_gain_wad(self, account: int, asset: int) -> int:
         """What settling could pay of a gain, or a loss (< 0).
 
-        The gain of an open position is the lesser of two prices', of which neither may be unusable.
+        The gain of an open position is the lesser of two prices', of which neither may be unusable;
+        where the market has ended it waits for its turn.
         """
         held, mark = self.account(account).position(asset), self.mark(asset)
         result = result_wad(held, mark)
+        if held.size_wad != 0 and self._market(asset).is_latched:
+            return 0
         if held.size_wad == 0 or result <= 0:
             return result
         require(mark.backs_increase, perps.PRICE_NOT_USABLE)

@@ -259,17 +259,19 @@ class Funding:
     funding_wad: int = 0
     rate_wad: int = 0
     touched_at: int = 0
+    has_ended: bool = False  # what is open is worth its result at the latch
 
     @classmethod
     def from_word(cls, word: int) -> Funding:
         """Unpack a market word."""
-        return cls(signed(word, 128), signed(word >> 128, 80), (word >> 208) & (2**40 - 1))
+        touched_at, has_ended = (word >> 208) & (2**40 - 1), bool(word >> 248)
+        return cls(signed(word, 128), signed(word >> 128, 80), touched_at, has_ended)
 
     @property
     def word(self) -> int:
         """The packed market word."""
         rate = (self.rate_wad % 2**80) << 128
-        return self.funding_wad % 2**128 | rate | self.touched_at << 208
+        return self.funding_wad % 2**128 | rate | self.touched_at << 208 | self.has_ended << 248
 
     def at(self, now: int) -> int:
         """Cumulative funding now."""
@@ -280,7 +282,8 @@ class Funding:
         cap = terms.skew_cap_gwei
         clamped = max(-cap, min(skew_gwei, cap))
         year_wad = price_wad * terms.max_funding_e6 * clamped
-        return Funding(self.at(now), toward_zero(year_wad, cap * RATE * YEAR_S) if cap else 0, now)
+        rate_wad = toward_zero(year_wad, cap * RATE * YEAR_S) if cap else 0
+        return replace(self, funding_wad=self.at(now), rate_wad=rate_wad, touched_at=now)
 
 
 # ---- trading
@@ -445,6 +448,7 @@ class Market:
             self,
             terms=replace(self.terms, max_funding_e6=0, weight_bps=0),
             breaker=breaker,
+            funding=replace(self.funding, has_ended=True),
             is_close_only=True,
             is_latched=True,
         )

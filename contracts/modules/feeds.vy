@@ -207,8 +207,11 @@ def _walk(feed_word: uint256, newest: uint256, stop_id: uint256, stop_at: uint25
 
 @internal
 @view
-def _is_sequencer_up(feed: address, grace_s: uint256) -> bool:
-    """@dev Answer 0 is up, 1 is down, and started at is when that began; an unsound answer counts as down."""
+def _sequencer(feed: address, grace_s: uint256) -> (bool, bool):
+    """
+    @dev Whether it is up, and for longer than the grace; and whether the feed says that it is not. Answer 0 is up, 1 is
+         down, and started at is when that began; an unsound answer counts as down and tells of no outage.
+    """
     self._require_gas()
     success: bool = False
     data: Bytes[160] = b""
@@ -221,10 +224,12 @@ def _is_sequencer_up(feed: address, grace_s: uint256) -> bool:
         revert_on_failure=False,
     )
     if not success or len(data) != 160:
-        return False
+        return False, False
     words: uint256[5] = abi_decode(data, uint256[5])
     started_at: uint256 = words[2]
-    return words[1] == 0 and started_at != 0 and started_at < block.timestamp - grace_s
+    is_sound: bool = words[1] <= 1 and started_at != 0 and started_at <= block.timestamp
+    is_up: bool = is_sound and words[1] == 0 and started_at < block.timestamp - grace_s
+    return is_up, is_sound and not is_up
 
 
 @internal

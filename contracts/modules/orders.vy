@@ -65,10 +65,12 @@ def _result(scene: IPerps.Scene, price_wad: uint256) -> int256:
 def _due(scene: IPerps.Scene) -> int256:
     """
     @dev u, a gain of an open position at the lesser of two prices and on none that must not back an increase. What is
-         left of a closed position depends on no price.
+         left of a closed position depends on no price; what is open of a market that has ended is due with its turn.
     """
     if packing._size_wad(scene.position_word) == 0:
         return -packing._cost_wad(scene.cost_word)
+    if scene.market_word & packing.MARKET_ENDED != 0:
+        return 0
     newest: int256 = self._result(scene, packing._newest_wad(scene.price_word))
     if newest <= 0:
         return newest

@@ -13,7 +13,7 @@
          asset list   sixteen ids u8 | count u8 | perpetuals u16 (see asset_list.vy)
          position     collateral_wad u128 | size_wad i128
          cost         cost_wad i128 | entry_wad i128
-         market       funding_wad i128 | rate_wad i80 | touched_at u40
+         market       funding_wad i128 | rate_wad i80 | touched_at u40 | has_ended u8
          asset        token u160 | unit_wad u72 | swap_limit_bps u16
          supply       total_wad u128 | supply_cap_wad u128
          price word   newest_wad u96 | previous_wad u96 | flags u8 | made_at u40
@@ -35,6 +35,11 @@ MASK_224: constant(uint256) = 2**224 - 1
 IS_STALE: constant(uint256) = 1     # the price is the last good one, not a live one
 NO_INCREASE: constant(uint256) = 2  # must not back an increase of risk
 NO_SWAP: constant(uint256) = 4      # must not bound a swap
+OWNERS_FIRST: constant(uint256) = 8 # the chain comes back from an outage: what can wait is not liquidated
+HAS_ENDED: constant(uint256) = 16   # of a position: its market has ended, it is worth its result at another price
+
+# Bit of a market word: what is open is closed at the price of its latch, whatever the newest is.
+MARKET_ENDED: constant(uint256) = 1 << 248
 
 GWEI_WAD: constant(uint256) = 10**9  # quotas are kept in units of 1e-9
 

@@ -21,7 +21,8 @@ def _snapshot(clearinghouse: address, house: uint256, account: uint256, oracle: 
     """
     @dev What `assess` says, with its legs; inside a mandate at the marks that it fixed. With an oracle as the account would
          stand at initial margin were every change of parameters under way complete: a requirement that is going to rise
-         counts in full from the first second of its notice, and none counts for less than now.
+         counts in full from the first second of its notice, and none counts for less than now. A position of a market that
+         has ended is flagged: its mark is not what it is worth.
     """
     net_wad: int256 = 0
     words: DynArray[uint256, 50] = []
@@ -45,6 +46,8 @@ def _snapshot(clearinghouse: address, house: uint256, account: uint256, oracle: 
         if asset_list._carries_perpetual(listed, i):
             leg.cost = packing._cost_wad(words[next])
             leg.funding = packing._funding_at(words[next + 1], block.timestamp)
+            if words[next + 1] & packing.MARKET_ENDED != 0 and leg.position >> 128 != 0:
+                leg.price_word |= (packing.HAS_ENDED | packing.NO_INCREASE) << 192
             next += 2
         if oracle != empty(address):
             coming: uint256 = staticcall IRiskOracle(oracle).pending_risk(leg.asset)

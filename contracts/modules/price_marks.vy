@@ -18,6 +18,7 @@ from contracts.modules import fixed_point
 from contracts.modules import packing
 
 STALE_FLAGS: constant(uint256) = packing.IS_STALE | packing.NO_INCREASE | packing.NO_SWAP
+OUTAGE_FLAGS: constant(uint256) = STALE_FLAGS | packing.OWNERS_FIRST
 OFF_PEG_FLAGS: constant(uint256) = packing.NO_INCREASE | packing.NO_SWAP
 
 # Beyond 3% from one dollar the quote token is off its peg; outside 2**58 to 2**61 (0.29 to 2.3 dollars) its
@@ -28,7 +29,8 @@ QUOTE_HIGH_LOG2: constant(uint256) = 61
 
 # Volatility has to be this fresh, in seconds, relative to the newest round before risk may grow on it.
 MAX_POKE_LAG_S: constant(uint256) = 900
-# After an outage of the chain's sequencer prices stay stale this long, so that owners act before anyone else.
+# After an outage of the chain's sequencer prices stay stale this long, and nobody is liquidated who has half of what he
+# needs: owners act before anyone else.
 SEQUENCER_GRACE_S: constant(uint256) = 3_600
 
 _QUOTE: immutable(uint256)  # feed word of the quote token, 0 = the quote is the dollar
@@ -64,18 +66,23 @@ def _quote() -> (uint256, uint256, uint256):
     """
     flags: uint256 = 0
     if _SEQUENCER != empty(address):
-        if not feeds._is_sequencer_up(_SEQUENCER, SEQUENCER_GRACE_S):
+        is_up: bool = False
+        is_outage: bool = False
+        is_up, is_outage = feeds._sequencer(_SEQUENCER, SEQUENCER_GRACE_S)
+        if is_outage:
+            flags = OUTAGE_FLAGS
+        elif not is_up:
             flags = STALE_FLAGS
     if _QUOTE == 0:
         return fixed_point.WAD, fixed_point.WAD, flags
     round: uint256 = feeds._newest(_QUOTE)
     if round == 0:
         last_wad: uint256 = self._last_quote_wad
-        return last_wad, last_wad, STALE_FLAGS
+        return last_wad, last_wad, flags | STALE_FLAGS
     quote_wad: uint256 = feeds._price_wad(round)
     age_s: uint256 = block.timestamp - feeds._updated_at(round)
     if age_s > feeds._heartbeat_s(_QUOTE):
-        return quote_wad, quote_wad, STALE_FLAGS
+        return quote_wad, quote_wad, flags | STALE_FLAGS
     if self._is_off_peg(quote_wad):
         flags |= OFF_PEG_FLAGS
     if age_s != 0:
@@ -103,13 +110,13 @@ def _mark(
     round: uint256 = feeds._newest(feed_word)
     if round == 0:
         last_wad: uint256 = self._last_words[asset] & packing.MASK_96
-        return packing._price_word(last_wad, last_wad, STALE_FLAGS, 0)
+        return packing._price_word(last_wad, last_wad, quote_flags | STALE_FLAGS, 0)
     asset_wad: uint256 = round & packing.MASK_96
     price_wad: uint256 = asset_wad * fixed_point.WAD // quote_wad
     updated_at: uint256 = round >> 176
     age_s: uint256 = block.timestamp - updated_at
     if age_s > (feed_word >> 168) & feeds.MASK_24:
-        return packing._price_word(price_wad, price_wad, STALE_FLAGS, updated_at)
+        return packing._price_word(price_wad, price_wad, quote_flags | STALE_FLAGS, updated_at)
     flags: uint256 = quote_flags
     if updated_at > packing._poked_at(risk_word) + MAX_POKE_LAG_S:
         flags |= packing.NO_INCREASE

@@ -6,12 +6,14 @@
 @author  Ballast contributors
 @notice  Lists of accounts to look after whenever a feed has a new round, sixteen places each, and the fees that their
          owners prepaid for it.
-@dev     head   round u80 | used u16 | served u16 | late u16 | next u8, from the lowest bit: of the three bit fields one bit
-                per place; `served` are those that had their turn in this round, and the next turn begins at `next`
+@dev     head   round u80 | used u16 | served u16 | late u16 | next u8 | taken u16 | taken_at u40, from the lowest bit: of the
+                four bit fields one bit per place; `served` are those that had their turn in this round, the next turn
+                begins at `next`, and `taken` are those that were somebody's, the last of them since `taken_at`
          entry  account u168 | funds u88, in token units; 0 is a free place
 
          Who is `late` comes after all others: newcomers, and those whose last turn took much gas. So neither a hook that
-         burns its gas nor one that keeps leaving and coming back stands in front of the others round after round.
+         burns its gas nor one that keeps leaving and coming back stands in front of the others round after round. Who took
+         another's place keeps it for an hour, or a list could be emptied for nothing, by money that is there for one call.
 @custom:invariant I49
 """
 
@@ -30,6 +32,9 @@ DEAR_GAS: constant(uint256) = 1_500_000
 # Fees that a place must be worth when it is taken: more than the dearest turn costs.
 MIN_CHECKS: constant(uint256) = 50
 
+# How long whoever took another's place cannot give it up.
+KEEP_S: constant(uint256) = 3_600
+
 MASK_16: constant(uint256) = 2**16 - 1
 MASK_80: constant(uint256) = 2**80 - 1
 MASK_168: constant(uint256) = 2**168 - 1
@@ -39,6 +44,8 @@ USED_SHIFT: constant(uint256) = 80
 SERVED_SHIFT: constant(uint256) = 96
 LATE_SHIFT: constant(uint256) = 112
 NEXT_SHIFT: constant(uint256) = 128
+TAKEN_SHIFT: constant(uint256) = 136
+TAKEN_AT_SHIFT: constant(uint256) = 152
 
 # feed -> head
 _heads: HashMap[address, uint256]
@@ -70,11 +77,12 @@ def _enter(feed: address, account: uint256, amount: uint256):
         least: uint256 = 0
         place, least = self._poorest(feed)
         displaced: uint256 = self._entries[feed][place]
+        bit: uint256 = 1 << place
+        head: uint256 = self._freed(self._heads[feed], place)
         if displaced != 0:
             self._require_more(amount, least)
             self._end(feed, displaced)
-        bit: uint256 = 1 << place
-        head: uint256 = self._freed(self._heads[feed], place)
+            head = (head & (2**TAKEN_AT_SHIFT - 1)) | (bit << TAKEN_SHIFT) | (block.timestamp << TAKEN_AT_SHIFT)
         self._heads[feed] = head | (bit << USED_SHIFT) | (bit << LATE_SHIFT)
     self._entries[feed][place] = account | (funds << FUNDS_SHIFT)
     log IKeepers.Watched(feed=feed, account=account, place=place, funds=funds)
@@ -86,8 +94,11 @@ def _leave(feed: address, account: uint256) -> uint256:
     place: uint256 = self._place_of(feed, account)
     self._require_place(place)
     rest: uint256 = self._entries[feed][place] >> FUNDS_SHIFT
+    head: uint256 = self._heads[feed]
+    if self._has(head, TAKEN_SHIFT, place):
+        self._require_kept(head >> TAKEN_AT_SHIFT)
     self._entries[feed][place] = 0
-    self._heads[feed] = self._freed(self._heads[feed], place)
+    self._heads[feed] = self._freed(head, place)
     log IKeepers.WatchEnded(feed=feed, account=account, rest=rest, claimant=empty(address))
     return rest
 
@@ -255,7 +266,7 @@ def _has(head: uint256, field: uint256, place: uint256) -> bool:
 @pure
 def _freed(head: uint256, place: uint256) -> uint256:
     bit: uint256 = 1 << place
-    return head & ~((bit << USED_SHIFT) | (bit << SERVED_SHIFT) | (bit << LATE_SHIFT))
+    return head & ~((bit << USED_SHIFT) | (bit << SERVED_SHIFT) | (bit << LATE_SHIFT) | (bit << TAKEN_SHIFT))
 
 
 ################################################################
@@ -275,6 +286,13 @@ def _require_funds(funds: uint256):
 def _require_more(amount: uint256, least: uint256):
     if amount <= 2 * least:
         reasons._fail("watches: list is full")
+
+
+@internal
+@view
+def _require_kept(taken_at: uint256):
+    if block.timestamp < taken_at + KEEP_S:
+        reasons._fail("watches: place just taken")
 
 
 @internal

@@ -482,8 +482,9 @@ class Scene:
         self.same("free_wad", self.perps.free_wad(), book.free_wad)
         self.same("skew charge", self.perps.skew_charge_wad(), perps.skew_charge_wad(pairs))
         self.same("uncertainty", self.perps.uncertainty_wad(), perps.uncertainty_wad(pairs))
-        skewed = [mark for market, mark in pairs if market.skew_wad]
-        rounds = [mark.made_at if mark.is_live else 0 for mark in skewed]
+        skewed = [(market, mark) for market, mark in pairs if market.skew_wad]
+        known = [(mark.is_live and not market.is_latched, mark) for market, mark in skewed]
+        rounds = [mark.made_at if is_known else 0 for is_known, mark in known]
         self.same("the oldest round", self.perps.oldest_round_at(), min([book.now, *rounds]))
         since = self.world.system.deleverager.below_since()
         self.same("below maintenance since", since, self.watch.below_since)

@@ -9,6 +9,7 @@ from tests.threats.access import ANY_STATE, GUARD, Scene
 from tests.threats.kit import trade
 
 GRACE_S = 3_600
+OWNERS_FIRST = "liquidator: owners first"
 
 
 def _normal(scene: Scene) -> None:
@@ -178,14 +179,20 @@ ALWAYS_OPEN: Mapping[str, Act] = {
     "clear a policy": _clear_policy,
     "disarm a budget": _disarm_budget,
     "flag": _flag,
-    "liquidate": _liquidate,
-    "liquidate for tokens": _liquidate_for_tokens,
     "leave the lending vault": _leave_lending,
     "ask out of the liquidity vault": _ask_out_of_the_house,
     "claim from the liquidity vault": _claim_from_the_house,
     "cancel a decision": _cancel,
     "execute a decision": _execute,
 }
+
+
+# Unless the chain was down a moment ago: then owners have an hour, if half is left.
+LIQUIDATIONS: Mapping[str, Act] = {
+    "liquidate": _liquidate,
+    "liquidate for tokens": _liquidate_for_tokens,
+}
+OUTAGES = frozenset({"sequencer down", "sequencer grace"})
 
 
 def _reduce(scene: Scene) -> None:
@@ -256,10 +263,14 @@ CLOSED: Mapping[str, tuple[tuple[Act, str], ...]] = {
         (_borrow, "margin: price not usable"),
         (_increase, "perps: price stale"),
         (_sell, "exchange: price not usable"),
+        (_liquidate, OWNERS_FIRST),
+        (_liquidate_for_tokens, OWNERS_FIRST),
     ),
     "sequencer grace": (
         (_borrow, "margin: price not usable"),
         (_increase, "perps: price stale"),
         (_sell, "exchange: price not usable"),
+        (_liquidate, OWNERS_FIRST),
+        (_liquidate_for_tokens, OWNERS_FIRST),
     ),
 }

@@ -34,6 +34,7 @@ TOKEN, BUDGETS, GUARDS = "modules/safe_token.vy", "modules/budgets.vy", "modules
 JUDGEMENT = "modules/judgement.vy"
 PERPS, BOOKS, HOUSE = "Perps.vy", "modules/perpetuals.vy", "LiquidityVault.vy"
 LENDING = "unit/test_lending_vault_"
+CONFORMANCE = "unit/test_erc4626_conformance.py"
 MEASURED = "unit/test_risk_oracle"
 TRADED = "threats/test_perps.py"
 LIQUIDATOR, LIQUIDATED = "Liquidator.vy", "threats/test_liquidation.py"
@@ -76,16 +77,14 @@ THREATS: dict[str, Row] = {
         VAULT,
         LENDING + "attacks.py",
     ),
-    "T08": Row(
-        "Previews differ from what is done", "both from one function", VAULT, LENDING + "attacks.py"
-    ),
+    "T08": Row("Previews differ from what is done", "both from one function", VAULT, CONFORMANCE),
     "T09": Row(
         "Out before a loss is shared",
         "exits wait for a flagged loss; it is realised in the liquidation, for every share alike",
         "modules/breaches.vy",
         LIQUIDATED,
     ),
-    "T10": Row("Limits and previews lie", "checks of the standard", VAULT, LENDING + "attacks.py"),
+    "T10": Row("Limits and previews lie", "checks of the standard", VAULT, CONFORMANCE),
     "T11": Row(
         "Foreign tokens counted as assets", "booked totals only", VAULT, LENDING + "attacks.py"
     ),
@@ -137,9 +136,10 @@ THREATS: dict[str, Row] = {
     "T21": Row("Feed at the end of its range", "a band per asset", FEEDS, MEASURED + ".py"),
     "T22": Row(
         "Outage of the chain or of all feeds",
-        "stale until a new round; paying in stays open",
+        "stale until a new round, after an outage of a sequencer for an hour; paying in stays "
+        "open, and what can wait is not liquidated",
         MARKS,
-        "threats/test_prices.py",
+        "regression/test_sequencer_grace.py",
     ),
     "T23": Row(
         "A feed that reverts bricks others", "captured calls", FEEDS, "threats/test_prices.py"
@@ -226,7 +226,7 @@ THREATS: dict[str, Row] = {
     "T38": Row(
         "Calls to addresses of the caller's choice",
         "allowed adapters, call data made on chain",
-        "modules/collaterals.vy",
+        SWAPS,
         "threats/test_tokens.py",
     ),
     "T39": Row(
@@ -238,7 +238,7 @@ THREATS: dict[str, Row] = {
         "An action that forgets the margin test",
         "one test behind every entry; a mandate is judged by the same",
         HEALTH,
-        "threats/test_mandate_extraction.py",
+        "threats/test_accounts.py",
     ),
     "T42": Row(
         "Bad debt by a swap with oneself",
@@ -336,7 +336,7 @@ THREATS: dict[str, Row] = {
         "Accounts too small to be worth it",
         "least debts and positions; less than dust is taken whole; the discount has a floor",
         "modules/discounts.vy",
-        LIQUIDATED,
+        "unit/test_min_debt.py",
     ),
     "T60": Row(
         "A hook burns gas or answers too much",

@@ -44,8 +44,10 @@ from tests.threats.access import (
 from tests.threats.access_states import (
     ALWAYS_OPEN,
     CLOSED,
+    LIQUIDATIONS,
     LIVE,
     OPEN_AT_A_LIVE_PRICE,
+    OUTAGES,
     STATES,
 )
 from tests.threats.access_views import VIEWS
@@ -272,9 +274,18 @@ def test_call__allowed_role__arguments_of_the_table_are_good(
 @pytest.mark.parametrize("act", ALWAYS_OPEN)
 def test_act__every_state__always_open(scene: Scene, act: str, state: str) -> None:
     """T67, I23: no pause, cap, mode, stale feed or outage keeps anyone from paying in, leaving
-    without debt, holding a hook back, or liquidating what is below maintenance."""
+    without debt or holding a hook back."""
     STATES[state](scene)
     ALWAYS_OPEN[act](scene)
+
+
+@pytest.mark.parametrize("state", sorted(STATES.keys() - OUTAGES))
+@pytest.mark.parametrize("act", LIQUIDATIONS)
+def test_act__no_outage__liquidation_stays_open(scene: Scene, act: str, state: str) -> None:
+    """T67, I48: no pause, cap, mode or stale feed keeps what is below maintenance from being
+    liquidated."""
+    STATES[state](scene)
+    LIQUIDATIONS[act](scene)
 
 
 @pytest.mark.parametrize("state", sorted(LIVE))

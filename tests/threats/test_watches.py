@@ -332,7 +332,7 @@ def test_watch__list_full_of_squatters__who_means_it_gets_in_and_they_gain_nothi
             )
 
 
-def test_watch__attacker_displaces_and_leaves__costs_the_victim_nothing_but_the_place(
+def test_watch__attacker_displaces_and_leaves__not_for_an_hour_and_costs_the_victim_a_place(
     desk: Desk,
 ) -> None:
     world = desk.world
@@ -342,6 +342,9 @@ def test_watch__attacker_displaces_and_leaves__costs_the_victim_nothing_but_the_
     before = wealth_of(desk, world.owner)
     own = world_account(desk)
     desk.watch(own, 21 * DOLLAR)
+    with reverts("watches: place just taken"):
+        desk.keepers.unwatch(own, desk.feed, world.attacker, sender=world.attacker)
+    world.chain.advance(3_600)
     desk.keepers.unwatch(own, desk.feed, world.attacker, sender=world.attacker)
     assert wealth_of(desk, world.owner) == before
     assert desk.claimable(world.owner) == 10 * DOLLAR
@@ -380,6 +383,7 @@ def test_claim__blocked_claimer__hurts_himself_alone(blocklist_desk: Desk) -> No
             desk.keepers.claim(who, sender=who)
     with reverts("token: holder is blocked"):
         desk.keepers.unwatch(accounts[-1], desk.feed, world.owner, sender=world.owner)
+    world.chain.advance(3_600)
     desk.keepers.unwatch(newcomer, desk.feed, world.other_owner, sender=world.other_owner)
     # Another receiver takes what the blocked one cannot.
     amount = desk.claimable(world.keeper)

@@ -1054,6 +1054,7 @@ def the_vault_is_no_receiver(world: World) -> None:
 
 @pytest.mark.parametrize("identifier", sorted(CHECKS))
 def test_erc4626__in_every_state__conforms(identifier: str, world: World) -> None:
+    """T08, T10: limits and previews among them."""
     CHECKS[identifier](world)
 
 

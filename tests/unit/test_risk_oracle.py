@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from ballast.chain import Contract, Reverted, RevmChain
-from ballast.model.oracle import IS_STALE, NO_INCREASE, NO_SWAP, STALE_FLAGS, Price, RawRound
+from ballast.model.oracle import (
+    IS_STALE,
+    NO_INCREASE,
+    NO_SWAP,
+    OWNERS_FIRST,
+    STALE_FLAGS,
+    Price,
+    RawRound,
+)
 from tests.conftest import reverts
 from tests.oracle_bench import (
     BAND_LOG2,
@@ -328,15 +336,35 @@ def test_marks__sequencer_up_for_long__no_flags(chain: RevmChain) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "up_for_s"), [(1, 90_000), (1, 0), (0, 0), (0, 3_600), (2, 90_000)]
+    ("answer", "up_for_s"), [(1, 90_000), (1, 0), (0, 0), (0, 3_600)]
 )
-def test_marks__sequencer_down_or_in_grace__stale(
+def test_marks__sequencer_down_or_in_grace__stale_and_owners_first(
     chain: RevmChain, answer: int, up_for_s: int
 ) -> None:
     """T22: prices stay known, nothing may grow or be swapped on them."""
     rollup = Rollup(chain)
     rollup.set(answer, rollup.bench.now - up_for_s)
-    assert figures(rollup.price()) == Price(PRICE, PRICE, STALE_FLAGS)
+    assert figures(rollup.price()) == Price(PRICE, PRICE, STALE_FLAGS | OWNERS_FIRST)
+
+
+def test_marks__sequencer_down_and_feed_stale_or_dead__still_owners_first(chain: RevmChain) -> None:
+    """T22: a round that is too old, or none at all, does not hide the outage."""
+    rollup = Rollup(chain)
+    rollup.bench.advance(HEARTBEAT_S + 1)
+    rollup.set(1, rollup.bench.now)
+    assert rollup.price().flags == STALE_FLAGS | OWNERS_FIRST
+    rollup.feed.set_answer(0, sender=rollup.bench.owner)
+    assert rollup.price().flags == STALE_FLAGS | OWNERS_FIRST
+
+
+@pytest.mark.parametrize(("answer", "ago_s"), [(2, 90_000), (0, -60), (1, -60)])
+def test_marks__sequencer_answer_unsound__stale_and_no_outage(
+    chain: RevmChain, answer: int, ago_s: int
+) -> None:
+    """T22: neither another answer nor a time to come."""
+    rollup = Rollup(chain)
+    rollup.set(answer, rollup.bench.now - ago_s)
+    assert rollup.price().flags == STALE_FLAGS
 
 
 def test_marks__sequencer_grace_over__no_flags(chain: RevmChain) -> None:

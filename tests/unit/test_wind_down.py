@@ -456,7 +456,7 @@ def test_latched__funding_and_backing__have_ended(world: World) -> None:
     assert (terms.max_funding_e6, terms.weight_bps) == (0, 0)
     world.wait(86_400)
     desk.perps.accrue(ETH, sender=world.keeper)
-    assert desk.funding() == Funding(latched.funding_wad, 0, world.chain.time)
+    assert desk.funding() == Funding(latched.funding_wad, 0, world.chain.time, True)
     desk.set_terms("BTC", weight_bps=BPS)
     desk.refresh()
     assert desk.perps.headroom_of(ETH)[:2] == (0, 0)
@@ -465,10 +465,9 @@ def test_latched__funding_and_backing__have_ended(world: World) -> None:
     desk.check()
 
 
-def test_latched__position_that_changes_hands__is_closed_with_its_taker(world: World) -> None:
-    """A liquidation moves it in place, as ever."""
+def test_wind_down__position_that_changed_hands__is_closed_with_its_taker(world: World) -> None:
+    """A liquidation before the latch moves it in place, as ever; after it nothing does."""
     desk, (loser, _, _) = ending_desk(world, (8, 6, -4), cash=5_000)
-    wind_down(desk)
     world.set_price("ETH", 1_480)
     assert desk.assess(loser).excess_maint < 0
     taker = desk.trader(0, owner=world.attacker)
@@ -476,6 +475,7 @@ def test_latched__position_that_changes_hands__is_closed_with_its_taker(world: W
     liquidator.liquidate(loser, taker, ANY_STATE, sender=world.attacker)
     size = desk.held(taker).size_wad
     assert 0 < size <= 8 * WAD and size % STEP == 0
+    desk.calm()
     wind_down(desk, taker, loser)
     assert desk.held(taker).size_wad == desk.held(loser).size_wad == 0
     assert tuple(desk.perps.exposure_of(ETH)) == (6 * WAD, 4 * WAD)
