@@ -180,7 +180,7 @@ def scene() -> Iterator[Scene]:
 
 
 def _adapters(world: World, exchange: str) -> dict[str, Contract]:
-    """Any address serves as a router: nobody here gets as far."""
+    """Any address serves as a factory: nobody here gets as far."""
     governor, vault, feed = world.governor, world.system.vault, world.feeds[QUOTE]
     arguments = {
         "UniswapV3Adapter": (exchange, world.venue, governor),
