@@ -219,7 +219,7 @@ def on_mandate(account: uint256, guard_word: uint256, picture: IMandates.Snapsho
     is_settled: bool = refusals == 0
     if not is_settled:
         now = staticcall IMandates(MANDATES).snapshot(account)
-        left = readiness._shortfall_up(now, guards._target_bps(guard_word))
+        left = readiness._shortfall_up(now.equity_init, now.required_init, guards._target_bps(guard_word))
         is_settled = is_for_margin and readiness._code(request, now, left, UNIT_WAD) == readiness.ABOVE_TRIGGER
     # The cooldown starts once what was wanted was done, so that nobody can start it with a crumb.
     if is_settled and taken != 0:
@@ -255,7 +255,8 @@ def is_triggered(account: uint256) -> bool:
     """@notice Whether its policy would have a rebalance now, or soon."""
     request: IPlanner.Request = self._request(account, staticcall IMandates(MANDATES).guard_word(account))
     picture: IMandates.Snapshot = staticcall IMandates(MANDATES).snapshot(account)
-    shortfall: uint256 = readiness._shortfall_up(picture, guards._target_bps(request.guard_word))
+    target_bps: uint256 = guards._target_bps(request.guard_word)
+    shortfall: uint256 = readiness._shortfall_up(picture.equity_init, picture.required_init, target_bps)
     code: uint256 = readiness._code(request, picture, shortfall, UNIT_WAD)
     if code == readiness.ABOVE_TRIGGER and guards._allocates(request.guard_word):
         is_for_margin: bool = False
@@ -500,7 +501,7 @@ def _call_owner(request: IPlanner.Request, plan: IRebalancer.Plan) -> bool:
 def _is_cut(request: IPlanner.Request, plan: IRebalancer.Plan, picture: IMandates.Snapshot) -> bool:
     """@dev Whether the maximum step was used up, but for lots: not means or a budget ended the plan."""
     most: uint256 = bounds._max_step(request.bounds_word)
-    if most == 0 or readiness._is_emergency(picture):
+    if most == 0 or readiness._is_emergency(picture.equity_init, picture.required_init):
         return False
     traded: uint256 = 0
     for step: IRebalancer.Step in plan.steps:

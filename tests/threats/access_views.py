@@ -111,7 +111,7 @@ VIEWS: Mapping[str, frozenset[str]] = {
     ),
     "Planner": _names(
         """
-        plan
+        plan with_free_means
         """
     ),
     "Rebalancer": _names(
