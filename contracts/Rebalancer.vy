@@ -199,21 +199,32 @@ def on_mandate(account: uint256, guard_word: uint256, picture: IMandates.Snapsho
             break
         if attempt != 0:
             now = staticcall IMandates(MANDATES).snapshot(account)
-        is_for_margin, plan = self._plan(request, now, is_for_margin)
+        # As in `_plan`, without passing on what is large.
+        if is_for_margin:
+            plan = staticcall IPlanner(PLANNER).plan(request, now)
+            is_for_margin = plan.code != readiness.ABOVE_TRIGGER or not guards._allocates(guard_word)
+        if not is_for_margin:
+            limits: uint256 = 0
+            weights: uint256 = 0
+            limits, weights = staticcall IMandates(MANDATES).allocation_words(account)
+            plan = staticcall IAllocator(ALLOCATOR).plan(request, limits, weights, now)
         if attempt == 0:
             self._require_ready(plan.code)
             gap = plan.shortfall
         if plan.code != readiness.READY:
             break
-        is_cut = self._is_cut(request, plan, now)
+        most: uint256 = bounds._max_step(request.bounds_word)
+        is_cut = most != 0 and not readiness._is_emergency(now.equity_init, now.required_init)
+        if is_cut:
+            is_cut = self._is_used_up(most, plan.steps)
         count: uint256 = 0
         failed: uint256 = 0
-        request.refused, count, failed = self._execute(account, plan, request.refused)
+        request.refused, count, failed = self._execute(account, plan.steps, request.refused)
         taken += count
         refusals += failed
         if failed == 0:
             break
-    is_called: bool = self._call_owner(request, plan)
+    is_called: bool = self._call_owner(account, plan.called, request.state_word, request.bounds_word)
     self._require_progress(taken != 0 or is_called)
     left: uint256 = plan.uncured
     is_settled: bool = refusals == 0
@@ -259,10 +270,8 @@ def is_triggered(account: uint256) -> bool:
     shortfall: uint256 = readiness._shortfall_up(picture.equity_init, picture.required_init, target_bps)
     code: uint256 = readiness._code(request, picture, shortfall, UNIT_WAD)
     if code == readiness.ABOVE_TRIGGER and guards._allocates(request.guard_word):
-        is_for_margin: bool = False
-        plan: IRebalancer.Plan = empty(IRebalancer.Plan)
-        is_for_margin, plan = self._plan(request, picture, False)
-        return plan.code == readiness.READY
+        # Called like another contract, so that its memory is paid for only where it is used.
+        return (staticcall IRebalancer(self).plan(account)).code == readiness.READY
     return readiness._is_planned(code) and code != readiness.BELOW_MINIMUM
 
 
@@ -336,7 +345,7 @@ def unwind(adapter: address, asset: uint256, size: uint256, units: uint256):
 
 @internal
 def _execute(
-    account: uint256, plan: IRebalancer.Plan, refused_: uint256[steps.KINDS]
+    account: uint256, planned: DynArray[IRebalancer.Step, steps.MAX_STEPS], refused_: uint256[steps.KINDS]
 ) -> (uint256[steps.KINDS], uint256, uint256):
     """
     @dev Returns what was refused so far, how many steps were taken, whole or in part, and how many were not taken as
@@ -347,14 +356,13 @@ def _execute(
     refused: uint256[steps.KINDS] = refused_
     taken: uint256 = 0
     failed: uint256 = 0
-    adapter: address = self._adapters[account]
-    for step: IRebalancer.Step in plan.steps:
+    for step: IRebalancer.Step in planned:
         amount: uint256 = step.amount
-        is_taken: bool = self._take(account, adapter, step, amount)
+        is_taken: bool = self._take(account, step, amount)
         if not is_taken and step.kind >= steps.SELL and step.kind != steps.SETTLE:
             for halving: uint256 in range(MAX_HALVINGS):
                 amount = self._part(step, halving + 1)
-                is_taken = amount != 0 and self._take(account, adapter, step, amount)
+                is_taken = amount != 0 and self._take(account, step, amount)
                 if is_taken:
                     break
         if is_taken:
@@ -379,13 +387,13 @@ def _execute(
 
 
 @internal
-def _take(account: uint256, adapter: address, step: IRebalancer.Step, amount: uint256) -> bool:
+def _take(account: uint256, step: IRebalancer.Step, amount: uint256) -> bool:
     """@dev Without gas for any step left in hand none is tried: what helped so far must not be undone."""
     room: address = MANDATES
     gas_needed: uint256 = STEP_GAS
     data: Bytes[164] = b""
     if step.kind == steps.SELL:
-        data = abi_encode(adapter, step.asset, steps.QUOTE_ASSET, amount, empty(uint256), method_id=SWAP)
+        data = abi_encode(self._adapters[account], step.asset, steps.QUOTE_ASSET, amount, empty(uint256), method_id=SWAP)
     elif step.kind == steps.PULL_CASH:
         data = abi_encode(amount, method_id=PULL)
     elif step.kind == steps.SETTLE:
@@ -393,9 +401,9 @@ def _take(account: uint256, adapter: address, step: IRebalancer.Step, amount: ui
     elif step.kind == steps.UNWIND:
         room = self
         gas_needed += TRADE_GAS
-        data = abi_encode(adapter, step.asset, amount, amount // self._unit_wad(step.asset), method_id=UNWIND)
+        data = abi_encode(self._adapters[account], step.asset, amount, amount // self._unit_wad(step.asset), method_id=UNWIND)
     elif step.kind == steps.SWAP or step.kind == steps.BUY:
-        data = abi_encode(adapter, step.asset, step.bought, amount, empty(uint256), method_id=SWAP)
+        data = abi_encode(self._adapters[account], step.asset, step.bought, amount, empty(uint256), method_id=SWAP)
     elif self._is_trade(step.kind):
         change: int256 = convert(amount, int256)
         is_long: bool = self._is_long(account, step.asset)
@@ -484,27 +492,24 @@ def _plan(
 
 
 @internal
-def _call_owner(request: IPlanner.Request, plan: IRebalancer.Plan) -> bool:
+def _call_owner(account: uint256, called: uint256, state_word: uint256, bounds_word: uint256) -> bool:
     """@dev Once for each need: while a call runs, and as long as it allows sales, there is no other."""
-    if plan.called == 0 or bounds._is_called(request.state_word):
+    if called == 0 or bounds._is_called(state_word):
         return False
-    deadline: uint256 = block.timestamp + bounds._call_s(request.bounds_word)
-    self._states[request.account] = bounds._state(
-        deadline, bounds._unfinished_at(request.state_word), bounds._allocated_at(request.state_word)
+    deadline: uint256 = block.timestamp + bounds._call_s(bounds_word)
+    self._states[account] = bounds._state(
+        deadline, bounds._unfinished_at(state_word), bounds._allocated_at(state_word)
     )
-    log IRebalancer.MarginCalled(account=request.account, amount=plan.called, deadline=deadline)
+    log IRebalancer.MarginCalled(account=account, amount=called, deadline=deadline)
     return True
 
 
 @internal
-@view
-def _is_cut(request: IPlanner.Request, plan: IRebalancer.Plan, picture: IMandates.Snapshot) -> bool:
+@pure
+def _is_used_up(most: uint256, planned: DynArray[IRebalancer.Step, steps.MAX_STEPS]) -> bool:
     """@dev Whether the maximum step was used up, but for lots: not means or a budget ended the plan."""
-    most: uint256 = bounds._max_step(request.bounds_word)
-    if most == 0 or readiness._is_emergency(picture.equity_init, picture.required_init):
-        return False
     traded: uint256 = 0
-    for step: IRebalancer.Step in plan.steps:
+    for step: IRebalancer.Step in planned:
         if step.kind >= steps.SELL and step.kind != steps.SETTLE:
             traded += step.value
     return traded * USED_UP_PART >= most * (USED_UP_PART - 1)
