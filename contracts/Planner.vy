@@ -75,9 +75,15 @@ def plan(request: IPlanner.Request, picture: IMandates.Snapshot) -> IRebalancer.
     elif plan.uncured != 0 and costed_means._are_allowed(request.policy_word, request.sales_word):
         budget: uint256 = costed_means._budget(request.account)
         allowance: uint256 = costed_means._max_value(request.bounds_word, is_emergency)
-        free: IRebalancer.Plan = plan
+        free_steps: uint256 = len(plan.steps)
+        left_uncured: uint256 = plan.uncured
         for may_be_tested: bool in [True, False]:
-            plan = free
+            # What is free stays in front.
+            for i: uint256 in range(steps.MAX_STEPS):
+                if len(plan.steps) == free_steps:
+                    break
+                plan.steps.pop()
+            plan.uncured = left_uncured
             course: costed_means.Course = costed_means.Course(budget=budget, allowance=allowance, released=0, is_tested=False)
             edges: DynArray[costed_means.Edge, costed_means.MAX_HOLDINGS] = []
             # The last in memory, of which the empty end costs nothing.
@@ -85,7 +91,7 @@ def plan(request: IPlanner.Request, picture: IMandates.Snapshot) -> IRebalancer.
             for i: uint256 in range(len(picture.legs), bound=costed_means.MAX_HOLDINGS):
                 if not costed_means._may_help(request, picture.legs[i]):
                     continue
-                settled: uint256 = steps._settled(free.steps, picture.legs[i].asset)
+                settled: uint256 = steps._settled(plan.steps, picture.legs[i].asset)
                 holdings.append(costed_means._holding(request, picture.legs[i], i, settled, may_be_tested))
                 edges.append(costed_means._next_edge(holdings[len(edges)], target_bps))
             for i: uint256 in range(costed_means.MAX_EDGES):

@@ -187,6 +187,7 @@ def on_mandate(account: uint256, guard_word: uint256, picture: IMandates.Snapsho
     self._check_mandates()
     gas_before: uint256 = msg.gas
     request: IPlanner.Request = self._request(account, guard_word)
+    request.sales_word = self._sales[account]
     taken: uint256 = 0
     refusals: uint256 = 0
     gap: uint256 = 0
@@ -199,7 +200,7 @@ def on_mandate(account: uint256, guard_word: uint256, picture: IMandates.Snapsho
             break
         if attempt != 0:
             now = staticcall IMandates(MANDATES).snapshot(account)
-        # As in `_plan`, without passing on what is large.
+        # As in `plan`; once the allocation has had its turn, it keeps it.
         if is_for_margin:
             plan = staticcall IPlanner(PLANNER).plan(request, now)
             is_for_margin = plan.code != readiness.ABOVE_TRIGGER or not guards._allocates(guard_word)
@@ -250,14 +251,20 @@ def on_mandate(account: uint256, guard_word: uint256, picture: IMandates.Snapsho
 @external
 @view
 def plan(account: uint256) -> IRebalancer.Plan:
-    """@notice The plan under the guard in force."""
+    """
+    @notice The plan under the guard in force.
+    @dev    Margin first. Where that is in order the allocation has its turn.
+    """
+    request: IPlanner.Request = self._request(account, staticcall IMandates(MANDATES).guard_word(account))
+    request.sales_word = self._sales[account]
     picture: IMandates.Snapshot = staticcall IMandates(MANDATES).snapshot(account)
-    is_for_margin: bool = False
-    plan: IRebalancer.Plan = empty(IRebalancer.Plan)
-    is_for_margin, plan = self._plan(
-        self._request(account, staticcall IMandates(MANDATES).guard_word(account)), picture, True
-    )
-    return plan
+    plan: IRebalancer.Plan = staticcall IPlanner(PLANNER).plan(request, picture)
+    if plan.code != readiness.ABOVE_TRIGGER or not guards._allocates(request.guard_word):
+        return plan
+    limits: uint256 = 0
+    weights: uint256 = 0
+    limits, weights = staticcall IMandates(MANDATES).allocation_words(account)
+    return staticcall IAllocator(ALLOCATOR).plan(request, limits, weights, picture)
 
 
 @external
@@ -270,8 +277,11 @@ def is_triggered(account: uint256) -> bool:
     shortfall: uint256 = readiness._shortfall_up(picture.equity_init, picture.required_init, target_bps)
     code: uint256 = readiness._code(request, picture, shortfall, UNIT_WAD)
     if code == readiness.ABOVE_TRIGGER and guards._allocates(request.guard_word):
-        # Called like another contract, so that its memory is paid for only where it is used.
-        return (staticcall IRebalancer(self).plan(account)).code == readiness.READY
+        request.sales_word = self._sales[account]
+        limits: uint256 = 0
+        weights: uint256 = 0
+        limits, weights = staticcall IMandates(MANDATES).allocation_words(account)
+        return (staticcall IAllocator(ALLOCATOR).plan(request, limits, weights, picture)).code == readiness.READY
     return readiness._is_planned(code) and code != readiness.BELOW_MINIMUM
 
 
@@ -453,12 +463,12 @@ def _is_long(account: uint256, asset: uint256) -> bool:
 @internal
 @view
 def _request(account: uint256, guard_word: uint256) -> IPlanner.Request:
-    """@dev Bounds, what is remembered and a flag are read where there are any."""
+    """@dev Bounds, what is remembered and a flag are read where there are any; sales where a plan is made."""
     request: IPlanner.Request = IPlanner.Request(
         account=account,
         guard_word=guard_word,
         policy_word=self._policies[account],
-        sales_word=self._sales[account],
+        sales_word=0,
         bounds_word=0,
         state_word=0,
         triggered_since=0,
@@ -472,23 +482,6 @@ def _request(account: uint256, guard_word: uint256) -> IPlanner.Request:
         below_since: uint256 = 0
         below_since, request.triggered_since = staticcall ILiquidator(LIQUIDATOR).flagged_since(account)
     return request
-
-
-@internal
-@view
-def _plan(
-    request: IPlanner.Request, picture: IMandates.Snapshot, is_for_margin: bool
-) -> (bool, IRebalancer.Plan):
-    """@dev Margin first. Where that is in order the allocation has its turn, and keeps it."""
-    plan: IRebalancer.Plan = empty(IRebalancer.Plan)
-    if is_for_margin:
-        plan = staticcall IPlanner(PLANNER).plan(request, picture)
-        if plan.code != readiness.ABOVE_TRIGGER or not guards._allocates(request.guard_word):
-            return True, plan
-    limits: uint256 = 0
-    weights: uint256 = 0
-    limits, weights = staticcall IMandates(MANDATES).allocation_words(request.account)
-    return False, staticcall IAllocator(ALLOCATOR).plan(request, limits, weights, picture)
 
 
 @internal

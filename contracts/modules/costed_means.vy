@@ -464,7 +464,10 @@ def _holding(
         if size != 0 and actions & (policies.MAY_TRIM | policies.MAY_UNWIND) != 0:
             # A trim never loses more than it frees at maintenance, or the ledger would test it like an increase.
             cost_e6: uint256 = self._cost_e6(request.account, leg, -size)
-            h.closing = self._trade_curve(leg.asset, h.price_wad, fixed_point._abs(size), cost_e6, gain)
+            depth_gwei: uint256 = 0
+            if cost_e6 != 0:
+                depth_gwei = self._depth_gwei(leg.asset)
+            h.closing = self._trade_curve(h.price_wad, fixed_point._abs(size), cost_e6, gain, depth_gwei)
             if gain >= sources.UNIT_WAD:
                 h.closing.most -= markets.SIZE_STEP
             frees_enough: bool = cost_e6 < packing._r_maint_e6(leg.risk_word) + packing._l_maint_e6(leg.risk_word)
@@ -472,8 +475,7 @@ def _holding(
             if frees_enough and is_shared and self._allows(request, policies.MAY_TRIM, steps.TRIM, leg.asset):
                 h.trim = fixed_point._abs(size)
         if delta > 0 and size <= 0 and self._allows(request, policies.MAY_HEDGE, steps.HEDGE, leg.asset):
-            if leg.asset in staticcall IPerps(sources.PERPS).market_ids():
-                h.hedging = self._hedging(request.account, request.policy_word, leg, h.open, h.lot_wad, gain)
+            h.hedging = self._hedging(request.account, request.policy_word, leg, h.open, h.lot_wad, gain)
     may_unwind: bool = size < 0 and collateral == counted and is_for_sale
     if may_unwind and self._allows(request, policies.MAY_UNWIND, steps.UNWIND, leg.asset):
         h.pairs = convert(collateral, uint256)
@@ -493,26 +495,37 @@ def _allows(request: IPlanner.Request, action: uint256, kind: uint256, asset: ui
 def _hedging(
     account: uint256, policy_word: uint256, leg: IMandates.Leg, open: uint256, lot_wad: uint256, gain: uint256
 ) -> Curve:
-    """@dev As for a trim."""
+    """@dev As for a trim; where there is a market, for every market has a depth."""
     curve: Curve = empty(Curve)
+    depth_gwei: uint256 = self._depth_gwei(leg.asset)
+    if depth_gwei == 0:
+        return curve
     most: uint256 = min(open, staticcall IPerps(sources.PERPS).largest_increase(leg.asset, account, False))
     most -= most % lot_wad
     if most == 0:
         return curve
     cost_e6: uint256 = self._cost_e6(account, leg, -convert(most, int256))
     if cost_e6 + packing._l_maint_e6(leg.risk_word) < packing._r_maint_e6(leg.risk_word):
-        curve = self._trade_curve(leg.asset, packing._newest_wad(leg.price_word), most, cost_e6, gain)
+        curve = self._trade_curve(packing._newest_wad(leg.price_word), most, cost_e6, gain, depth_gwei)
         curve.later_e6 = policies._funding_bps(policy_word) * BPS_TO_E6
     return curve
 
 
 @internal
 @view
-def _trade_curve(asset: uint256, price_wad: uint256, most: uint256, cost_e6: uint256, gain: uint256) -> Curve:
+def _depth_gwei(asset: uint256) -> uint256:
+    """@dev 0 where there is no market."""
+    return (staticcall IPerps(sources.PERPS).terms_of(asset)).depth_gwei
+
+
+@internal
+@pure
+def _trade_curve(
+    price_wad: uint256, most: uint256, cost_e6: uint256, gain: uint256, depth_gwei: uint256
+) -> Curve:
     """@dev Units of a trade that cost so much in the mean. One that the skew pays for has no slices."""
     impact_e6: uint256 = 0
     if cost_e6 != 0:
-        depth_gwei: uint256 = (staticcall IPerps(sources.PERPS).terms_of(asset)).depth_gwei
         impact_e6 = most // markets.SIZE_STEP * fixed_point.RATE // (2 * depth_gwei)
     value: uint256 = most * price_wad // fixed_point.WAD
     curve: Curve = self._curve(most, cost_e6, impact_e6)

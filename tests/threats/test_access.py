@@ -209,7 +209,14 @@ def _wired(world: World) -> dict[str, Contract]:
         *(world.governor, world.governor, RATE, 0, 10**15, 0),
     )
     mandates = put(
-        *("Mandates", world.clearinghouse, system.perps, who[LIQUIDATOR], system.oracle, system.vault),
+        *(
+            "Mandates",
+            world.clearinghouse,
+            system.perps,
+            who[LIQUIDATOR],
+            system.oracle,
+            system.vault,
+        ),
         *(10**12, house_owner),
     )
     perps = put(
