@@ -60,8 +60,7 @@ def _swap(order: Order) -> (uint256, bool):
     word_in: uint256 = self._give(order, sold)
     absorbed: uint256 = 0
     if order.asset_out == collaterals.QUOTE_ASSET:
-        # What brings a third more than its bound could be more than is owed: the vault refuses it then.
-        absorbed = cash._debt(order.account) * 3 // 4
+        absorbed = cash._debt(order.account)
     amount_out: uint256 = 0
     is_absorbed: bool = False
     frees_enough: bool = False
