@@ -86,7 +86,6 @@ def plan(request: IPlanner.Request, picture: IMandates.Snapshot) -> IRebalancer.
             plan.uncured = left_uncured
             course: costed_means.Course = costed_means.Course(budget=budget, allowance=allowance, released=0, is_tested=False)
             edges: DynArray[costed_means.Edge, costed_means.MAX_HOLDINGS] = []
-            # The last in memory, of which the empty end costs nothing.
             holdings: DynArray[costed_means.Holding, costed_means.MAX_HOLDINGS] = []
             for i: uint256 in range(len(picture.legs), bound=costed_means.MAX_HOLDINGS):
                 if not costed_means._may_help(request, picture.legs[i]):
