@@ -212,7 +212,7 @@ def plan_system(
             view("insurance_receiver", vault.insurance_receiver, wanted=receiver),
         ],
     )
-    plan.create(mandates, ledger, perps, liquidator, oracle, unit_wad, house)
+    plan.create(mandates, ledger, perps, liquidator, oracle, vault, unit_wad, house)
     plan.create(listings, ledger, oracle, exchange)
     plan.create(
         *(ledger, quote, oracle, vault, mandates, listings, perps, exchange, liquidator, house)

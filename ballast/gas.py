@@ -219,7 +219,7 @@ class Bench:
         self.adapter = chain.deploy(
             "UniswapV3Adapter",
             self.system.exchange,
-            self.venue.router,
+            self.venue.factory,
             self.governor,
             sender=self.governor,
         )

@@ -87,8 +87,8 @@ def plan_network(plan: Plan, parameters: Mapping[str, Any], answers: Mapping[str
     plan.chapter = "exchange"
     if venue is not None:
         exchange = _plan_uniswap(plan) if "mock" in venue else None
-        router = venue["router"] if exchange is None else exchange.router
-        adapter = plan.create("UniswapV3Adapter", system.exchange, router, plan.sender)
+        factory = venue["factory"] if exchange is None else exchange.factory
+        adapter = plan.create("UniswapV3Adapter", system.exchange, factory, plan.sender)
     plan.chapter = "governance"
     terms = {key: _resolved(value, plan.sender) for key, value in parameters["governance"].items()}
     timelock, governance = plan_governance(

@@ -1,6 +1,6 @@
 # pragma version 0.4.3
 # pragma nonreentrancy on
-# pragma optimize gas
+# pragma optimize codesize
 # pragma evm-version cancun
 """
 @title   Mandates
@@ -19,6 +19,7 @@
 """
 
 from contracts.interfaces import IClearinghouse
+from contracts.interfaces import ILendingVault
 from contracts.interfaces import IMandates
 from contracts.interfaces import IPerps
 from contracts.modules import allocations
@@ -28,6 +29,7 @@ from contracts.modules import guards
 from contracts.modules import judgement
 from contracts.modules import operators
 from contracts.modules import packing
+from contracts.modules import pictures
 from contracts.modules import reasons
 
 implements: IMandates
@@ -50,6 +52,7 @@ QUOTE_ASSET: constant(uint256) = 0
 
 PERPS: public(immutable(address))
 LIQUIDATOR: public(immutable(address))
+VAULT: immutable(address)
 
 # The mandate under way.
 _account: transient(uint256)
@@ -64,6 +67,7 @@ def __init__(
     perps: address,
     liquidator: address,
     oracle: address,
+    vault: address,
     quote_unit_wad: uint256,
     house_owner: address,
 ):
@@ -72,12 +76,14 @@ def __init__(
     @param perps           Prices what is settled; may be deployed later.
     @param liquidator      The only contract that may ask for a rescue; may be deployed later.
     @param oracle          Knows which requirements are going to rise.
+    @param vault           Says what a loan comes to.
     @param quote_unit_wad  WAD value of one unit of the quote token.
     @param house_owner     Owner of the house account; may be deployed later.
     """
     judgement.__init__(clearinghouse, oracle, quote_unit_wad, packing._account(house_owner, 0))
     PERPS = perps
     LIQUIDATOR = liquidator
+    VAULT = vault
 
 
 ################################################################
@@ -252,7 +258,8 @@ def pay(payer: uint256, amount: uint256):
 @view
 def snapshot(account: uint256) -> IMandates.Snapshot:
     """@notice An account as its guard sees it."""
-    return judgement._picture(account, appointments._guards[account])
+    oracle: address = judgement._oracle_of(appointments._guards[account])
+    return pictures._snapshot(judgement.CLEARINGHOUSE, judgement.HOUSE, account, oracle)
 
 
 @external
@@ -345,7 +352,8 @@ def _give_mandate(account: uint256, payee: uint256, hook_gas: uint256):
     self._require_hook(hook)
     guard_word: uint256 = appointments._guards[account]
     extcall IClearinghouse(judgement.CLEARINGHOUSE).open_mandate(account)
-    before: IMandates.Snapshot = judgement._picture(account, guard_word)
+    oracle: address = judgement._oracle_of(guard_word)
+    before: IMandates.Snapshot = pictures._snapshot(judgement.CLEARINGHOUSE, judgement.HOUSE, account, oracle)
     excess_init: int256 = 0
     excess_maint: int256 = 0
     excess_init, excess_maint = judgement._excesses_of(
@@ -355,12 +363,19 @@ def _give_mandate(account: uint256, payee: uint256, hook_gas: uint256):
     self._payee = payee
     self._hook = hook
     self._guard = guard_word
-    judgement._shortfall = judgement._shortfall_up(before, guard_word)
+    judgement._shortfall = judgement._shortfall_up(before.equity_init, before.required_init, guard_word)
 
     self._call_hook(hook, hook_gas, account, guard_word, before)
     self._hook = empty(address)
 
-    after: IMandates.Snapshot = judgement._picture(account, guard_word)
+    # The house's rates go with its positions, and other assets have other places: then everything is valued anew.
+    words: DynArray[uint256, 50] = staticcall IClearinghouse(judgement.CLEARINGHOUSE).words_of(account)
+    is_known: bool = False
+    after: IMandates.Snapshot = empty(IMandates.Snapshot)
+    net_wad: int256 = self._net_wad(words[0])
+    is_known, after = pictures._later(before, words, net_wad)
+    if not is_known or account == judgement.HOUSE:
+        after = pictures._snapshot(judgement.CLEARINGHOUSE, judgement.HOUSE, account, oracle)
     rounding: int256 = judgement._rounding()
     excess_init_after: int256 = 0
     excess_maint_after: int256 = 0
@@ -370,7 +385,24 @@ def _give_mandate(account: uint256, payee: uint256, hook_gas: uint256):
     judgement._require_no_weaker(
         excess_init - rounding, excess_maint - rounding, excess_init_after, excess_maint_after
     )
-    judgement._judge_account(account, guard_word, before, after)
+    limits: uint256 = 0
+    weights: uint256 = 0
+    measure: allocations.Measure = empty(allocations.Measure)
+    if guards._allocates(guard_word):
+        limits = appointments._limits[account]
+        weights = appointments._weights[account]
+        measure = allocations._measure_change(before, after)
+    judgement._judge_account(
+        guard_word,
+        limits,
+        weights,
+        measure,
+        before.required_init,
+        before.legs,
+        after.equity_init,
+        after.required_init,
+        after.legs,
+    )
     lost: int256 = before.equity_maint - after.equity_maint + judgement._inflow_of_all()
     loss: uint256 = 0
     if lost > rounding:
@@ -412,6 +444,17 @@ def _call_hook(
     if not success:
         self._require_reason(len(response))
         raw_revert(response)
+
+
+@internal
+@view
+def _net_wad(account_word: uint256) -> int256:
+    """@dev Cash less debt as the ledger has it: it accrued when the mandate was opened, in this second."""
+    net: int256 = convert(packing._cash_wad(account_word), int256)
+    shares: uint256 = packing._debt_shares(account_word)
+    if shares != 0:
+        net -= convert(staticcall ILendingVault(VAULT).debt_of(shares) * judgement.UNIT_WAD, int256)
+    return net
 
 
 @internal

@@ -17,10 +17,15 @@ from contracts.interfaces import IMandates
 from contracts.interfaces import IPlanner
 from contracts.interfaces import IRebalancer
 from contracts.modules import costed_means
+from contracts.modules import fixed_point
 from contracts.modules import free_means
 from contracts.modules import guards
+from contracts.modules import packing
+from contracts.modules import policies
 from contracts.modules import readiness
+from contracts.modules import sizing
 from contracts.modules import sources
+from contracts.modules import steps
 from contracts.modules import bounds
 
 implements: IPlanner
@@ -46,11 +51,14 @@ def __init__(clearinghouse: address, mandates: address, perps: address, house_ow
 def plan(request: IPlanner.Request, picture: IMandates.Snapshot) -> IRebalancer.Plan:
     """
     @notice The cheapest path to the target.
-    @dev    What is free, then what costs something. A plan that is full leaves the rest to the next rebalance.
+    @dev    What is free, then the cheapest edge of all that costs something until what is left is cured. A plan that is
+            full leaves the rest to the next rebalance.
+            Some steps make the ledger test the account at the end, at initial margin and at the worse of two prices.
+            Where the plan does not reach that, they would undo all that helps, and it is made a second time without them.
     """
     plan: IRebalancer.Plan = empty(IRebalancer.Plan)
     target_bps: uint256 = guards._target_bps(request.guard_word)
-    plan.shortfall = readiness._shortfall_up(picture, target_bps)
+    plan.shortfall = readiness._shortfall_up(picture.equity_init, picture.required_init, target_bps)
     plan.uncured = plan.shortfall
     plan.code = readiness._code(request, picture, plan.shortfall, sources.UNIT_WAD)
     if plan.code == readiness.NO_POLICY:
@@ -58,13 +66,120 @@ def plan(request: IPlanner.Request, picture: IMandates.Snapshot) -> IRebalancer.
         plan.uncured = 0
     if not readiness._is_planned(plan.code):
         return plan
-    plan = free_means._with_free_means(plan, request, target_bps, picture)
-    if readiness._may_cost(request, picture):
-        plan = costed_means._with_costed_means(plan, request, target_bps, picture)
-    elif plan.uncured != 0:
+    if free_means._are_allowed(request.policy_word):
+        # Called like another contract, so that its memory is paid for only where it is used.
+        plan = staticcall IPlanner(self).with_free_means(plan, request, picture)
+    is_emergency: bool = readiness._is_emergency(picture.equity_init, picture.required_init)
+    if not readiness._may_cost(request.bounds_word, request.state_word, is_emergency):
         plan.called = plan.uncured
+    elif plan.uncured != 0 and costed_means._are_allowed(request.policy_word, request.sales_word):
+        budget: uint256 = costed_means._budget(request.account)
+        allowance: uint256 = costed_means._max_value(request.bounds_word, is_emergency)
+        free_steps: uint256 = len(plan.steps)
+        left_uncured: uint256 = plan.uncured
+        for may_be_tested: bool in [True, False]:
+            # What is free stays in front.
+            for i: uint256 in range(steps.MAX_STEPS):
+                if len(plan.steps) == free_steps:
+                    break
+                plan.steps.pop()
+            plan.uncured = left_uncured
+            course: costed_means.Course = costed_means.Course(budget=budget, allowance=allowance, released=0, is_tested=False)
+            edges: DynArray[costed_means.Edge, costed_means.MAX_HOLDINGS] = []
+            holdings: DynArray[costed_means.Holding, costed_means.MAX_HOLDINGS] = []
+            for i: uint256 in range(len(picture.legs), bound=costed_means.MAX_HOLDINGS):
+                if not costed_means._may_help(request, picture.legs[i]):
+                    continue
+                settled: uint256 = steps._settled(plan.steps, picture.legs[i].asset)
+                holdings.append(costed_means._holding(request, picture.legs[i], i, settled, may_be_tested))
+                edges.append(costed_means._next_edge(holdings[len(edges)], target_bps))
+            for i: uint256 in range(costed_means.MAX_EDGES):
+                if len(edges) == 0 or plan.uncured == 0:
+                    break
+                best: uint256 = 0
+                for k: uint256 in range(1, len(edges), bound=costed_means.MAX_HOLDINGS):
+                    if costed_means._goes_before(edges[k], holdings[k].rank, edges[best], holdings[best].rank):
+                        best = k
+                if edges[best].available == 0:
+                    break
+                size: uint256 = costed_means._size(edges[best], holdings[best].price_wad, plan.uncured, course)
+                plan.steps, size = costed_means._with_change(
+                    plan.steps, request.account, holdings[best], edges[best], size
+                )
+                if size != 0:
+                    value: uint256 = size * holdings[best].price_wad // fixed_point.WAD
+                    plan.uncured -= min(plan.uncured, sizing._cured_down(value, edges[best].cure_e10))
+                    course = costed_means._gone(course, edges[best], value, holdings[best].is_short)
+                holdings[best] = costed_means._after(holdings[best], edges[best], size)
+                edges[best] = costed_means._next_edge(holdings[best], target_bps)
+            # E - R = (t - 1) R - (t R - E)
+            required: uint256 = picture.required_init - min(picture.required_init, course.released)
+            excess: uint256 = required * (target_bps - fixed_point.BPS) // fixed_point.BPS
+            if not course.is_tested or excess >= plan.uncured + costed_means._weakness(picture):
+                break
+        plan.steps = costed_means._hedges_last(plan.steps)
     if len(plan.steps) == 0 and plan.called == 0:
         plan.code = readiness.NO_MEANS
     elif len(plan.steps) == 0 and plan.code == readiness.READY and bounds._is_called(request.state_word):
         plan.code = readiness.CALLED
+    return plan
+
+
+@external
+@view
+def with_free_means(
+    plan_: IRebalancer.Plan, request: IPlanner.Request, picture: IMandates.Snapshot
+) -> IRebalancer.Plan:
+    """
+    @notice A plan with what is free: gains, then siblings in the order of the policy, the wallet between their cash and
+            their collateral.
+    @dev    Cash in the first round, which a sibling gives of its own and never borrows, and collateral in the second;
+            above a floor higher than the target first collateral, which cures more there than as much cash. The donor's
+            picture is read once for both, for that is dear.
+    """
+    plan: IRebalancer.Plan = plan_
+    word: uint256 = request.policy_word
+    if policies._actions(word) & policies.MAY_SETTLE != 0:
+        plan = free_means._with_gains(plan, request.account, picture.legs, request.refused[steps.SETTLE])
+    target_bps: uint256 = guards._target_bps(request.guard_word)
+    for round: uint256 in range(2):
+        is_second: bool = round != 0
+        for i: uint256 in range(policies._donor_count(word), bound=policies.MAX_DONORS):
+            if plan.uncured == 0 or len(plan.steps) == steps.MAX_STEPS:
+                break
+            if request.refused[steps.MOVE_CASH] & (1 << policies._donor(word, i)) != 0:
+                continue
+            donor: uint256 = packing._account(packing._owner(request.account), policies._donor(word, i))
+            floor_bps: uint256 = guards._floor_bps(sources._guard_word(donor))
+            if floor_bps == 0 or donor == request.account:
+                continue
+            is_asked_for_collateral: bool = is_second or floor_bps > target_bps
+            is_asked_for_cash: bool = not is_second and sources._cash_wad(donor) >= sources.UNIT_WAD
+            if not is_asked_for_collateral and not is_asked_for_cash:
+                continue
+            other: IMandates.Snapshot = staticcall IMandates(sources.MANDATES).snapshot(donor)
+            if not free_means._is_sound(other):
+                continue
+            if is_asked_for_collateral:
+                for count: uint256 in range(len(plan.steps), steps.MAX_STEPS, bound=steps.MAX_STEPS):
+                    if plan.uncured == 0 or len(plan.steps) != count:
+                        break
+                    cured: uint256 = 0
+                    step: IRebalancer.Step = empty(IRebalancer.Step)
+                    slack: uint256 = free_means._slack_down(donor, other, floor_bps, plan.steps)
+                    step, cured = free_means._collateral_step(
+                        donor, other.legs, slack, floor_bps, plan.steps, plan.uncured, picture.legs, target_bps
+                    )
+                    if step.amount != 0:
+                        plan.steps.append(step)
+                        plan.uncured -= min(plan.uncured, cured)
+            if is_asked_for_cash:
+                slack: uint256 = free_means._slack_down(donor, other, floor_bps, plan.steps)
+                available: uint256 = min(convert(max(other.cash, 0), uint256), slack)
+                units: uint256 = free_means._cash_units(plan.uncured, available)
+                plan = free_means._with_cash(plan, steps.MOVE_CASH, donor, units)
+        is_refused: bool = steps._is_refused(request.refused, steps.PULL_CASH, sources.QUOTE_ASSET)
+        if not is_second and policies._uses_wallet(word) and not is_refused and plan.uncured != 0:
+            units: uint256 = free_means._cash_of_wallet(request.account, plan.uncured)
+            plan = free_means._with_cash(plan, steps.PULL_CASH, request.account, units)
     return plan

@@ -187,6 +187,7 @@ def on_mandate(account: uint256, guard_word: uint256, picture: IMandates.Snapsho
     self._check_mandates()
     gas_before: uint256 = msg.gas
     request: IPlanner.Request = self._request(account, guard_word)
+    request.sales_word = self._sales[account]
     taken: uint256 = 0
     refusals: uint256 = 0
     gap: uint256 = 0
@@ -199,27 +200,38 @@ def on_mandate(account: uint256, guard_word: uint256, picture: IMandates.Snapsho
             break
         if attempt != 0:
             now = staticcall IMandates(MANDATES).snapshot(account)
-        is_for_margin, plan = self._plan(request, now, is_for_margin)
+        # As in `plan`; once the allocation has had its turn, it keeps it.
+        if is_for_margin:
+            plan = staticcall IPlanner(PLANNER).plan(request, now)
+            is_for_margin = plan.code != readiness.ABOVE_TRIGGER or not guards._allocates(guard_word)
+        if not is_for_margin:
+            limits: uint256 = 0
+            weights: uint256 = 0
+            limits, weights = staticcall IMandates(MANDATES).allocation_words(account)
+            plan = staticcall IAllocator(ALLOCATOR).plan(request, limits, weights, now)
         if attempt == 0:
             self._require_ready(plan.code)
             gap = plan.shortfall
         if plan.code != readiness.READY:
             break
-        is_cut = self._is_cut(request, plan, now)
+        most: uint256 = bounds._max_step(request.bounds_word)
+        is_cut = most != 0 and not readiness._is_emergency(now.equity_init, now.required_init)
+        if is_cut:
+            is_cut = self._is_used_up(most, plan.steps)
         count: uint256 = 0
         failed: uint256 = 0
-        request.refused, count, failed = self._execute(account, plan, request.refused)
+        request.refused, count, failed = self._execute(account, plan.steps, request.refused)
         taken += count
         refusals += failed
         if failed == 0:
             break
-    is_called: bool = self._call_owner(request, plan)
+    is_called: bool = self._call_owner(account, plan.called, request.state_word, request.bounds_word)
     self._require_progress(taken != 0 or is_called)
     left: uint256 = plan.uncured
     is_settled: bool = refusals == 0
     if not is_settled:
         now = staticcall IMandates(MANDATES).snapshot(account)
-        left = readiness._shortfall_up(now, guards._target_bps(guard_word))
+        left = readiness._shortfall_up(now.equity_init, now.required_init, guards._target_bps(guard_word))
         is_settled = is_for_margin and readiness._code(request, now, left, UNIT_WAD) == readiness.ABOVE_TRIGGER
     # The cooldown starts once what was wanted was done, so that nobody can start it with a crumb.
     if is_settled and taken != 0:
@@ -239,14 +251,20 @@ def on_mandate(account: uint256, guard_word: uint256, picture: IMandates.Snapsho
 @external
 @view
 def plan(account: uint256) -> IRebalancer.Plan:
-    """@notice The plan under the guard in force."""
+    """
+    @notice The plan under the guard in force.
+    @dev    Margin first. Where that is in order the allocation has its turn.
+    """
+    request: IPlanner.Request = self._request(account, staticcall IMandates(MANDATES).guard_word(account))
+    request.sales_word = self._sales[account]
     picture: IMandates.Snapshot = staticcall IMandates(MANDATES).snapshot(account)
-    is_for_margin: bool = False
-    plan: IRebalancer.Plan = empty(IRebalancer.Plan)
-    is_for_margin, plan = self._plan(
-        self._request(account, staticcall IMandates(MANDATES).guard_word(account)), picture, True
-    )
-    return plan
+    plan: IRebalancer.Plan = staticcall IPlanner(PLANNER).plan(request, picture)
+    if plan.code != readiness.ABOVE_TRIGGER or not guards._allocates(request.guard_word):
+        return plan
+    limits: uint256 = 0
+    weights: uint256 = 0
+    limits, weights = staticcall IMandates(MANDATES).allocation_words(account)
+    return staticcall IAllocator(ALLOCATOR).plan(request, limits, weights, picture)
 
 
 @external
@@ -255,13 +273,15 @@ def is_triggered(account: uint256) -> bool:
     """@notice Whether its policy would have a rebalance now, or soon."""
     request: IPlanner.Request = self._request(account, staticcall IMandates(MANDATES).guard_word(account))
     picture: IMandates.Snapshot = staticcall IMandates(MANDATES).snapshot(account)
-    shortfall: uint256 = readiness._shortfall_up(picture, guards._target_bps(request.guard_word))
+    target_bps: uint256 = guards._target_bps(request.guard_word)
+    shortfall: uint256 = readiness._shortfall_up(picture.equity_init, picture.required_init, target_bps)
     code: uint256 = readiness._code(request, picture, shortfall, UNIT_WAD)
     if code == readiness.ABOVE_TRIGGER and guards._allocates(request.guard_word):
-        is_for_margin: bool = False
-        plan: IRebalancer.Plan = empty(IRebalancer.Plan)
-        is_for_margin, plan = self._plan(request, picture, False)
-        return plan.code == readiness.READY
+        request.sales_word = self._sales[account]
+        limits: uint256 = 0
+        weights: uint256 = 0
+        limits, weights = staticcall IMandates(MANDATES).allocation_words(account)
+        return (staticcall IAllocator(ALLOCATOR).plan(request, limits, weights, picture)).code == readiness.READY
     return readiness._is_planned(code) and code != readiness.BELOW_MINIMUM
 
 
@@ -335,7 +355,7 @@ def unwind(adapter: address, asset: uint256, size: uint256, units: uint256):
 
 @internal
 def _execute(
-    account: uint256, plan: IRebalancer.Plan, refused_: uint256[steps.KINDS]
+    account: uint256, planned: DynArray[IRebalancer.Step, steps.MAX_STEPS], refused_: uint256[steps.KINDS]
 ) -> (uint256[steps.KINDS], uint256, uint256):
     """
     @dev Returns what was refused so far, how many steps were taken, whole or in part, and how many were not taken as
@@ -346,14 +366,13 @@ def _execute(
     refused: uint256[steps.KINDS] = refused_
     taken: uint256 = 0
     failed: uint256 = 0
-    adapter: address = self._adapters[account]
-    for step: IRebalancer.Step in plan.steps:
+    for step: IRebalancer.Step in planned:
         amount: uint256 = step.amount
-        is_taken: bool = self._take(account, adapter, step, amount)
+        is_taken: bool = self._take(account, step, amount)
         if not is_taken and step.kind >= steps.SELL and step.kind != steps.SETTLE:
             for halving: uint256 in range(MAX_HALVINGS):
                 amount = self._part(step, halving + 1)
-                is_taken = amount != 0 and self._take(account, adapter, step, amount)
+                is_taken = amount != 0 and self._take(account, step, amount)
                 if is_taken:
                     break
         if is_taken:
@@ -378,13 +397,13 @@ def _execute(
 
 
 @internal
-def _take(account: uint256, adapter: address, step: IRebalancer.Step, amount: uint256) -> bool:
+def _take(account: uint256, step: IRebalancer.Step, amount: uint256) -> bool:
     """@dev Without gas for any step left in hand none is tried: what helped so far must not be undone."""
     room: address = MANDATES
     gas_needed: uint256 = STEP_GAS
     data: Bytes[164] = b""
     if step.kind == steps.SELL:
-        data = abi_encode(adapter, step.asset, steps.QUOTE_ASSET, amount, empty(uint256), method_id=SWAP)
+        data = abi_encode(self._adapters[account], step.asset, steps.QUOTE_ASSET, amount, empty(uint256), method_id=SWAP)
     elif step.kind == steps.PULL_CASH:
         data = abi_encode(amount, method_id=PULL)
     elif step.kind == steps.SETTLE:
@@ -392,9 +411,9 @@ def _take(account: uint256, adapter: address, step: IRebalancer.Step, amount: ui
     elif step.kind == steps.UNWIND:
         room = self
         gas_needed += TRADE_GAS
-        data = abi_encode(adapter, step.asset, amount, amount // self._unit_wad(step.asset), method_id=UNWIND)
+        data = abi_encode(self._adapters[account], step.asset, amount, amount // self._unit_wad(step.asset), method_id=UNWIND)
     elif step.kind == steps.SWAP or step.kind == steps.BUY:
-        data = abi_encode(adapter, step.asset, step.bought, amount, empty(uint256), method_id=SWAP)
+        data = abi_encode(self._adapters[account], step.asset, step.bought, amount, empty(uint256), method_id=SWAP)
     elif self._is_trade(step.kind):
         change: int256 = convert(amount, int256)
         is_long: bool = self._is_long(account, step.asset)
@@ -444,12 +463,12 @@ def _is_long(account: uint256, asset: uint256) -> bool:
 @internal
 @view
 def _request(account: uint256, guard_word: uint256) -> IPlanner.Request:
-    """@dev Bounds, what is remembered and a flag are read where there are any."""
+    """@dev Bounds, what is remembered and a flag are read where there are any; sales where a plan is made."""
     request: IPlanner.Request = IPlanner.Request(
         account=account,
         guard_word=guard_word,
         policy_word=self._policies[account],
-        sales_word=self._sales[account],
+        sales_word=0,
         bounds_word=0,
         state_word=0,
         triggered_since=0,
@@ -466,44 +485,24 @@ def _request(account: uint256, guard_word: uint256) -> IPlanner.Request:
 
 
 @internal
-@view
-def _plan(
-    request: IPlanner.Request, picture: IMandates.Snapshot, is_for_margin: bool
-) -> (bool, IRebalancer.Plan):
-    """@dev Margin first. Where that is in order the allocation has its turn, and keeps it."""
-    plan: IRebalancer.Plan = empty(IRebalancer.Plan)
-    if is_for_margin:
-        plan = staticcall IPlanner(PLANNER).plan(request, picture)
-        if plan.code != readiness.ABOVE_TRIGGER or not guards._allocates(request.guard_word):
-            return True, plan
-    limits: uint256 = 0
-    weights: uint256 = 0
-    limits, weights = staticcall IMandates(MANDATES).allocation_words(request.account)
-    return False, staticcall IAllocator(ALLOCATOR).plan(request, limits, weights, picture)
-
-
-@internal
-def _call_owner(request: IPlanner.Request, plan: IRebalancer.Plan) -> bool:
+def _call_owner(account: uint256, called: uint256, state_word: uint256, bounds_word: uint256) -> bool:
     """@dev Once for each need: while a call runs, and as long as it allows sales, there is no other."""
-    if plan.called == 0 or bounds._is_called(request.state_word):
+    if called == 0 or bounds._is_called(state_word):
         return False
-    deadline: uint256 = block.timestamp + bounds._call_s(request.bounds_word)
-    self._states[request.account] = bounds._state(
-        deadline, bounds._unfinished_at(request.state_word), bounds._allocated_at(request.state_word)
+    deadline: uint256 = block.timestamp + bounds._call_s(bounds_word)
+    self._states[account] = bounds._state(
+        deadline, bounds._unfinished_at(state_word), bounds._allocated_at(state_word)
     )
-    log IRebalancer.MarginCalled(account=request.account, amount=plan.called, deadline=deadline)
+    log IRebalancer.MarginCalled(account=account, amount=called, deadline=deadline)
     return True
 
 
 @internal
-@view
-def _is_cut(request: IPlanner.Request, plan: IRebalancer.Plan, picture: IMandates.Snapshot) -> bool:
+@pure
+def _is_used_up(most: uint256, planned: DynArray[IRebalancer.Step, steps.MAX_STEPS]) -> bool:
     """@dev Whether the maximum step was used up, but for lots: not means or a budget ended the plan."""
-    most: uint256 = bounds._max_step(request.bounds_word)
-    if most == 0 or readiness._is_emergency(picture):
-        return False
     traded: uint256 = 0
-    for step: IRebalancer.Step in plan.steps:
+    for step: IRebalancer.Step in planned:
         if step.kind >= steps.SELL and step.kind != steps.SETTLE:
             traded += step.value
     return traded * USED_UP_PART >= most * (USED_UP_PART - 1)

@@ -139,7 +139,7 @@ def set_stage(
         },
     )
     adapter = chain.deploy(
-        "UniswapV3Adapter", system.exchange, venue.router, governor, sender=governor
+        "UniswapV3Adapter", system.exchange, venue.factory, governor, sender=governor
     )
     for contract in assets.values():
         adapter.set_fee_tier(contract, quote, fee_ppm, sender=governor)

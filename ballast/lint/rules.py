@@ -65,6 +65,7 @@ class Config:
         "contracts/modules/kinked_rate.vy",
         "contracts/modules/margin.vy",
         "contracts/modules/fixed_point.vy",
+        "contracts/modules/pictures.vy",  # the margin equation's terms, summed up
         "contracts/modules/volatility.vy",
     )
     signed_division: tuple[str, ...] = ("contracts/modules/fixed_point.vy",)

@@ -168,7 +168,7 @@ def build_world(node: Anvil, start_s: int, opening: Mapping[str, int]) -> World:
     adapter = chain.deploy(
         "UniswapV3Adapter",
         system.exchange,
-        venue.router.address,
+        venue.factory.address,
         governor,
         sender=governor,
     )

@@ -31,7 +31,6 @@ from contracts.modules import margin
 from contracts.modules import markets
 from contracts.modules import packing
 from contracts.modules import policies
-from contracts.modules import readiness
 from contracts.modules import sizing
 from contracts.modules import sources
 from contracts.modules import steps
@@ -56,6 +55,8 @@ UPGRADE: constant(uint256) = 4  # sell what was hedged
 TRIM: constant(uint256) = 8
 HEDGE: constant(uint256) = 16
 UNWIND: constant(uint256) = 32
+# What a policy may allow beside sales and what is free.
+TRADES: constant(uint256) = policies.MAY_TRIM | policies.MAY_HEDGE | policies.MAY_UNWIND
 SALES: constant(uint256) = SURPLUS | WITHIN | UPGRADE | UNWIND  # all that sells collateral
 
 
@@ -100,90 +101,75 @@ struct Edge:
     hedge_e6: uint256  # what is not paid for a hedge that becomes a sale
 
 
+# What a plan under way has lost, traded and freed.
+struct Course:
+    budget: uint256  # expected cost that may still be lost, WAD of the quote token
+    allowance: uint256  # value that may still be sold and traded
+    released: uint256  # requirement that the steps free
+    is_tested: bool  # whether a step makes the ledger test the account at the end
+
+
 @internal
-@view
-def _with_costed_means(
-    free: IRebalancer.Plan, request: IPlanner.Request, target_bps: uint256, picture: IMandates.Snapshot
-) -> IRebalancer.Plan:
-    """
-    @dev Some steps make the ledger test the account at the end, at initial margin and at the worse of two prices. Where
-         the plan does not reach that, they would undo all that helps, and it is made a second time without them.
-    """
-    plan: IRebalancer.Plan = free
-    if free.uncured == 0 or (request.sales_word == 0 and policies._actions(request.policy_word) == 0):
-        return plan
-    owner: address = packing._owner(request.account)
-    whole_budget: uint256 = staticcall IMandates(sources.MANDATES).budget_left(owner)
-    whole_budget -= min(whole_budget, ROUNDING_UNITS * sources.UNIT_WAD)
-    for may_be_tested: bool in [True, False]:
-        plan = free
-        holdings: DynArray[Holding, MAX_HOLDINGS] = []
-        edges: DynArray[Edge, MAX_HOLDINGS] = []
-        for i: uint256 in range(len(picture.legs), bound=MAX_HOLDINGS):
-            settled: uint256 = 0
-            for step: IRebalancer.Step in free.steps:
-                if step.kind == steps.SETTLE and step.asset == picture.legs[i].asset:
-                    settled = step.value
-            holdings.append(self._holding(request, picture.legs[i], i, settled, may_be_tested))
-            edges.append(self._next_edge(holdings[i], target_bps))
-        budget: uint256 = whole_budget
-        allowance: uint256 = self._max_value(request, picture)
-        is_tested: bool = False
-        released: uint256 = 0
-        for i: uint256 in range(MAX_EDGES):
-            if len(edges) == 0 or plan.uncured == 0:
-                break
-            best: uint256 = 0
-            for k: uint256 in range(1, len(edges), bound=MAX_HOLDINGS):
-                if self._goes_before(edges[k], holdings[k].rank, edges[best], holdings[best].rank):
-                    best = k
-            edge: Edge = edges[best]
-            if edge.available == 0:
-                break
-            size: uint256 = self._size(edge, holdings[best].price_wad, plan.uncured, budget, allowance)
-            plan.steps, size = self._with_change(plan.steps, request.account, holdings[best], edge, size)
-            if size != 0:
-                value: uint256 = size * holdings[best].price_wad // fixed_point.WAD
-                plan.uncured -= min(plan.uncured, sizing._cured_down(value, edge.cure_e10))
-                allowance -= min(allowance, value)
-                budget -= min(budget, fixed_point._mul_div_up(value, edge.cost_e6, fixed_point.RATE))
-                released += value * edge.released_e6 // fixed_point.RATE
-                is_tested = is_tested or (holdings[best].is_short and edge.form & SALES != 0)
-            holdings[best] = self._after(holdings[best], edge, size)
-            edges[best] = self._next_edge(holdings[best], target_bps)
-        # E - R = (t - 1) R - (t R - E)
-        required: uint256 = picture.required_init - min(picture.required_init, released)
-        excess: uint256 = required * (target_bps - fixed_point.BPS) // fixed_point.BPS
-        if not is_tested or excess >= plan.uncured + self._weakness(picture):
-            break
-    plan.steps = self._hedges_last(plan.steps)
-    return plan
+@pure
+def _are_allowed(policy_word: uint256, sales_word: uint256) -> bool:
+    """@dev Whether the policy knows any means that costs something."""
+    return sales_word != 0 or policies._actions(policy_word) & TRADES != 0
 
 
 @internal
 @view
-def _size(
-    edge: Edge, price_wad: uint256, uncured: uint256, budget: uint256, allowance: uint256
-) -> uint256:
+def _budget(account: uint256) -> uint256:
+    """@dev What the owner's budget bears, less what a full plan may lose by rounding."""
+    left: uint256 = staticcall IMandates(sources.MANDATES).budget_left(packing._owner(account))
+    return left - min(left, ROUNDING_UNITS * sources.UNIT_WAD)
+
+
+@internal
+@pure
+def _gone(course_: Course, edge: Edge, value_wad: uint256, is_short: bool) -> Course:
+    """@dev After one more edge of such a value."""
+    course: Course = course_
+    course.allowance -= min(course.allowance, value_wad)
+    course.budget -= min(course.budget, fixed_point._mul_div_up(value_wad, edge.cost_e6, fixed_point.RATE))
+    course.released += value_wad * edge.released_e6 // fixed_point.RATE
+    course.is_tested = course.is_tested or (is_short and edge.form & SALES != 0)
+    return course
+
+
+@internal
+@pure
+def _may_help(request: IPlanner.Request, leg: IMandates.Leg) -> bool:
+    """@dev Whether the policy knows anything to do with an asset, so that the rest need not be read."""
+    if policies._place_of_sale(request.sales_word, leg.asset) != policies.MAX_SALES:
+        return True
+    actions: uint256 = policies._actions(request.policy_word)
+    return actions & policies.MAY_HEDGE != 0 or (
+        leg.position >> 128 != 0 and actions & (policies.MAY_TRIM | policies.MAY_UNWIND) != 0
+    )
+
+
+@internal
+@view
+def _size(edge: Edge, price_wad: uint256, uncured: uint256, course: Course) -> uint256:
     """
     @dev What cures the rest, up to a lot, as far as it goes and the maximum step allows. Proceeds will be floored to a unit of the quote token. What
          is expected to lose more than the budget has left is not planned: it would undo what else helps.
     """
     needed: uint256 = uncured + sources.UNIT_WAD + sizing.ROUNDING_WAD
     lots: uint256 = sizing._units_up(sizing._value_up(needed, edge.cure_e10), price_wad, edge.lot_wad)
-    most: uint256 = allowance
+    most: uint256 = course.allowance
     if edge.cost_e6 != 0:
-        most = min(most, budget * fixed_point.RATE // edge.cost_e6)
+        most = min(most, course.budget * fixed_point.RATE // edge.cost_e6)
     lots = min(lots, most * fixed_point.WAD // price_wad // edge.lot_wad)
     return min(lots * edge.lot_wad, edge.available)
 
 
 @internal
 @pure
-def _max_value(request: IPlanner.Request, picture: IMandates.Snapshot) -> uint256:
+def _max_value(bounds_word: uint256, is_emergency: bool) -> uint256:
     """@dev What a rebalance may sell and trade: all in an emergency."""
-    most: uint256 = bounds._max_step(request.bounds_word)
-    if most == 0 or readiness._is_emergency(picture):
+    most: uint256 = bounds._max_step(bounds_word)
+    if most == 0 or is_emergency:
         return sizing.MAX_VALUE_WAD
     return most
 
@@ -460,27 +446,36 @@ def _holding(
     h.is_short = size < 0
 
     is_for_sale: bool = False
-    for i: uint256 in range(policies.MAX_SALES):
-        sale: IRebalancer.Sale = policies._sale(request.sales_word, i)
-        if sale.asset == 0:
-            break
-        if sale.asset == leg.asset and packing._flags(leg.price_word) & packing.NO_SWAP == 0:
-            is_for_sale = may_be_tested or size >= 0
-            h.rank = i
-            whole_e6: uint256 = (sale.cost_bps + sale.impact_bps) * BPS_TO_E6
-            h.sales = self._curve(convert(collateral, uint256), whole_e6, sale.impact_bps * BPS_TO_E6)
+    place_of_sale: uint256 = policies._place_of_sale(request.sales_word, leg.asset)
+    if place_of_sale != policies.MAX_SALES and packing._flags(leg.price_word) & packing.NO_SWAP == 0:
+        sale: IRebalancer.Sale = policies._sale(request.sales_word, place_of_sale)
+        is_for_sale = may_be_tested or size >= 0
+        h.rank = place_of_sale
+        whole_e6: uint256 = (sale.cost_bps + sale.impact_bps) * BPS_TO_E6
+        h.sales = self._curve(convert(collateral, uint256), whole_e6, sale.impact_bps * BPS_TO_E6)
     if is_for_sale and not steps._is_refused(request.refused, steps.SELL, leg.asset):
         h.surplus = convert(min(collateral - counted, max(collateral + size, 0)), uint256)
         h.surplus -= h.surplus % h.unit_wad
         h.sale = convert(min(counted, max(delta, 0)), uint256)
 
-    gain: uint256 = self._unpaid_gain(leg, size, settled)
-    if packing._flags(leg.price_word) & packing.IS_STALE == 0:
-        if size != 0 and policies._actions(word) & (policies.MAY_TRIM | policies.MAY_UNWIND) != 0:
-            h = self._with_closing(h, request, leg, gain, delta, size)
+    actions: uint256 = policies._actions(word)
+    if actions & TRADES != 0 and packing._flags(leg.price_word) & packing.IS_STALE == 0:
+        gain: uint256 = self._unpaid_gain(leg, size, settled)
+        if size != 0 and actions & (policies.MAY_TRIM | policies.MAY_UNWIND) != 0:
+            # A trim never loses more than it frees at maintenance, or the ledger would test it like an increase.
+            cost_e6: uint256 = self._cost_e6(request.account, leg, -size)
+            depth_gwei: uint256 = 0
+            if cost_e6 != 0:
+                depth_gwei = self._depth_gwei(leg.asset)
+            h.closing = self._trade_curve(h.price_wad, fixed_point._abs(size), cost_e6, gain, depth_gwei)
+            if gain >= sources.UNIT_WAD:
+                h.closing.most -= markets.SIZE_STEP
+            frees_enough: bool = cost_e6 < packing._r_maint_e6(leg.risk_word) + packing._l_maint_e6(leg.risk_word)
+            is_shared: bool = delta != 0 and (size > 0) == (delta > 0)
+            if frees_enough and is_shared and self._allows(request, policies.MAY_TRIM, steps.TRIM, leg.asset):
+                h.trim = fixed_point._abs(size)
         if delta > 0 and size <= 0 and self._allows(request, policies.MAY_HEDGE, steps.HEDGE, leg.asset):
-            if leg.asset in staticcall IPerps(sources.PERPS).market_ids():
-                h = self._with_hedge(h, request, leg, gain)
+            h.hedging = self._hedging(request.account, request.policy_word, leg, h.open, h.lot_wad, gain)
     may_unwind: bool = size < 0 and collateral == counted and is_for_sale
     if may_unwind and self._allows(request, policies.MAY_UNWIND, steps.UNWIND, leg.asset):
         h.pairs = convert(collateral, uint256)
@@ -497,52 +492,42 @@ def _allows(request: IPlanner.Request, action: uint256, kind: uint256, asset: ui
 
 @internal
 @view
-def _with_closing(
-    h_: Holding,
-    request: IPlanner.Request,
-    leg: IMandates.Leg,
-    gain: uint256,
-    delta: int256,
-    size: int256,
-) -> Holding:
-    """@dev A trim never loses more than it frees at maintenance, or the ledger would test it like an increase."""
-    h: Holding = h_
-    cost_e6: uint256 = self._cost_e6(request.account, leg, -size)
-    h.closing = self._trade_curve(h, fixed_point._abs(size), cost_e6, gain)
-    if gain >= sources.UNIT_WAD:
-        h.closing.most -= markets.SIZE_STEP
-    is_trimmable: bool = self._allows(request, policies.MAY_TRIM, steps.TRIM, leg.asset)
-    frees_enough: bool = cost_e6 < packing._r_maint_e6(leg.risk_word) + packing._l_maint_e6(leg.risk_word)
-    if is_trimmable and frees_enough and delta != 0 and (size > 0) == (delta > 0):
-        h.trim = fixed_point._abs(size)
-    return h
-
-
-@internal
-@view
-def _with_hedge(h_: Holding, request: IPlanner.Request, leg: IMandates.Leg, gain: uint256) -> Holding:
-    """@dev As for a trim."""
-    h: Holding = h_
-    most: uint256 = min(h.open, staticcall IPerps(sources.PERPS).largest_increase(leg.asset, request.account, False))
-    most -= most % h.lot_wad
+def _hedging(
+    account: uint256, policy_word: uint256, leg: IMandates.Leg, open: uint256, lot_wad: uint256, gain: uint256
+) -> Curve:
+    """@dev As for a trim; where there is a market, for every market has a depth."""
+    curve: Curve = empty(Curve)
+    depth_gwei: uint256 = self._depth_gwei(leg.asset)
+    if depth_gwei == 0:
+        return curve
+    most: uint256 = min(open, staticcall IPerps(sources.PERPS).largest_increase(leg.asset, account, False))
+    most -= most % lot_wad
     if most == 0:
-        return h
-    cost_e6: uint256 = self._cost_e6(request.account, leg, -convert(most, int256))
+        return curve
+    cost_e6: uint256 = self._cost_e6(account, leg, -convert(most, int256))
     if cost_e6 + packing._l_maint_e6(leg.risk_word) < packing._r_maint_e6(leg.risk_word):
-        h.hedging = self._trade_curve(h, most, cost_e6, gain)
-        h.hedging.later_e6 = policies._funding_bps(request.policy_word) * BPS_TO_E6
-    return h
+        curve = self._trade_curve(packing._newest_wad(leg.price_word), most, cost_e6, gain, depth_gwei)
+        curve.later_e6 = policies._funding_bps(policy_word) * BPS_TO_E6
+    return curve
 
 
 @internal
 @view
-def _trade_curve(h: Holding, most: uint256, cost_e6: uint256, gain: uint256) -> Curve:
+def _depth_gwei(asset: uint256) -> uint256:
+    """@dev 0 where there is no market."""
+    return (staticcall IPerps(sources.PERPS).terms_of(asset)).depth_gwei
+
+
+@internal
+@pure
+def _trade_curve(
+    price_wad: uint256, most: uint256, cost_e6: uint256, gain: uint256, depth_gwei: uint256
+) -> Curve:
     """@dev Units of a trade that cost so much in the mean. One that the skew pays for has no slices."""
     impact_e6: uint256 = 0
     if cost_e6 != 0:
-        depth_gwei: uint256 = (staticcall IPerps(sources.PERPS).terms_of(h.asset)).depth_gwei
         impact_e6 = most // markets.SIZE_STEP * fixed_point.RATE // (2 * depth_gwei)
-    value: uint256 = most * h.price_wad // fixed_point.WAD
+    value: uint256 = most * price_wad // fixed_point.WAD
     curve: Curve = self._curve(most, cost_e6, impact_e6)
     curve.is_borne = gain >= fixed_point._mul_div_up(value, cost_e6, fixed_point.RATE)
     return curve

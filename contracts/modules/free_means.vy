@@ -9,11 +9,9 @@
 """
 
 from contracts.interfaces import IMandates
-from contracts.interfaces import IPlanner
 from contracts.interfaces import IRebalancer
 from contracts.modules import asset_list
 from contracts.modules import fixed_point
-from contracts.modules import guards
 from contracts.modules import packing
 from contracts.modules import policies
 from contracts.modules import sizing
@@ -25,80 +23,14 @@ uses: sources
 
 
 @internal
-@view
-def _with_free_means(
-    plan_: IRebalancer.Plan, request: IPlanner.Request, target_bps: uint256, picture: IMandates.Snapshot
-) -> IRebalancer.Plan:
-    plan: IRebalancer.Plan = plan_
-    account: uint256 = request.account
-    word: uint256 = request.policy_word
-    refused: uint256[steps.KINDS] = request.refused
-    if policies._actions(word) & policies.MAY_SETTLE != 0:
-        plan = self._with_gains(plan, account, picture, refused)
-    is_wallet_used: bool = policies._uses_wallet(word) and not steps._is_refused(
-        refused, steps.PULL_CASH, sources.QUOTE_ASSET
+@pure
+def _are_allowed(policy_word: uint256) -> bool:
+    """@dev Whether the policy knows any of them."""
+    return (
+        policies._donor_count(policy_word) != 0
+        or policies._uses_wallet(policy_word)
+        or policies._actions(policy_word) & policies.MAY_SETTLE != 0
     )
-    for round: uint256 in range(2):
-        is_second: bool = round != 0
-        for i: uint256 in range(policies._donor_count(word), bound=policies.MAX_DONORS):
-            if plan.uncured == 0 or len(plan.steps) == steps.MAX_STEPS:
-                break
-            if steps._is_refused(refused, steps.MOVE_CASH, policies._donor(word, i)):
-                continue
-            donor: uint256 = packing._account(packing._owner(account), policies._donor(word, i))
-            floor_bps: uint256 = guards._floor_bps(sources._guard_word(donor))
-            if floor_bps == 0 or donor == account:
-                continue
-            plan = self._with_donor(plan, donor, floor_bps, is_second, picture, target_bps)
-        if is_wallet_used and not is_second and plan.uncured != 0:
-            plan = self._with_cash(plan, steps.PULL_CASH, account, self._cash_of_wallet(account, plan.uncured))
-    return plan
-
-
-################################################################
-#                            Siblings                          #
-################################################################
-
-
-@internal
-@view
-def _with_donor(
-    plan_: IRebalancer.Plan,
-    donor: uint256,
-    floor_bps: uint256,
-    is_second: bool,
-    picture: IMandates.Snapshot,
-    target_bps: uint256,
-) -> IRebalancer.Plan:
-    """
-    @dev Cash in the first round, which a sibling gives of its own and never borrows, and collateral in the second; above
-         a floor higher than the target first collateral, which cures more there than as much cash. The donor's
-         picture is read once, for that is dear.
-    """
-    plan: IRebalancer.Plan = plan_
-    is_asked_for_collateral: bool = is_second or floor_bps > target_bps
-    is_asked_for_cash: bool = not is_second and sources._cash_wad(donor) >= sources.UNIT_WAD
-    if not is_asked_for_collateral and not is_asked_for_cash:
-        return plan
-    other: IMandates.Snapshot = sources._snapshot(donor)
-    if not self._is_sound(other):
-        return plan
-    if is_asked_for_collateral:
-        for count: uint256 in range(len(plan.steps), steps.MAX_STEPS, bound=steps.MAX_STEPS):
-            if plan.uncured == 0 or len(plan.steps) != count:
-                break
-            cured: uint256 = 0
-            step: IRebalancer.Step = empty(IRebalancer.Step)
-            step, cured = self._collateral_step(donor, other, floor_bps, plan, picture, target_bps)
-            if step.amount != 0:
-                plan.steps.append(step)
-                plan.uncured -= min(plan.uncured, cured)
-    if is_asked_for_cash:
-        available: uint256 = min(
-            convert(max(other.cash, 0), uint256), self._slack_down(donor, other, floor_bps, plan)
-        )
-        plan = self._with_cash(plan, steps.MOVE_CASH, donor, self._cash_units(plan.uncured, available))
-    return plan
 
 
 ################################################################
@@ -109,16 +41,16 @@ def _with_donor(
 @internal
 @view
 def _with_gains(
-    plan_: IRebalancer.Plan, account: uint256, picture: IMandates.Snapshot, refused: uint256[steps.KINDS]
+    plan_: IRebalancer.Plan, account: uint256, legs: DynArray[IMandates.Leg, 16], refused: uint256
 ) -> IRebalancer.Plan:
     """@dev All of a gain is paid, as far as the house's cash goes."""
     plan: IRebalancer.Plan = plan_
     left: uint256 = max_value(uint256)
-    for leg: IMandates.Leg in picture.legs:
+    for leg: IMandates.Leg in legs:
         if plan.uncured == 0 or len(plan.steps) == steps.MAX_STEPS:
             break
         gain: uint256 = self._payable_gain(leg)
-        if gain < sources.UNIT_WAD or steps._is_refused(refused, steps.SETTLE, leg.asset):
+        if gain < sources.UNIT_WAD or refused & (1 << leg.asset) != 0:
             continue
         if left == max_value(uint256):
             left = sources._cash_wad(sources.HOUSE)
@@ -205,10 +137,12 @@ def _cash_units(needed: uint256, available: uint256) -> uint256:
 @view
 def _collateral_step(
     donor: uint256,
-    other: IMandates.Snapshot,
+    given: DynArray[IMandates.Leg, 16],
+    slack: uint256,
     floor_bps: uint256,
-    plan: IRebalancer.Plan,
-    picture: IMandates.Snapshot,
+    planned: DynArray[IRebalancer.Step, steps.MAX_STEPS],
+    uncured: uint256,
+    owned: DynArray[IMandates.Leg, 16],
     target_bps: uint256,
 ) -> (IRebalancer.Step, uint256):
     """
@@ -221,12 +155,11 @@ def _collateral_step(
     best_cured: uint256 = 0
     best_cure_e10: uint256 = 0
     best_taken_e10: uint256 = 0
-    slack: uint256 = self._slack_down(donor, other, floor_bps, plan)
     moves: uint256 = 0
-    for step: IRebalancer.Step in plan.steps:
+    for step: IRebalancer.Step in planned:
         if step.kind == steps.MOVE_COLLATERAL:
             moves += 1
-    for leg: IMandates.Leg in other.legs:
+    for leg: IMandates.Leg in given:
         rate_e6: uint256 = packing._rate_init_e6(leg.risk_word)
         signed_e10: int256 = sizing._cure_of_inflow_e10(target_bps, rate_e6)
         if signed_e10 <= 0 or packing._flags(leg.price_word) & packing.IS_STALE != 0:
@@ -234,8 +167,8 @@ def _collateral_step(
         cure_e10: uint256 = convert(signed_e10, uint256)
         held: uint256 = 0
         is_short: bool = False
-        is_listed: bool = len(picture.legs) + moves < asset_list.MAX_ASSETS
-        for own: IMandates.Leg in picture.legs:
+        is_listed: bool = len(owned) + moves < asset_list.MAX_ASSETS
+        for own: IMandates.Leg in owned:
             if own.asset == leg.asset:
                 held = packing._collateral_wad(own.position)
                 is_short = convert(held, int256) + packing._size_wad(own.position) < 0
@@ -246,7 +179,7 @@ def _collateral_step(
             continue
         unit: uint256 = sources._unit_wad(leg.asset)
         is_given: bool = False
-        for step: IRebalancer.Step in plan.steps:
+        for step: IRebalancer.Step in planned:
             if step.kind == steps.MOVE_COLLATERAL and step.asset == leg.asset:
                 held += step.amount * unit
                 is_listed = True
@@ -255,23 +188,23 @@ def _collateral_step(
             continue
         price: uint256 = packing._newest_wad(leg.price_word)
         wanted: uint256 = sizing._units_up(
-            sizing._value_up(plan.uncured + sizing.ROUNDING_WAD, cure_e10), price, unit
+            sizing._value_up(uncured + sizing.ROUNDING_WAD, cure_e10), price, unit
         )
         movable: uint256 = min(self._net_collateral(leg, quota), quota - held)
-        given: uint256 = sizing._givable_down(slack, floor_bps, rate_e6)
-        units: uint256 = min(wanted, min(movable, given * fixed_point.WAD // price) // unit)
+        givable: uint256 = sizing._givable_down(slack, floor_bps, rate_e6)
+        units: uint256 = min(wanted, min(movable, givable * fixed_point.WAD // price) // unit)
         value_wad: uint256 = units * unit * price // fixed_point.WAD
         cured: uint256 = sizing._cured_down(value_wad, cure_e10)
         taken_e10: uint256 = sizing.CURE - min(floor_bps * rate_e6, sizing.CURE)
         is_better: bool = best_cured == 0 or taken_e10 * best_cure_e10 < best_taken_e10 * cure_e10
-        if cured != 0 and (is_better or cured >= plan.uncured):
+        if cured != 0 and (is_better or cured >= uncured):
             best_cured = cured
             best_cure_e10 = cure_e10
             best_taken_e10 = taken_e10
             best = IRebalancer.Step(
                 kind=steps.MOVE_COLLATERAL, source=donor, asset=leg.asset, amount=units, value=value_wad, cost=0, bought=0
             )
-            if cured >= plan.uncured:
+            if cured >= uncured:
                 break
     return best, best_cured
 
@@ -309,14 +242,19 @@ def _is_sound(other: IMandates.Snapshot) -> bool:
 
 @internal
 @pure
-def _slack_down(donor: uint256, other: IMandates.Snapshot, floor_bps: uint256, plan: IRebalancer.Plan) -> uint256:
+def _slack_down(
+    donor: uint256,
+    other: IMandates.Snapshot,
+    floor_bps: uint256,
+    planned: DynArray[IRebalancer.Step, steps.MAX_STEPS],
+) -> uint256:
     """
     @dev What a donor can give above its floor, beyond what it gives already: cash in full, collateral less the
          requirement it frees.
     """
     kept: uint256 = fixed_point._mul_div_up(other.required_init, floor_bps, fixed_point.BPS)
     slack: uint256 = convert(max(other.equity_init - convert(kept, int256), 0), uint256)
-    for step: IRebalancer.Step in plan.steps:
+    for step: IRebalancer.Step in planned:
         if step.source == donor:
             used: uint256 = step.value
             for leg: IMandates.Leg in other.legs:

@@ -19,7 +19,6 @@ from contracts.modules import fixed_point
 from contracts.modules import guards
 from contracts.modules import margin
 from contracts.modules import packing
-from contracts.modules import pictures
 from contracts.modules import reasons
 
 uses: appointments
@@ -136,39 +135,49 @@ def _rounding() -> int256:
 @internal
 @view
 def _judge_account(
-    account: uint256, guard_word: uint256, before: IMandates.Snapshot, after: IMandates.Snapshot
+    guard_word: uint256,
+    limits: uint256,
+    weights: uint256,
+    measure: allocations.Measure,
+    required_before: uint256,
+    legs_before: DynArray[IMandates.Leg, 16],
+    equity: int256,
+    required: uint256,
+    legs: DynArray[IMandates.Leg, 16],
 ):
     """
     @dev Test 2 for the mandated account: shortfall, exposures, overshoot. An exposure grows, and an account above its
-         target trades, only where the allocation asks for it.
+         target trades, only where the allocation asks for it. Equity and requirement are the initial ones, afterwards.
     """
-    self._require_shortfall(self._shortfall_up(after, guard_word), self._shortfall)
-    limits: uint256 = 0
-    weights: uint256 = 0
-    measure: allocations.Measure = empty(allocations.Measure)
-    if guards._allocates(guard_word):
-        limits = appointments._limits[account]
-        weights = appointments._weights[account]
-        measure = allocations._measure_change(before, after)
-    for leg: IMandates.Leg in after.legs:
+    self._require_shortfall(self._shortfall_up(equity, required, guard_word), self._shortfall)
+    for i: uint256 in range(len(legs), bound=16):
+        leg: IMandates.Leg = legs[i]
+        position_before: uint256 = 0
+        if i < len(legs_before) and legs_before[i].asset == leg.asset:
+            position_before = legs_before[i].position
+        else:
+            position_before = self._position_of(legs_before, leg.asset)
+        # What did not move did not grow, for marks stay.
+        if position_before == leg.position:
+            continue
         has_grown: bool = False
         is_held: bool = False
-        has_grown, is_held = self._growth(self._position_of(before.legs, leg.asset), leg)
+        has_grown, is_held = self._growth(position_before, leg)
         if has_grown:
             self._require_no_growth(
-                self._has_traded and allocations._may_grow(limits, weights, leg, measure, before.required_init, is_held)
+                self._has_traded and allocations._may_grow(limits, weights, leg, measure, required_before, is_held)
             )
     if not self._has_traded:
         return
     most_bps: uint256 = guards._target_bps(guard_word) + guards._band_bps(guard_word)
-    most: uint256 = fixed_point._mul_div_up(after.required_init, most_bps, fixed_point.BPS)
-    if after.equity_init <= convert(most, int256):
+    most: uint256 = fixed_point._mul_div_up(required, most_bps, fixed_point.BPS)
+    if equity <= convert(most, int256):
         return
     # What shrank has to be no smaller than the allocation wants it.
     self._require_no_overshoot(limits != 0 or weights != 0)
-    for old: IMandates.Leg in before.legs:
+    for old: IMandates.Leg in legs_before:
         leg: IMandates.Leg = old
-        leg.position = self._position_of(after.legs, old.asset)
+        leg.position = self._position_of(legs, old.asset)
         if fixed_point._abs(self._delta(leg.position)) < fixed_point._abs(self._delta(old.position)):
             self._require_no_overshoot(allocations._is_above_a_limit(limits, weights, leg, measure))
 
@@ -179,10 +188,8 @@ def _growth(position_before: uint256, leg: IMandates.Leg) -> (bool, bool):
     """
     @dev Whether an exposure grew, and whether there was one on this side already. No growth is |D'| <= |D| + inflow with the
          same sign or zero, and R' <= R + inflow p (r + l) plus a wei of rounding. What was not there before had no
-         exposure; what did not move did not grow, for marks stay.
+         exposure.
     """
-    if position_before == leg.position:
-        return False, True
     price: uint256 = packing._newest_wad(leg.price_word)
     terms: margin.Terms = margin._terms(leg.position, 0, 0, price, leg.risk_word)
     terms_before: margin.Terms = margin._terms(position_before, 0, 0, price, leg.risk_word)
@@ -229,7 +236,8 @@ def _judge_donor(donor: Donor) -> int256:
     )
     guard_word: uint256 = appointments._guards[donor.account]
     if guards._anticipates(guard_word):
-        picture: IMandates.Snapshot = self._picture(donor.account, guard_word)
+        # Called like another contract, so that its memory is paid for only where it is used.
+        picture: IMandates.Snapshot = staticcall IMandates(self).snapshot(donor.account)
         equity_init = picture.equity_init
         required_init = picture.required_init
     least: uint256 = fixed_point._mul_div_up(required_init, guards._floor_bps(guard_word), fixed_point.BPS)
@@ -244,12 +252,11 @@ def _judge_donor(donor: Donor) -> int256:
 
 @internal
 @view
-def _picture(account: uint256, guard_word: uint256) -> IMandates.Snapshot:
-    """@dev An account as its guard sees it, which may anticipate requirements that are going to rise."""
-    oracle: address = empty(address)
+def _oracle_of(guard_word: uint256) -> address:
+    """@dev For a guard that anticipates requirements that are going to rise: whoever knows of them."""
     if guards._anticipates(guard_word):
-        oracle = ORACLE
-    return pictures._snapshot(CLEARINGHOUSE, HOUSE, account, oracle)
+        return ORACLE
+    return empty(address)
 
 
 @internal
@@ -288,12 +295,10 @@ def _assess(account: uint256) -> (int256, uint256, int256, uint256):
 
 @internal
 @pure
-def _shortfall_up(picture: IMandates.Snapshot, guard_word: uint256) -> uint256:
+def _shortfall_up(equity_init: int256, required_init: uint256, guard_word: uint256) -> uint256:
     """@dev S = max(0, t R_init - E_init), the wanted equity rounded up."""
-    wanted: uint256 = fixed_point._mul_div_up(
-        picture.required_init, guards._target_bps(guard_word), fixed_point.BPS
-    )
-    return convert(max(convert(wanted, int256) - picture.equity_init, 0), uint256)
+    wanted: uint256 = fixed_point._mul_div_up(required_init, guards._target_bps(guard_word), fixed_point.BPS)
+    return convert(max(convert(wanted, int256) - equity_init, 0), uint256)
 
 
 @internal

@@ -115,6 +115,20 @@ def _sale(word: uint256, index: uint256) -> IRebalancer.Sale:
 
 @internal
 @pure
+def _place_of_sale(word: uint256, asset: uint256) -> uint256:
+    """@dev The place of an asset among the sales, or MAX_SALES when it is none of them."""
+    rest: uint256 = word
+    for i: uint256 in range(MAX_SALES):
+        if rest & MASK_8 == asset:
+            return i
+        rest = rest >> 32
+        if rest == 0:
+            break
+    return MAX_SALES
+
+
+@internal
+@pure
 def _packed(policy: IRebalancer.Policy) -> uint256:
     self._require_policy(policy)
     word: uint256 = (

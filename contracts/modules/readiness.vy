@@ -50,12 +50,20 @@ def _code(
     if expires_at != 0 and block.timestamp >= expires_at:
         return EXPIRED
     is_exposed: bool = picture.cash < 0
+    newest_at: uint256 = 0
+    deviation: uint256 = 0
     for leg: IMandates.Leg in picture.legs:
-        is_exposed = is_exposed or packing._size_wad(leg.position) != 0
-    if not is_exposed or shortfall < unit_wad or not self._is_triggered(request, picture):
-        return ABOVE_TRIGGER
-    is_emergency: bool = self._is_emergency(picture)
+        is_exposed = is_exposed or leg.position >> 128 != 0
+        if bounds_word != 0:
+            newest_at = max(newest_at, packing._made_at(leg.price_word))
+            deviation += allocations._exposure_up(leg) * packing._sigma_e6(leg.risk_word) // E6
+    trigger: uint256 = self._trigger_up(word, bounds_word, picture.required_init, deviation)
     is_unfinished: bool = bounds._is_unfinished(request.state_word)
+    # What was begun goes on up to the target.
+    is_triggered: bool = is_unfinished or picture.equity_init < convert(trigger, int256)
+    if not is_exposed or shortfall < unit_wad or not is_triggered:
+        return ABOVE_TRIGGER
+    is_emergency: bool = self._is_emergency(picture.equity_init, picture.required_init)
     ready_at: uint256 = policies._last_at(word) + 1
     if is_emergency or is_unfinished:
         ready_at = max(ready_at, policies._last_at(word) + bounds._emergency_cooldown_s(bounds_word))
@@ -70,8 +78,11 @@ def _code(
     gas_cap_gwei: uint256 = bounds._gas_cap_gwei(bounds_word)
     if gas_cap_gwei != 0 and block.basefee > gas_cap_gwei * GWEI_WEI:
         return GAS_TOO_DEAR
-    if bounds._confirms(bounds_word) and not is_unfinished and not self._is_confirmed(request, picture):
-        return UNCONFIRMED
+    if bounds._confirms(bounds_word) and not is_unfinished:
+        # Flagged since the last rebalance, and in an earlier price round than the newest.
+        since: uint256 = request.triggered_since
+        if since <= policies._last_at(word) or newest_at <= since:
+            return UNCONFIRMED
     return READY
 
 
@@ -84,53 +95,34 @@ def _is_planned(code: uint256) -> bool:
 
 @internal
 @pure
-def _is_emergency(picture: IMandates.Snapshot) -> bool:
-    return picture.equity_init < convert(picture.required_init, int256)
+def _is_emergency(equity_init: int256, required_init: uint256) -> bool:
+    return equity_init < convert(required_init, int256)
 
 
 @internal
 @view
-def _is_triggered(request: IPlanner.Request, picture: IMandates.Snapshot) -> bool:
-    """@dev E < trigger R, or E < R + k sigma sqrt(horizon) sum p |D|. What was begun goes on up to the target."""
-    if bounds._is_unfinished(request.state_word):
-        return True
-    trigger_bps: uint256 = policies._trigger_bps(request.policy_word)
-    trigger: uint256 = fixed_point._mul_div_up(picture.required_init, trigger_bps, fixed_point.BPS)
-    buffer_bps: uint256 = bounds._buffer_bps(request.bounds_word)
-    if buffer_bps != 0:
-        deviation: uint256 = 0
-        for leg: IMandates.Leg in picture.legs:
-            exposure: uint256 = allocations._exposure_up(leg)
-            deviation += exposure * packing._sigma_e6(leg.risk_word) // E6
-        root_e6: uint256 = isqrt(bounds._horizon_s(request.bounds_word) * E6 * E6 // YEAR_S)
-        buffer: uint256 = deviation * root_e6 // E6 * buffer_bps // fixed_point.BPS
-        trigger = max(trigger, picture.required_init + buffer)
-    return picture.equity_init < convert(trigger, int256)
-
-
-@internal
-@pure
-def _is_confirmed(request: IPlanner.Request, picture: IMandates.Snapshot) -> bool:
-    """@dev Flagged since the last rebalance, and in an earlier price round than the newest."""
-    newest_at: uint256 = 0
-    for leg: IMandates.Leg in picture.legs:
-        newest_at = max(newest_at, packing._made_at(leg.price_word))
-    since: uint256 = request.triggered_since
-    return since > policies._last_at(request.policy_word) and newest_at > since
+def _trigger_up(policy_word: uint256, bounds_word: uint256, required: uint256, deviation: uint256) -> uint256:
+    """@dev Below it a rebalance is wanted: trigger R, or R + k sigma sqrt(horizon) sum p |D| where that is more."""
+    trigger: uint256 = fixed_point._mul_div_up(required, policies._trigger_bps(policy_word), fixed_point.BPS)
+    buffer_bps: uint256 = bounds._buffer_bps(bounds_word)
+    if buffer_bps == 0:
+        return trigger
+    root_e6: uint256 = isqrt(bounds._horizon_s(bounds_word) * E6 * E6 // YEAR_S)
+    return max(trigger, required + deviation * root_e6 // E6 * buffer_bps // fixed_point.BPS)
 
 
 @internal
 @view
-def _may_cost(request: IPlanner.Request, picture: IMandates.Snapshot) -> bool:
+def _may_cost(bounds_word: uint256, state_word: uint256, is_emergency: bool) -> bool:
     """@dev Whether something may be sold or traded: without a margin call, after its deadline, or in an emergency."""
-    if bounds._call_s(request.bounds_word) == 0 or self._is_emergency(picture):
+    if bounds._call_s(bounds_word) == 0 or is_emergency:
         return True
-    return block.timestamp >= bounds._deadline(request.state_word) and bounds._is_called(request.state_word)
+    return block.timestamp >= bounds._deadline(state_word) and bounds._is_called(state_word)
 
 
 @internal
 @pure
-def _shortfall_up(picture: IMandates.Snapshot, target_bps: uint256) -> uint256:
+def _shortfall_up(equity_init: int256, required_init: uint256, target_bps: uint256) -> uint256:
     """@dev S = max(0, t R_init - E_init), the wanted equity rounded up."""
-    wanted: uint256 = fixed_point._mul_div_up(picture.required_init, target_bps, fixed_point.BPS)
-    return convert(max(convert(wanted, int256) - picture.equity_init, 0), uint256)
+    wanted: uint256 = fixed_point._mul_div_up(required_init, target_bps, fixed_point.BPS)
+    return convert(max(convert(wanted, int256) - equity_init, 0), uint256)

@@ -9,6 +9,8 @@
          sub-account numbers. Cash and collateral of one sibling are refused together.
 """
 
+from contracts.interfaces import IRebalancer
+
 MAX_STEPS: constant(uint256) = 8
 QUOTE_ASSET: constant(uint256) = 0
 
@@ -25,6 +27,16 @@ BUY: constant(uint256) = 10
 UNHEDGE: constant(uint256) = 11
 LEVER: constant(uint256) = 12
 KINDS: constant(uint256) = 13  # places in an array that is indexed by kind
+
+
+@internal
+@pure
+def _settled(planned: DynArray[IRebalancer.Step, MAX_STEPS], asset: uint256) -> uint256:
+    """@dev What steps pay out of an asset's gain, WAD of the quote token."""
+    for step: IRebalancer.Step in planned:
+        if step.kind == SETTLE and step.asset == asset:
+            return step.value
+    return 0
 
 
 @internal

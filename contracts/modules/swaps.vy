@@ -60,7 +60,7 @@ def _swap(order: Order) -> (uint256, bool):
     word_in: uint256 = self._give(order, sold)
     absorbed: uint256 = 0
     if order.asset_out == collaterals.QUOTE_ASSET:
-        absorbed = cash._debt(order.account) // 2
+        absorbed = cash._debt(order.account)
     amount_out: uint256 = 0
     is_absorbed: bool = False
     frees_enough: bool = False

@@ -168,7 +168,7 @@ def cascade() -> Cascade:
         depth=THIN,
     )
     adapter = chain.deploy(
-        "UniswapV3Adapter", world.system.exchange, venue.router, governor, sender=governor
+        "UniswapV3Adapter", world.system.exchange, venue.factory, governor, sender=governor
     )
     for name in ASSETS:
         adapter.set_fee_tier(world.tokens[name], world.quote, 3_000, sender=governor)

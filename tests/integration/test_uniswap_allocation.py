@@ -53,7 +53,7 @@ def pool_adapter(world: World, against: str, names: Mapping[str, int]) -> Contra
         depth=depth,
     )
     adapter = world.chain.deploy(
-        "UniswapV3Adapter", world.system.exchange, venue.router, governor, sender=governor
+        "UniswapV3Adapter", world.system.exchange, venue.factory, governor, sender=governor
     )
     for name in names:
         adapter.set_fee_tier(tokens[name], tokens[against], FEE_PPM, sender=governor)

@@ -269,7 +269,7 @@ def test_rebalance__shares_of_an_ether_vault__through_a_real_pool(world: World) 
         sender=governor,
     )
     onward = chain.deploy(
-        *("UniswapV3Adapter", world.share_adapter, venue.router, governor), sender=governor
+        *("UniswapV3Adapter", world.share_adapter, venue.factory, governor), sender=governor
     )
     onward.set_fee_tier(ether, world.quote, 3_000, sender=governor)
     world.share_adapter.set_onward(onward, sender=governor)

@@ -33,7 +33,7 @@ class Pools:
             depth=DEPTH,
         )
         self.adapter = world.chain.deploy(
-            "UniswapV3Adapter", world.system.exchange, self.venue.router, governor, sender=governor
+            "UniswapV3Adapter", world.system.exchange, self.venue.factory, governor, sender=governor
         )
         for token in tokens.values():
             self.adapter.set_fee_tier(token, quote, FEE_PPM, sender=governor)

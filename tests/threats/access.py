@@ -564,6 +564,9 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
     },
     "UniswapV3Adapter": {
         **_OWNED,
+        "uniswapV3SwapCallback": Entry(
+            NOBODY, "adapter: not the pool under way", _fixed(1, -1, b"")
+        ),
         "swap": Entry(
             _only(EXCHANGE),
             "adapter: only exchange",

@@ -111,7 +111,7 @@ VIEWS: Mapping[str, frozenset[str]] = {
     ),
     "Planner": _names(
         """
-        plan
+        plan with_free_means
         """
     ),
     "Rebalancer": _names(
@@ -146,7 +146,7 @@ VIEWS: Mapping[str, frozenset[str]] = {
     ),
     "UniswapV3Adapter": _names(
         """
-        EXCHANGE ROUTER cost_ppm fee_tier owner pending_owner
+        EXCHANGE FACTORY cost_ppm fee_tier owner pending_owner pool_of
         """
     ),
     "VaultFeed": _names(

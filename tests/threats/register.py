@@ -103,7 +103,7 @@ THREATS: dict[str, Row] = {
     ),
     "T14": Row(
         "Approvals that race or must not be zero",
-        "nothing is approved by the ledger; the adapter approves what it sells",
+        "nothing is approved by the ledger, nor by the adapter: its callback pays the pool",
         "adapters/UniswapV3Adapter.vy",
         "threats/test_token_zoo.py",
     ),

@@ -182,7 +182,7 @@ def scene() -> Iterator[Scene]:
 
 
 def _adapters(world: World, exchange: str) -> dict[str, Contract]:
-    """Any address serves as a router: nobody here gets as far."""
+    """Any address serves as a factory: nobody here gets as far."""
     governor, vault, feed = world.governor, world.system.vault, world.feeds[QUOTE]
     arguments = {
         "UniswapV3Adapter": (exchange, world.venue, governor),
@@ -211,7 +211,14 @@ def _wired(world: World) -> dict[str, Contract]:
         *(world.governor, world.governor, RATE, 0, 10**15, 0),
     )
     mandates = put(
-        *("Mandates", world.clearinghouse, system.perps, who[LIQUIDATOR], system.oracle),
+        *(
+            "Mandates",
+            world.clearinghouse,
+            system.perps,
+            who[LIQUIDATOR],
+            system.oracle,
+            system.vault,
+        ),
         *(10**12, house_owner),
     )
     perps = put(

@@ -233,7 +233,7 @@ def _thin_pools(world: World, names: list[str]) -> Contract:
     weth = deploy_weth(chain, governor)
     venue = deploy_venue(chain, weth, world.quote, tokens, answers, sender=governor, depth=100_000)
     adapter = chain.deploy(
-        "UniswapV3Adapter", world.system.exchange, venue.router, governor, sender=governor
+        "UniswapV3Adapter", world.system.exchange, venue.factory, governor, sender=governor
     )
     for token in tokens.values():
         adapter.set_fee_tier(token, world.quote, 3_000, sender=governor)

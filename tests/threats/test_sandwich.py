@@ -105,7 +105,7 @@ def market() -> Iterator[Market]:
             depth=DEPTH,
         )
         adapter = chain.deploy(
-            "UniswapV3Adapter", world.system.exchange, venue.router, governor, sender=governor
+            "UniswapV3Adapter", world.system.exchange, venue.factory, governor, sender=governor
         )
         adapter.set_fee_tier(world.tokens["ETH"], world.quote, 3_000, sender=governor)
         world.system.allow_adapter(adapter)

@@ -90,7 +90,7 @@ def test_swap__collateral_for_collateral__changes_both_positions_and_totals(worl
     assert (args.word_in, args.word_out) == (0, house.position_word(account, BTC))
 
 
-@pytest.mark.parametrize("units", [10**17, 3 * 10**18])
+@pytest.mark.parametrize("units", [10**17, 3 * 10**18, 4 * 10**18])
 def test_swap__with_debt__repays_whichever_way_the_money_goes(world: World, units: int) -> None:
     """Small proceeds go straight to the vault, large ones by way of the ledger: one result."""
     account, house = world.open_account(leverage=2), world.clearinghouse
@@ -109,6 +109,19 @@ def test_swap__proceeds_above_the_debt__clear_it(world: World) -> None:
     sell(world, account, 8 * 10**18)
     word = world.clearinghouse.account_word(account)
     assert word >> 128 == 0 and word > 5_000 * WAD
+
+
+def test_swap__venue_that_brings_more_than_is_owed__loses_nothing(world: World) -> None:
+    """T38: what went straight to the vault cannot stay there; less of it, and it goes through."""
+    account = world.open_account(leverage=2)
+    owed = debt_units(world, account)
+    world.set_venue_price("ETH", to_wad(3_000), fee_ppm=0)
+    before = world.clearinghouse.words_of(account)
+    with reverts("vault: more than is owed"):
+        sell(world, account, 35 * 10**17)
+    assert world.clearinghouse.words_of(account) == before
+    assert sell(world, account, 3 * 10**18) == 9_000 * 10**6
+    assert owed - 9_000 * 10**6 <= debt_units(world, account) <= owed - 9_000 * 10**6 + TINY
 
 
 def test_swap__price_at_the_limit__is_the_worst_accepted(world: World) -> None:

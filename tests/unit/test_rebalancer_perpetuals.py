@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import reverts
 from tests.support.world import QUOTE, UNLIMITED, WAD, World
+from tests.threats.kit import EXTRA_ID, list_token
 
 ETH = 1
 PULL_CASH, SELL, SETTLE, TRIM, HEDGE, UNWIND = 2, 4, 5, 6, 7, 8
@@ -224,6 +225,21 @@ def test_hedge__not_allowed__is_not_planned(market: World) -> None:
     lean(market, account, 11_000)
     enrol(market, account, MAY_ALL - MAY_HEDGE)
     assert market.rebalancer.plan(account).code == NO_MEANS
+
+
+def test_hedge__asset_without_a_market__is_no_means(market: World) -> None:
+    token = market.chain.deploy("MockToken", "Extra", "EXT", 18, sender=market.governor)
+    list_token(market, token)
+    token.mint(market.owner, 100 * WAD, sender=market.governor)
+    token.approve(market.clearinghouse, UNLIMITED, sender=market.owner)
+    account = market.account()
+    market.clearinghouse.deposit(account, EXTRA_ID, 100 * WAD, sender=market.owner)
+    lean(market, account, 11_000)
+    enrol(market, account, MAY_HEDGE)
+    assert market.rebalancer.plan(account).code == NO_MEANS
+    market.deposit(account, "ETH", WAD)
+    lean(market, account, 11_000)
+    assert kinds(market, account) == [HEDGE]
 
 
 def test_hedge__dearer_than_a_sale__is_no_edge(market: World) -> None:

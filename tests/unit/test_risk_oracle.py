@@ -335,9 +335,7 @@ def test_marks__sequencer_up_for_long__no_flags(chain: RevmChain) -> None:
     assert figures(Rollup(chain).price()) == Price(PRICE, PRICE, 0)
 
 
-@pytest.mark.parametrize(
-    ("answer", "up_for_s"), [(1, 90_000), (1, 0), (0, 0), (0, 3_600)]
-)
+@pytest.mark.parametrize(("answer", "up_for_s"), [(1, 90_000), (1, 0), (0, 0), (0, 3_600)])
 def test_marks__sequencer_down_or_in_grace__stale_and_owners_first(
     chain: RevmChain, answer: int, up_for_s: int
 ) -> None:

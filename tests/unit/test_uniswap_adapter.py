@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import isqrt
 
 import pytest
@@ -74,7 +75,7 @@ def deployed() -> World:
     tokens = {"ETH": weth, "BTC": bitcoin}
     venue = deploy_venue(chain, weth, dollar, tokens, ANSWERS, sender=governor)
     adapter = chain.deploy(
-        "UniswapV3Adapter", clearinghouse, venue.router.address, governor, sender=attacker
+        "UniswapV3Adapter", clearinghouse, venue.factory.address, governor, sender=attacker
     )
     for token in tokens.values():
         adapter.set_fee_tier(token.address, dollar.address, FEE_PPM, sender=governor)
@@ -90,20 +91,50 @@ def world(deployed: World) -> Iterator[World]:
         yield deployed
 
 
-def _lazy_adapter(world: World, taken_bps: int, returned_bps: int) -> tuple[Contract, Contract]:
-    """An adapter over a router that misbehaves as told, and a token listed with it."""
-    router = world.chain.deploy("LazyRouter", sender=world.governor)
-    router.set_habits(taken_bps, returned_bps, sender=world.governor)
-    adapter = world.chain.deploy(
-        "UniswapV3Adapter",
-        world.clearinghouse,
-        router.address,
-        world.governor,
-        sender=world.governor,
-    )
+@dataclass(frozen=True)
+class Rogue:
+    """A pair whose pool is none, in an adapter with ten times the input of a swap lying in it."""
+
+    world: World
+    adapter: Contract
+    pool: Contract
+    token: Contract
+
+    def swap(self) -> None:
+        """A sale of a unit, worth nothing."""
+        self.adapter.swap(
+            self.token.address,
+            self.world.venue.quote.address,
+            10**8,
+            0,
+            self.world.receiver,
+            sender=self.world.clearinghouse,
+        )
+
+    def tries(
+        self,
+        asked_bps: int = 10_000,
+        payments: int = 1,
+        accomplice: str = NOBODY,
+        greedy: bool = False,
+    ) -> None:
+        """Sets the pool's habits."""
+        self.pool.set_habits(asked_bps, payments, accomplice, greedy, sender=self.world.attacker)
+
+    def loot(self) -> int:
+        """What lies with the pool, token units."""
+        return self.token.balanceOf.call(self.pool.address)
+
+
+@pytest.fixture
+def rogue(world: World) -> Rogue:
+    pool = world.chain.deploy("RoguePool", sender=world.attacker)
+    arguments = (world.clearinghouse, pool.address, world.governor)
+    adapter = world.chain.deploy("UniswapV3Adapter", *arguments, sender=world.governor)
     token = world.token("BTC")
     adapter.set_fee_tier(token.address, world.venue.quote.address, 500, sender=world.governor)
-    return adapter, token
+    token.mint(adapter.address, 10 * 10**8, sender=world.governor)
+    return Rogue(world, adapter, pool, token)
 
 
 # The swap
@@ -121,7 +152,9 @@ def test_swap__collateral_for_cash__pays_the_quoted_amount_and_leaves_nothing__I
     assert sold == quoted == world.venue.quote.balanceOf.call(world.receiver)
     for token in (world.token(asset), world.venue.quote):
         assert token.balanceOf.call(world.adapter.address) == 0
-        assert token.allowance.call(world.adapter.address, world.venue.router.address) == 0
+        pool = world.venue.pools[asset].contract
+        for spender in (pool.address, world.venue.router.address):
+            assert token.allowance.call(world.adapter.address, spender) == 0
 
 
 def test_swap__cash_for_collateral__goes_the_other_way(world):
@@ -142,7 +175,7 @@ def test_swap__min_out__is_enforced_to_the_unit__T54(world, surplus):
     world.send("ETH", WAD)
     quoted = world.quote("ETH", "USD", WAD)
     if surplus:
-        with pytest.raises(Reverted, match="^Too little received$"):
+        with pytest.raises(Reverted, match="^adapter: too little out$"):
             world.swap("ETH", "USD", WAD, quoted + surplus)
         assert world.token("ETH").balanceOf.call(world.adapter.address) == WAD
     else:
@@ -179,32 +212,79 @@ def test_swap__pair_not_listed__reverts(world):
         world.swap("ETH", "ETH", WAD)
 
 
-def test_swap__router_takes_too_little__reverts(world):
-    adapter, token = _lazy_adapter(world, taken_bps=9_999, returned_bps=0)
-    token.mint(adapter.address, 10**8, sender=world.governor)
-    with pytest.raises(Reverted, match="^adapter: approval left over$"):
-        adapter.swap(
-            token.address,
-            world.venue.quote.address,
-            10**8,
-            0,
-            world.receiver,
-            sender=world.clearinghouse,
-        )
+@pytest.mark.parametrize("asked_bps", [0, 9_999, 10_001, 100_000])
+def test_swap__pool_asks_for_more_or_less_than_the_sale__reverts__T38(rogue, asked_bps):
+    rogue.tries(asked_bps)
+    with pytest.raises(Reverted, match="^adapter: not the whole input$"):
+        rogue.swap()
+    assert rogue.loot() == 0
 
 
-def test_swap__router_gives_input_back__reverts(world):
-    adapter, token = _lazy_adapter(world, taken_bps=10_000, returned_bps=1)
-    token.mint(adapter.address, 10**8, sender=world.governor)
+def test_swap__pool_asks_twice__reverts__T38(rogue):
+    rogue.tries(payments=2)
+    with pytest.raises(Reverted, match="^adapter: not the pool under way$"):
+        rogue.swap()
+    rogue.tries()
+    rogue.swap()
+    assert rogue.loot() == 10**8, "what the swap was sent, and none of the rest"
+
+
+def test_swap__pool_never_asks__reverts__I26(rogue):
+    """A pool that pays out and takes nothing would leave the input here."""
+    rogue.tries(payments=0)
     with pytest.raises(Reverted, match="^adapter: input left over$"):
-        adapter.swap(
-            token.address,
-            world.venue.quote.address,
-            10**8,
-            0,
-            world.receiver,
-            sender=world.clearinghouse,
-        )
+        rogue.swap()
+
+
+def test_swap__another_contract_asks_for_the_pool__reverts__T38(rogue):
+    """Not even while the swap of the true pool is under way."""
+    accomplice = rogue.world.chain.deploy("RoguePool", sender=rogue.world.attacker)
+    rogue.tries(accomplice=accomplice.address)
+    with pytest.raises(Reverted, match="^adapter: not the pool under way$"):
+        rogue.swap()
+
+
+def test_swap__pool_asks_for_another_swap__reverts__T16(rogue):
+    """The lock holds even where the exchange itself would come back: a pool that is both."""
+    rogue.tries(greedy=True)
+    world, token, dollar = rogue.world, rogue.token, rogue.world.venue.quote
+    both = world.chain.deploy(
+        "UniswapV3Adapter",
+        rogue.pool.address,
+        rogue.pool.address,
+        world.governor,
+        sender=world.governor,
+    )
+    both.set_fee_tier(token.address, dollar.address, 500, sender=world.governor)
+    token.mint(both.address, 2 * 10**8, sender=world.governor)
+    sale = (both.address, token.address, dollar.address, 10**8)
+    with pytest.raises(Reverted) as caught:
+        rogue.pool.sell(*sale, sender=world.attacker)
+    assert caught.value.reason == "", "the lock says nothing"
+    rogue.tries()
+    rogue.pool.sell(*sale, sender=world.attacker)
+    assert rogue.loot() == 10**8, "it was the other swap that was refused"
+
+
+def test_callback__no_swap_under_way__reverts__T38(rogue):
+    """What lies in the adapter is nobody's, not even the pool's, before and after a swap."""
+    world = rogue.world
+
+    def ask() -> None:
+        asking = [
+            partial(rogue.adapter.uniswapV3SwapCallback, 7, -7, b"", sender=sender)
+            for sender in (world.attacker, world.clearinghouse, world.governor)
+        ]
+        asking.append(partial(rogue.pool.ask, rogue.adapter.address, 7, sender=world.attacker))
+        for act in asking:
+            with pytest.raises(Reverted, match="^adapter: not the pool under way$"):
+                act()
+
+    ask()
+    rogue.tries()
+    rogue.swap()
+    ask()
+    assert rogue.loot() == 10**8
 
 
 def test_swap__input_never_sent__reverts(world):
@@ -229,7 +309,7 @@ def test_swap__token_with_odd_return_values__T13_T14(world, answer):
     adapter = world.chain.deploy(
         "UniswapV3Adapter",
         world.clearinghouse,
-        venue.router.address,
+        venue.factory.address,
         world.governor,
         sender=world.governor,
     )
@@ -248,10 +328,10 @@ def test_swap__token_with_odd_return_values__T13_T14(world, answer):
         ).return_value
 
     if answer == "says false":
-        with pytest.raises(Reverted, match="^adapter: approve failed$"):
+        with pytest.raises(Reverted, match="^adapter: transfer failed$"):
             swap()
     else:
-        # twice, because such tokens refuse an approval on top of one that was left over
+        # twice, because nothing of the first may be in the way of the second
         assert swap() + swap() == venue.quote.balanceOf.call(world.receiver)
 
 
@@ -263,6 +343,10 @@ def test_cost_ppm__listed_pair__is_the_pool_fee_in_either_order(world):
     assert world.adapter.cost_ppm.call(eth, dollar) == 3_000
     assert world.adapter.cost_ppm.call(dollar, eth) == 3_000
     assert world.adapter.fee_tier.call(dollar, eth) == 3_000
+    pool = world.venue.pools["ETH"].contract.address
+    assert (
+        world.adapter.pool_of.call(dollar, eth) == world.adapter.pool_of.call(eth, dollar) == pool
+    )
 
 
 def test_cost_ppm__pair_not_listed__reverts(world):
@@ -311,7 +395,7 @@ def test_transfer_ownership__two_steps__moves_the_governor(world):
 
 @pytest.mark.parametrize("zero", range(3))
 def test_deploy__zero_address__reverts(world, zero):
-    arguments = [world.clearinghouse, world.venue.router.address, world.governor]
+    arguments = [world.clearinghouse, world.venue.factory.address, world.governor]
     arguments[zero] = NOBODY
     with pytest.raises(Reverted, match="^adapter: zero address$"):
         world.chain.deploy("UniswapV3Adapter", *arguments, sender=world.governor)
