@@ -42,7 +42,9 @@ def _mul_wad_floor_signed(x: int256, y: int256) -> int256:
 @internal
 @pure
 def _abs(x: int256) -> uint256:
-    return convert(abs(x), uint256)
+    if x < 0:
+        return convert(unsafe_sub(0, x), uint256)
+    return convert(convert(x, bytes32), uint256)
 
 
 @internal
