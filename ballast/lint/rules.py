@@ -72,6 +72,13 @@ class Config:
         "contracts/modules/feeds.vy",
         "contracts/modules/price_marks.vy",
         "contracts/modules/health.vy",
+        "contracts/modules/pictures.vy",
+        "contracts/Lens.vy",
+        "contracts/modules/calls.vy",
+        "contracts/modules/markets.vy",
+        "contracts/modules/perpetuals.vy",
+        "contracts/modules/outflows.vy",
+        "contracts/modules/lending_state.vy",
     )
     signed_division: tuple[str, ...] = ("contracts/modules/fixed_point.vy",)
     configuration: tuple[str, ...] = ("pyproject.toml", "ape-config.yaml", "Makefile", ".ci/run")
