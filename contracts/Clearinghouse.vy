@@ -630,13 +630,20 @@ def _swap(
 def _words(account: uint256, listed: uint256) -> DynArray[uint256, 50]:
     words: DynArray[uint256, 50] = [packing._balances(ledger._account_words[account]), listed]
     count: uint256 = asset_list._count(listed)
+    ids: uint256 = listed
     for i: uint256 in range(count, bound=asset_list.MAX_ASSETS):
-        words.append(ledger._position(account, asset_list._at(listed, i)))
+        words.append(ledger._positions[(account << 8) | (ids & 255)])
+        ids = ids >> 8
+    ids = listed
+    carries: uint256 = listed >> asset_list.PERPETUALS_SHIFT
     for i: uint256 in range(count, bound=asset_list.MAX_ASSETS):
-        if asset_list._carries_perpetual(listed, i):
-            asset: uint256 = asset_list._at(listed, i)
-            words.append(ledger._costs[(account << 8) | asset])
-            words.append(ledger._markets[asset])
+        if carries == 0:
+            break
+        if carries & 1 != 0:
+            words.append(ledger._costs[(account << 8) | (ids & 255)])
+            words.append(ledger._markets[ids & 255])
+        ids = ids >> 8
+        carries = carries >> 1
     return words
 
 
