@@ -112,7 +112,7 @@ def _defer_check(account: uint256):
 def _marks(assets: DynArray[uint256, asset_list.MAX_ASSETS]) -> DynArray[uint256, 32]:
     """@dev The latched marks if all are there, else the oracle's: one call, however many."""
     marks: DynArray[uint256, 32] = self._known_marks(assets)
-    if len(marks) == 0:
+    if len(marks) == 0 and len(assets) != 0:
         marks = self._fresh_marks(assets)
     return marks
 
@@ -121,7 +121,7 @@ def _marks(assets: DynArray[uint256, asset_list.MAX_ASSETS]) -> DynArray[uint256
 def _latched_marks(assets: DynArray[uint256, asset_list.MAX_ASSETS]) -> DynArray[uint256, 32]:
     """@dev What is latched stays; what is not is latched now. A price word is never 0: a price or a flag is set."""
     marks: DynArray[uint256, 32] = self._known_marks(assets)
-    if len(marks) != 0:
+    if len(marks) != 0 or len(assets) == 0:
         return marks
     marks = self._fresh_marks(assets)
     if self._is_latching:
