@@ -1,7 +1,7 @@
 """What each operation costs: `make gas` measures them all and writes `tests/gas/snapshot.json`.
 
     python -m ballast.gas             # measure on a fresh Anvil, write the snapshot and the table
-    python -m ballast.gas --readme    # only copy the snapshot's tables into README.md
+    python -m ballast.gas --readme    # only rewrite README's tables and the picture of docs/gas.md
 
 A figure is the total `gasUsed` of one transaction: hardfork prague, a block of its own 12 seconds
 after the one before (so interest accrues), cold accounts and slots, every written slot non-zero
@@ -37,11 +37,13 @@ from ballast.deploy import (
     deploy_share_adapter,
     load_parameters,
 )
+from ballast.gas_growth import growth
 from ballast.governance import govern
 from ballast.readme import README, contracts_table, with_table
 from ballast.venue import FEE_PPM, Arbitrageur, Venue, deploy_venue, deploy_weth
 
 SNAPSHOT = ROOT / "tests" / "gas" / "snapshot.json"
+GROWTH = ROOT / "docs" / "gas" / "growth.svg"
 SIZE_LIMIT = 24_000  # bytes; EIP-170 ends at 24,576
 TOLERANCE = 0.01
 BATCH_TARGET_MS = 30
@@ -462,9 +464,7 @@ def _measure_vault(bench: Bench) -> None:
     bench.measure("vault redeem", vault.redeem(shares, lender, lender, sender=lender))
 
 
-def _measure_views(
-    bench: Bench, accounts: Mapping[int, int], traders: Mapping[int, int]
-) -> None:
+def _measure_views(bench: Bench, accounts: Mapping[int, int], traders: Mapping[int, int]) -> None:
     chain, stranger, gas = bench.chain, bench.stranger, bench.result.gas
     assess = bench.clearinghouse.assess
     for n in accounts:
@@ -846,26 +846,37 @@ def _print(console: Console, snapshot: Snapshot, old: Snapshot | None) -> None:
     )
 
 
-def _update_readme(snapshot: Snapshot) -> None:
-    """Rewrites the README's tables of gas and of contracts."""
+def growth_picture(snapshot: Snapshot) -> str:
+    """The SVG of docs/gas.md."""
+    return growth(
+        snapshot.gas,
+        lambda row: REFERENCES[row].target,
+        lambda row: REFERENCES[row].peer,
+    )
+
+
+def _update_documents(snapshot: Snapshot) -> None:
+    """Rewrites the README's tables of gas and of contracts, and the picture of docs/gas.md."""
+    GROWTH.parent.mkdir(parents=True, exist_ok=True)
+    GROWTH.write_text(growth_picture(snapshot))
     text = with_table(README.read_text(), "gas", readme_table(snapshot))
     README.write_text(with_table(text, "contracts", contracts_table(snapshot.deployed_bytes)))
 
 
 @click.command()
-@click.option("--readme", "is_readme_only", is_flag=True, help="Only rewrite README's tables.")
+@click.option("--readme", "is_readme_only", is_flag=True, help="Only rewrite the documents.")
 def cli(is_readme_only: bool) -> None:
     """Measure the gas of every operation and write tests/gas/snapshot.json."""
     old = Snapshot.read() if SNAPSHOT.is_file() else None
     if is_readme_only:
         if old is None:
             raise click.ClickException(f"there is no {SNAPSHOT.name} yet; run `make gas`")
-        _update_readme(old)
+        _update_documents(old)
         return
     snapshot = measure()
     SNAPSHOT.parent.mkdir(parents=True, exist_ok=True)
     SNAPSHOT.write_text(snapshot.to_json())
-    _update_readme(snapshot)
+    _update_documents(snapshot)
     _print(Console(width=max(Console().width, TABLE_WIDTH)), snapshot, old)
 
 
