@@ -66,6 +66,7 @@ class Config:
         "contracts/modules/margin.vy",
         "contracts/modules/fixed_point.vy",
         "contracts/modules/volatility.vy",
+        "contracts/modules/margin_rates.vy",
         # On the way of every margin check; each place says what bounds it.
         "contracts/modules/packing.vy",
         "contracts/modules/asset_list.vy",
@@ -76,6 +77,7 @@ class Config:
         "contracts/Lens.vy",
         "contracts/modules/calls.vy",
         "contracts/modules/markets.vy",
+        "contracts/modules/discounts.vy",
         "contracts/modules/perpetuals.vy",
         "contracts/modules/outflows.vy",
         "contracts/modules/lending_state.vy",

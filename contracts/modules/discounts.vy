@@ -73,7 +73,10 @@ def _fraction_wad(
 @internal
 @pure
 def _exit_wad(position: uint256, price_word: uint256, risk_word: uint256) -> uint256:
-    """@dev p l G at maintenance, down: the charge on gross is what leaving a position is taken to cost."""
-    gross: uint256 = packing._collateral_wad(position) + fixed_point._abs(packing._size_wad(position))
-    rate_e6: uint256 = packing._l_maint_e6(risk_word)
-    return packing._newest_wad(price_word) * gross * rate_e6 // (fixed_point.WAD * fixed_point.RATE)
+    """
+    @dev p l G at maintenance, down: the charge on gross is what leaving a position is taken to cost. Below
+         2**96 * 2**24 * 2**129.
+    """
+    gross: uint256 = unsafe_add(position & packing.MASK_128, fixed_point._abs(packing._size_wad(position)))
+    charged: uint256 = unsafe_mul(unsafe_mul(price_word & packing.MASK_96, gross), (risk_word >> 72) & packing.MASK_24)
+    return unsafe_div(charged, fixed_point.WAD * fixed_point.RATE)

@@ -177,7 +177,7 @@ def _fee_e6(prices: uint256, limits: uint256, risk_word: uint256) -> uint256:
 def _fill_price(index_wad: uint256, skew_gwei: int256, change_gwei: int256, prices: uint256, fee_e6: uint256) -> uint256:
     """
     @dev p (1 + (skew + dq / 2) / depth) +- p fee in one division: up for a buyer, down for a seller. A skew and a depth are
-         of 72 bits, a change below 2**91, a fee and the unit of a rate below 2**26, a price below 2**96: the product stays
+         of 72 bits, a change below 2**91, a fee and the unit of a rate below 2**28, a price below 2**96: the product stays
          below 2**216.
     """
     double_depth: int256 = packing._signed((prices & packing.MASK_72) << 1)

@@ -57,6 +57,7 @@ def _part(leg: IMandates.Leg, unit_wad: uint256, fraction: uint256, kept_wad: ui
     else:
         collateral = collateral * fraction // fixed_point.WAD
         collateral -= collateral % unit_wad
+    if fraction != fixed_point.WAD and (leg.position >> 128 != 0 or leg.cost != 0):
         steps: uint256 = fixed_point._abs(size) * fraction // (fixed_point.WAD * markets.SIZE_STEP)
         part: int256 = convert(steps * markets.SIZE_STEP, int256)
         if size < 0:
@@ -78,6 +79,9 @@ def _part(leg: IMandates.Leg, unit_wad: uint256, fraction: uint256, kept_wad: ui
 @internal
 @pure
 def _gain_wad(leg: IMandates.Leg) -> uint256:
+    # Neither a perpetual nor an unpaid result of one.
+    if leg.position >> 128 == 0 and leg.cost == 0:
+        return 0
     return convert(max(self._result_wad(leg), 0), uint256)
 
 
