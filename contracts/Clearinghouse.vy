@@ -210,15 +210,16 @@ def set_market(asset: uint256, market_word: uint256):
 
 
 @external
-def take(donor: uint256, receiver: uint256, holding: IClearinghouse.Holding):
-    """@notice Moves a holding in place."""
+def take(donor: uint256, receiver: uint256, holdings: DynArray[IClearinghouse.Holding, asset_list.MAX_ASSETS]):
+    """@notice Moves holdings in place."""
     self._check_sender(LIQUIDATOR)
     calls._check_state(calls.IDLE)
-    ledger._take(donor, receiver, holding)
+    for holding: IClearinghouse.Holding in holdings:
+        ledger._take(donor, receiver, holding)
 
 
 @external
-def pay(payer: uint256, payee: uint256, amount_wad: uint256) -> (uint256, uint256):
+def pay(payer: uint256, payee: uint256, amount_wad: uint256) -> (uint256, uint256, uint256):
     """@notice Moves cash, borrowing what the payer has not."""
     self._check_sender(LIQUIDATOR)
     calls._open(calls.ACTING, False)
@@ -226,7 +227,7 @@ def pay(payer: uint256, payee: uint256, amount_wad: uint256) -> (uint256, uint25
     payer_word: uint256 = cash._debit_wad(payer, amount_wad, self, True)
     payee_word: uint256 = cash._credit_wad(payee, amount_wad)
     calls._close()
-    return payer_word, payee_word
+    return payer_word, payee_word, cash._index_ray
 
 
 @external
@@ -629,13 +630,20 @@ def _swap(
 def _words(account: uint256, listed: uint256) -> DynArray[uint256, 50]:
     words: DynArray[uint256, 50] = [packing._balances(ledger._account_words[account]), listed]
     count: uint256 = asset_list._count(listed)
+    ids: uint256 = listed
     for i: uint256 in range(count, bound=asset_list.MAX_ASSETS):
-        words.append(ledger._position(account, asset_list._at(listed, i)))
+        words.append(ledger._positions[(account << 8) | (ids & 255)])
+        ids = ids >> 8
+    ids = listed
+    carries: uint256 = listed >> asset_list.PERPETUALS_SHIFT
     for i: uint256 in range(count, bound=asset_list.MAX_ASSETS):
-        if asset_list._carries_perpetual(listed, i):
-            asset: uint256 = asset_list._at(listed, i)
-            words.append(ledger._costs[(account << 8) | asset])
-            words.append(ledger._markets[asset])
+        if carries == 0:
+            break
+        if carries & 1 != 0:
+            words.append(ledger._costs[(account << 8) | (ids & 255)])
+            words.append(ledger._markets[ids & 255])
+        ids = ids >> 8
+        carries = carries >> 1
     return words
 
 

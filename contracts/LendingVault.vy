@@ -47,6 +47,7 @@ from snekmate.tokens import erc20
 initializes: erc20[ownable := ownable]
 from snekmate.utils import math
 
+from contracts.modules import fixed_point
 from contracts.modules import kinked_rate
 from contracts.modules import lending_state
 from contracts.modules import outflows
@@ -77,8 +78,6 @@ exports: (
 WAD: constant(uint256) = 10**18
 RAY: constant(uint256) = 10**27
 BPS: constant(uint256) = 10_000
-# x / RAY rounded up is (x + ALMOST_RAY) // RAY.
-ALMOST_RAY: constant(uint256) = RAY - 1
 # Turns the stored index into the published one.
 WAD_TO_RAY: constant(uint256) = RAY // WAD
 
@@ -271,7 +270,7 @@ def lend(assets: uint256, receiver: address, shares_held: uint256) -> uint256:
     debt_shares: uint256 = lending_state._debt_shares(loans)
     index_wad: uint256 = lending_state._index_wad(loans)
     self._require_loan(assets, self._max_loan(idle, debt_shares, index_wad))
-    shares: uint256 = math._mul_div(assets, WAD, index_wad, True)
+    shares: uint256 = self._mul_div_up(assets, WAD, index_wad)
     if shares_held != FORCED:
         self._require_min_debt(self._owed_up(shares_held + shares, index_wad))
     self._count_out(assets, idle, total)
@@ -301,7 +300,7 @@ def repay(assets: uint256, shares_held: uint256) -> uint256:
     self._require_not_overpaid(assets, owed)
     shares: uint256 = shares_held
     if assets != owed:
-        shares = math._mul_div(assets, WAD, index_wad, False)
+        shares = self._mul_div_down(assets, WAD, index_wad)
     self._require_arrived(idle + assets)
     self._store_pool(supply, idle + assets)
     self._loans = lending_state._pack_loans(debt_shares - shares, index_wad, lending_state._reserves(loans))
@@ -849,8 +848,9 @@ def _count_out(assets: uint256, idle: uint256, total: uint256):
     word: uint256 = self._outflow
     if outflows._is_off(word):
         return
-    outflows._require_open(assets, outflows._open(word, idle, total))
-    self._outflow = outflows._counted(word, idle, idle - assets)
+    level: uint256 = outflows._level_up(word, idle)
+    outflows._require_left(assets, idle - assets, outflows._least(word, level, total))
+    self._outflow = outflows._counted(word, level, idle - assets)
 
 
 @internal
@@ -918,33 +918,15 @@ def _accrue_only():
 def _with_interest(pool: uint256, loans: uint256, now_s: uint256) -> (uint256, uint256, uint256):
     """
     @notice The index, the reserves and the debt with interest up to now, at the rate of the use that the words show.
-    @dev    index += ceil(index * growth); reserves += floor(interest * factor). Index and reserves saturate. The fields
-            are cut out by hand here, the only place where twenty calls of an accessor would be felt.
     """
     debt_shares: uint256 = loans & lending_state.MASK_96
     index_wad: uint256 = (loans >> 96) & lending_state.MASK_76
-    reserves: uint256 = loans >> 172
-    debt: uint256 = debt_shares * index_wad // WAD
     elapsed_s: uint256 = now_s - (pool >> 224)
     if elapsed_s == 0 or debt_shares == 0:
-        return index_wad, reserves, debt
-    terms: uint256 = self._terms
-    rate_ray: uint256 = kinked_rate._rate_ray_up(
-        kinked_rate._utilisation_wad_up(debt, (pool >> 128) & lending_state.MASK_96),
-        (terms >> 96) & lending_state.MASK_20,
-        (terms >> 116) & lending_state.MASK_20,
-        (terms >> 136) & lending_state.MASK_20,
-        (terms >> 156) & lending_state.MASK_16,
+        return index_wad, loans >> 172, lending_state._debt_down(debt_shares, index_wad)
+    return lending_state._grown(
+        debt_shares, index_wad, loans >> 172, (pool >> 128) & lending_state.MASK_96, elapsed_s, self._terms
     )
-    growth_ray: uint256 = kinked_rate._growth_ray_down(rate_ray, elapsed_s)
-    index_wad += (index_wad * growth_ray + ALMOST_RAY) // RAY
-    if index_wad > lending_state.MAX_INDEX_WAD:
-        index_wad = lending_state.MAX_INDEX_WAD
-    debt_now: uint256 = debt_shares * index_wad // WAD
-    reserves += (debt_now - debt) * ((terms >> 172) & lending_state.MASK_16) // BPS
-    if reserves > lending_state.MAX_RESERVES:
-        reserves = lending_state.MAX_RESERVES
-    return index_wad, reserves, debt_now
 
 
 @internal
@@ -1038,26 +1020,45 @@ def _set_insurance_receiver(new: address):
 
 @internal
 @pure
+def _mul_div_down(x: uint256, y: uint256, d: uint256) -> uint256:
+    """
+    @dev A word holds the product of what the vault keeps; what it is only asked for may be larger.
+    """
+    if (x | y) >> 128 == 0:
+        return x * y // d
+    return math._mul_div(x, y, d, False)
+
+
+@internal
+@pure
+def _mul_div_up(x: uint256, y: uint256, d: uint256) -> uint256:
+    if (x | y) >> 128 == 0:
+        return fixed_point._mul_div_up(x, y, d)
+    return math._mul_div(x, y, d, True)
+
+
+@internal
+@pure
 def _to_shares_down(assets: uint256, supply: uint256, total: uint256) -> uint256:
-    return math._mul_div(assets, supply + VIRTUAL_SHARES, total + VIRTUAL_ASSETS, False)
+    return self._mul_div_down(assets, supply + VIRTUAL_SHARES, total + VIRTUAL_ASSETS)
 
 
 @internal
 @pure
 def _to_shares_up(assets: uint256, supply: uint256, total: uint256) -> uint256:
-    return math._mul_div(assets, supply + VIRTUAL_SHARES, total + VIRTUAL_ASSETS, True)
+    return self._mul_div_up(assets, supply + VIRTUAL_SHARES, total + VIRTUAL_ASSETS)
 
 
 @internal
 @pure
 def _to_assets_down(shares: uint256, supply: uint256, total: uint256) -> uint256:
-    return math._mul_div(shares, total + VIRTUAL_ASSETS, supply + VIRTUAL_SHARES, False)
+    return self._mul_div_down(shares, total + VIRTUAL_ASSETS, supply + VIRTUAL_SHARES)
 
 
 @internal
 @pure
 def _to_assets_up(shares: uint256, supply: uint256, total: uint256) -> uint256:
-    return math._mul_div(shares, total + VIRTUAL_ASSETS, supply + VIRTUAL_SHARES, True)
+    return self._mul_div_up(shares, total + VIRTUAL_ASSETS, supply + VIRTUAL_SHARES)
 
 
 @internal
@@ -1083,7 +1084,7 @@ def _assets_now_down(shares: uint256) -> uint256:
 @internal
 @pure
 def _owed_up(debt_shares: uint256, index_wad: uint256) -> uint256:
-    return math._mul_div(debt_shares, index_wad, WAD, True)
+    return self._mul_div_up(debt_shares, index_wad, WAD)
 
 
 @internal

@@ -105,28 +105,34 @@ def healths(accounts: DynArray[uint256, MAX_ACCOUNTS]) -> DynArray[ILens.Health,
             equity_init=net_wad, required_init=0, equity_maint=net_wad, required_maint=0
         )
         count: uint256 = asset_list._count(words[1])
-        next: uint256 = 2 + count
+        next: uint256 = unsafe_add(2, count)
+        ids: uint256 = words[1]
+        perpetuals: uint256 = ids >> asset_list.PERPETUALS_SHIFT
         for i: uint256 in range(count, bound=asset_list.MAX_ASSETS):
-            asset: uint256 = asset_list._at(words[1], i)
+            asset: uint256 = ids & 255
+            position: uint256 = words[unsafe_add(2, i)]
             if price_words[asset] == 0:
                 marks: DynArray[uint256, 32] = staticcall IRiskOracle(ORACLE).marks([asset])
                 price_words[asset] = marks[0]
                 risk_words[asset] = marks[1]
             cost: int256 = 0
             funding: int256 = 0
-            if asset_list._carries_perpetual(words[1], i):
+            if perpetuals & 1 != 0:
                 cost = packing._cost_wad(words[next])
-                funding = packing._funding_at(words[next + 1], block.timestamp)
-                next += 2
+                funding = packing._funding_at(words[unsafe_add(next, 1)], block.timestamp)
+                next = unsafe_add(next, 2)
+            ids = ids >> 8
+            perpetuals = perpetuals >> 1
             risk_word: uint256 = risk_words[asset]
             if account == HOUSE:
-                risk_word = margin._house_word(risk_word, words[2 + i])
-            price_wad: uint256 = packing._newest_wad(price_words[asset])
-            terms: margin.Terms = margin._terms(words[2 + i], cost, funding, price_wad, risk_word)
-            health.equity_init += terms.equity_init
-            health.required_init += terms.required_init
-            health.equity_maint += terms.equity_maint
-            health.required_maint += terms.required_maint
+                risk_word = margin._house_word(risk_word, position)
+            price_wad: uint256 = price_words[asset] & packing.MASK_96
+            terms: margin.Terms = margin._terms(position, cost, funding, price_wad, risk_word)
+            # Sixteen parts, each far below 2**250.
+            health.equity_init = unsafe_add(health.equity_init, terms.equity_init)
+            health.required_init = unsafe_add(health.required_init, terms.required_init)
+            health.equity_maint = unsafe_add(health.equity_maint, terms.equity_maint)
+            health.required_maint = unsafe_add(health.required_maint, terms.required_maint)
         answers.append(health)
     return answers
 

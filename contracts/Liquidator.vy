@@ -29,6 +29,7 @@ from contracts.modules import breaches
 from contracts.modules import cover
 from contracts.modules import discounts
 from contracts.modules import fixed_point
+from contracts.modules import margin
 from contracts.modules import operators
 from contracts.modules import packing
 from contracts.modules import pictures
@@ -102,16 +103,49 @@ def __init__(
 def liquidate(account: uint256, taker: uint256, expected_state: bytes32) -> uint256:
     """@notice The account's own hook first, then the smallest slice that cures it."""
     self._check_taker(account, taker)
-    picture: IMandates.Snapshot = self._open(account, expected_state)
-    if self._is_rescued(account, taker, picture):
+    self._check_idle()
+    self._require_account(account)
+    self._require_no_increase(account)
+    picture: IMandates.Snapshot = self._snapshot(account)
+    equity: int256 = picture.equity_maint
+    required: uint256 = picture.required_maint
+    self._require_below(self._is_below(equity, required))
+    marks: uint256 = 0
+    for leg: IMandates.Leg in picture.legs:
+        marks |= leg.price_word
+    self._require_takeable(packing._flags(marks), self._is_deep(equity, required))
+    if expected_state != empty(bytes32):
+        self._require_state(expected_state, self._state_of(account, picture.legs))
+    if self._is_rescued(account, taker, equity, required):
         return 0
     self._require_no_increase(taker)
-    part: slices.Slice = self._funded(account, picture)
-    takings._take(account, taker, picture.legs, part.holdings)
-    part.fee_wad = takings._pay_fee(taker, part.fee_wad)
-    takings._settle_flow(account, taker, part.flow_wad, part.fraction_wad == fixed_point.WAD)
+    part: slices.Slice = self._slice(account, picture)
+    if part.deficit_wad != 0:
+        # Once what the account cannot bear has been brought in it can pay for its own liquidation.
+        claims: uint256 = takings._cover(account, part.deficit_wad)
+        forgiven: uint256[16] = takings._forgive(account, picture.legs, claims)
+        for i: uint256 in range(len(part.holdings), bound=16):
+            part.flow_wad += convert(forgiven[i], int256)
+            part.holdings[i].cost_wad -= convert(forgiven[i], int256)
+    for i: uint256 in range(len(part.holdings), bound=16):
+        if part.holdings[i].size_wad != 0 or part.holdings[i].cost_wad != 0:
+            part.holdings[i] = takings._with_entries(account, taker, picture.legs[i], part.holdings[i])
+    takings._take(account, taker, part.holdings)
+    fee: uint256 = takings._pay(account, taker, part.fee_wad, part.flow_wad, part.fraction_wad == fixed_point.WAD)
     extcall IClearinghouse(rooms.CLEARINGHOUSE).check_initial(taker)
-    self._close(account, taker, picture, part)
+    self._mark(account, False, False)
+    if equity < 0:
+        self._forget_bad_debt(account)
+    log ILiquidator.Liquidated(
+        account=account,
+        taker=taker,
+        caller=msg.sender,
+        fraction_wad=part.fraction_wad,
+        equity_wad=equity,
+        required_wad=required,
+        bonus_wad=part.bonus_wad,
+        fee_wad=fee,
+    )
     return part.fraction_wad
 
 
@@ -124,7 +158,11 @@ def flag(account: uint256) -> uint256:
     is_below: bool = self._is_below(picture.equity_maint, picture.required_maint)
     self._mark(account, is_below, is_below or self._is_triggered(account))
     if is_below and breaches._is_hold_due(account):
-        self._hold(account, picture.equity_maint - convert(self._discount_wad(account, picture), int256))
+        exit: uint256 = 0
+        for leg: IMandates.Leg in picture.legs:
+            exit += discounts._exit_wad(leg.position, leg.price_word, leg.risk_word)
+        discount: uint256 = self._discount_wad(account, picture.equity_maint, picture.required_maint, exit)
+        self._hold(account, picture.equity_maint - convert(discount, int256))
     return breaches._below_since(account)
 
 
@@ -150,7 +188,7 @@ def collect_fees() -> uint256:
     self._check_idle()
     free: uint256 = convert(max(self._excess_init(rooms.HOUSE), 0), uint256)
     fees: uint256 = extcall IPerps(rooms.PERPS).take_insurance_fees(free)
-    takings._pay(rooms.HOUSE, rooms.INSURANCE, fees)
+    takings._transfer_some(rooms.HOUSE, rooms.INSURANCE, fees)
     return fees
 
 
@@ -188,7 +226,8 @@ def preview(account: uint256) -> ILiquidator.Preview:
         fee_wad=part.fee_wad,
         flow_wad=part.flow_wad,
         deficit_wad=part.deficit_wad,
-        is_rescue_due=part.fraction_wad != 0 and self._is_rescue_due(account, picture),
+        is_rescue_due=part.fraction_wad != 0
+        and self._is_rescue_due(account, picture.equity_maint, picture.required_maint),
     )
 
 
@@ -196,7 +235,8 @@ def preview(account: uint256) -> ILiquidator.Preview:
 @view
 def state_of(account: uint256) -> bytes32:
     """@notice A fingerprint of what an account holds and owes."""
-    return self._state_of(account, self._snapshot(account))
+    picture: IMandates.Snapshot = self._snapshot(account)
+    return self._state_of(account, picture.legs)
 
 
 # A hook that `flag` asks may ask back.
@@ -230,63 +270,55 @@ def terms() -> ILiquidator.Terms:
 
 
 @internal
-def _open(account: uint256, expected_state: bytes32) -> IMandates.Snapshot:
-    """@dev The account as it is, once it is sure that it may be liquidated."""
-    self._check_idle()
-    self._require_account(account)
-    self._require_no_increase(account)
-    picture: IMandates.Snapshot = self._snapshot(account)
-    self._require_below(self._is_below(picture.equity_maint, picture.required_maint))
-    marks: uint256 = 0
-    for leg: IMandates.Leg in picture.legs:
-        marks |= leg.price_word
-    self._require_takeable(packing._flags(marks), self._is_deep(picture.equity_maint, picture.required_maint))
-    if expected_state != empty(bytes32):
-        self._require_state(expected_state, self._state_of(account, picture))
-    return picture
-
-
-@internal
-def _funded(account: uint256, picture: IMandates.Snapshot) -> slices.Slice:
-    """@dev The slice, once what the account cannot bear has been brought in: it can pay for its own liquidation now."""
-    part: slices.Slice = self._slice(account, picture)
-    if part.deficit_wad != 0:
-        forgiven: uint256[16] = takings._cover(account, picture.legs, part.deficit_wad)
-        for i: uint256 in range(len(part.holdings), bound=16):
-            part.flow_wad += convert(forgiven[i], int256)
-            part.holdings[i].cost_wad -= convert(forgiven[i], int256)
-    return part
-
-
-@internal
 @view
 def _slice(account: uint256, picture: IMandates.Snapshot) -> slices.Slice:
-    """@dev The bonus is all of the discount where everything is taken, else its part, down."""
+    """
+    @dev What is taken is what there was less what rests; of a leg that is taken whole only a gain left behind rests. The
+         bonus is all of the discount where everything is taken, else its part, down.
+    """
+    part: slices.Slice = empty(slices.Slice)
     actions: uint256 = cover._actions
-    discount: uint256 = self._discount_wad(account, picture)
-    fraction: uint256 = discounts._fraction_wad(
+    exit: uint256 = 0
+    gains: uint256 = 0
+    for leg: IMandates.Leg in picture.legs:
+        exit += discounts._exit_wad(leg.position, leg.price_word, leg.risk_word)
+        gains += slices._gain_wad(leg)
+    part.discount_wad = self._discount_wad(account, picture.equity_maint, picture.required_maint, exit)
+    part.fraction_wad = discounts._fraction_wad(
         picture.equity_maint,
         picture.required_maint,
-        discount,
+        part.discount_wad,
         cover._target_bps(actions),
         cover._dust_wad(actions),
     )
-    rest: int256 = picture.equity_maint - convert(discount, int256)
-    unpayable: uint256 = slices._gains_wad(picture.legs)
-    if unpayable != 0:
-        unpayable -= min(unpayable, takings._cash_wad(rooms.HOUSE))
-        unpayable = min(unpayable, convert(max(rest, 0), uint256))
-    unit_wads: DynArray[uint256, 16] = []
+    rest: int256 = picture.equity_maint - convert(part.discount_wad, int256)
+    # Gains that the house cannot pay now stay behind, in the order of the list.
+    left: uint256 = 0
+    if gains != 0:
+        left = min(gains - min(gains, takings._cash_wad(rooms.HOUSE)), convert(max(rest, 0), uint256))
+    part.value_wad = picture.equity_maint - picture.cash
+    required: uint256 = 0
     for leg: IMandates.Leg in picture.legs:
+        kept: uint256 = 0
+        if left != 0:
+            kept = min(slices._gain_wad(leg), left)
+            left -= kept
         unit: uint256 = 1
-        if fraction != fixed_point.WAD and packing._collateral_wad(leg.position) != 0:
+        if part.fraction_wad != fixed_point.WAD and packing._collateral_wad(leg.position) != 0:
             unit = self._unit_wad(leg.asset)
-        unit_wads.append(unit)
-    part: slices.Slice = slices._taken(picture, unit_wads, fraction, unpayable)
-    part.discount_wad = discount
-    part.bonus_wad = discount
-    if fraction != fixed_point.WAD:
-        part.bonus_wad = discount * part.required_wad // picture.required_maint
+        holding: IClearinghouse.Holding = slices._part(leg, unit, part.fraction_wad, kept)
+        part.holdings.append(holding)
+        if part.fraction_wad == fixed_point.WAD:
+            part.value_wad -= convert(kept, int256)
+            continue
+        terms: margin.Terms = slices._rest(leg, holding)
+        part.value_wad -= terms.equity_maint
+        required += terms.required_maint
+    part.bonus_wad = part.discount_wad
+    if part.fraction_wad != fixed_point.WAD:
+        # Where the hedge of a unit cannot be split, what rests may require more than all did.
+        freed: uint256 = picture.required_maint - min(picture.required_maint, required)
+        part.bonus_wad = part.discount_wad * freed // picture.required_maint
     if rest < 0:
         part.deficit_wad = convert(-rest, uint256)
     elif rest > 0:
@@ -297,38 +329,20 @@ def _slice(account: uint256, picture: IMandates.Snapshot) -> slices.Slice:
 
 @internal
 @view
-def _discount_wad(account: uint256, picture: IMandates.Snapshot) -> uint256:
+def _discount_wad(account: uint256, equity: int256, required: uint256, exit_wad: uint256) -> uint256:
     elapsed: uint256 = 0
     since: uint256 = breaches._below_since(account)
     if since != 0:
         elapsed = block.timestamp - since
-    return discounts._discount_wad(
-        picture.equity_maint,
-        picture.required_maint,
-        discounts._exit_wad(picture.legs),
-        elapsed,
-        cover._ramp_s(cover._actions),
-    )
+    return discounts._discount_wad(equity, required, exit_wad, elapsed, cover._ramp_s(cover._actions))
 
 
 @internal
-def _close(account: uint256, taker: uint256, picture: IMandates.Snapshot, part: slices.Slice):
-    """@dev The account is cured: flags go, exits open, and the house counts no bad debt for it any more."""
-    self._mark(account, False, False)
-    if picture.equity_maint < 0:
-        liquidity: address = packing._owner(rooms.HOUSE)
-        if staticcall ILiquidityVault(liquidity).bad_debt_of(account) != 0:
-            extcall ILiquidityVault(liquidity).flag_bad_debt(account)
-    log ILiquidator.Liquidated(
-        account=account,
-        taker=taker,
-        caller=msg.sender,
-        fraction_wad=part.fraction_wad,
-        equity_wad=picture.equity_maint,
-        required_wad=picture.required_maint,
-        bonus_wad=part.bonus_wad,
-        fee_wad=part.fee_wad,
-    )
+def _forget_bad_debt(account: uint256):
+    """@dev The house counts no bad debt any more for an account that is cured."""
+    liquidity: address = packing._owner(rooms.HOUSE)
+    if staticcall ILiquidityVault(liquidity).bad_debt_of(account) != 0:
+        extcall ILiquidityVault(liquidity).flag_bad_debt(account)
 
 
 ################################################################
@@ -337,12 +351,12 @@ def _close(account: uint256, taker: uint256, picture: IMandates.Snapshot, part: 
 
 
 @internal
-def _is_rescued(account: uint256, payee: uint256, picture: IMandates.Snapshot) -> bool:
+def _is_rescued(account: uint256, payee: uint256, equity: int256, required: uint256) -> bool:
     """
     @dev The hook's turn, as a captured call with a fixed amount of gas. Whoever called is paid out of what the account has
          beyond initial margin then, as far as it has cash or may borrow it.
     """
-    if not self._is_rescue_due(account, picture):
+    if not self._is_rescue_due(account, equity, required):
         return False
     self._require_gas(RESCUE_GAS)
     breaches._count_rescue(account)
@@ -353,14 +367,14 @@ def _is_rescued(account: uint256, payee: uint256, picture: IMandates.Snapshot) -
         log ILiquidator.RescueFailed(account=account)
         return False
     actions: uint256 = cover._actions
-    pay: uint256 = picture.required_maint * cover._rescue_pay_bps(actions) // fixed_point.BPS
+    pay: uint256 = required * cover._rescue_pay_bps(actions) // fixed_point.BPS
     pay = min(pay, cover._rescue_pay_cap_wad(actions))
     # A loan comes in whole units, and its shares round up.
     pay = min(pay, convert(max(self._excess_init(account) - 2 * convert(rooms.UNIT_WAD, int256), 0), uint256))
     loan: uint256 = staticcall ILendingVault(rooms.VAULT).max_loan() * rooms.UNIT_WAD
     pay = min(pay, takings._cash_wad(account) + loan)
     pay -= pay % rooms.UNIT_WAD
-    takings._pay(account, payee, pay)
+    takings._transfer_some(account, payee, pay)
     self._mark(account, False, False)
     log ILiquidator.Rescued(account=account, caller=msg.sender, pay_wad=pay)
     return True
@@ -368,9 +382,9 @@ def _is_rescued(account: uint256, payee: uint256, picture: IMandates.Snapshot) -
 
 @internal
 @view
-def _is_rescue_due(account: uint256, picture: IMandates.Snapshot) -> bool:
+def _is_rescue_due(account: uint256, equity: int256, required: uint256) -> bool:
     """@dev Not below half of maintenance, and not again within ten minutes."""
-    if self._is_deep(picture.equity_maint, picture.required_maint) or not breaches._is_rescue_due(account):
+    if self._is_deep(equity, required) or not breaches._is_rescue_due(account):
         return False
     return staticcall IMandates(rooms.MANDATES).hook_of(account) != empty(address)
 
@@ -458,9 +472,9 @@ def _excess_init(account: uint256) -> int256:
 
 @internal
 @view
-def _state_of(account: uint256, picture: IMandates.Snapshot) -> bytes32:
+def _state_of(account: uint256, legs: DynArray[IMandates.Leg, 16]) -> bytes32:
     state: bytes32 = keccak256(convert(staticcall IClearinghouse(rooms.CLEARINGHOUSE).account_word(account), bytes32))
-    for leg: IMandates.Leg in picture.legs:
+    for leg: IMandates.Leg in legs:
         state = keccak256(abi_encode(state, leg.asset, leg.position, leg.cost))
     return state
 

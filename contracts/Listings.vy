@@ -129,9 +129,10 @@ def count_out(asset: uint256, asset_word: uint256, taken_wad: uint256):
     if outflows._is_off(word):
         return
     left: uint256 = self._held(asset_word)
-    total: uint256 = left + (taken_wad >> OUTFLOW_SHIFT)
-    outflows._require_open(taken_wad >> OUTFLOW_SHIFT, outflows._open(word, total, outflows._level_up(word, total)))
-    self._outflows[asset] = outflows._counted(word, total, left)
+    taken: uint256 = taken_wad >> OUTFLOW_SHIFT
+    level: uint256 = outflows._level_up(word, left + taken)
+    outflows._require_left(taken, left, outflows._least(word, level, level))
+    self._outflows[asset] = outflows._counted(word, level, left)
 
 
 @external

@@ -421,10 +421,12 @@ def _reprice(asset: uint256, feed_word: uint256, in_force_e10: uint256):
     if block.timestamp < margin_rates._time(to_word):
         parameter_word = margin_rates._effective(self._from_words[asset], to_word, block.timestamp)
 
-    live_e12: uint256 = volatility._live_e12(ewma_word, range_word, in_force_e10, prior_e6, block.timestamp)
-    slow_e12: uint256 = volatility._clamp(volatility._sigma_slow_e12(ewma_word, prior_e6))
+    slow_e12: uint256 = volatility._sigma_slow_e12(ewma_word, prior_e6)
+    live_e12: uint256 = volatility._live_e12(
+        ewma_word, slow_e12, range_word, in_force_e10, prior_e6, block.timestamp
+    )
     limits: uint256 = margin_rates._limits(
-        self._limits_words[asset], elapsed_s, live_e12, slow_e12, parameter_word
+        self._limits_words[asset], elapsed_s, live_e12, volatility._clamp(slow_e12), parameter_word
     )
     risk_word: uint256 = margin_rates._risk(limits, parameter_word, block.timestamp)
     self._limits_words[asset] = limits

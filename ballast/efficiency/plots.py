@@ -34,6 +34,22 @@ class Dots(NamedTuple):
     points: Sequence[tuple[float, float]]
 
 
+class Curve(NamedTuple):
+    """A series of (x, y) in one panel: a line with its points, or marks of a shape alone."""
+
+    label: str
+    points: Sequence[tuple[float, float]]
+    colour: str
+    mark: str = ""  # "diamond" or "cross", which the legend leaves out; empty for a line
+
+
+class Panel(NamedTuple):
+    """One of several small charts that share their kinds of series and the ticks of x."""
+
+    title: str
+    curves: Sequence[Curve]
+
+
 def bars(title: str, unit: str, parts: Sequence[str], rows: Sequence[Bar]) -> str:
     """Horizontal bars of stacked parts; a negative part is drawn as nothing."""
     height = _TOP + _ROW * len(rows) + 34
@@ -81,6 +97,64 @@ def dots(title: str, unit: str, x_unit: str, series: Sequence[Dots]) -> str:
         ]
     legend = [(one.label, colour) for one, colour in zip(series, SERIES, strict=False)]
     return _svg(height, title, unit, legend, drawn)
+
+
+def panels(title: str, unit: str, ticks: Sequence[float], charts: Sequence[Panel]) -> str:
+    """Small charts, two to a row, each from zero up to a little above its lines.
+
+    A mark beyond that is drawn at the upper edge with its value beside it. `unit` tells that of y.
+    """
+    wide, high, top = WIDTH // 2, 220, 90
+    drawn: list[str] = []
+    for n, chart in enumerate(charts):
+        drawn += _panel(n % 2 * wide, top + n // 2 * (high + 20), wide, high, ticks, chart)
+    legend = {c.label: c.colour for chart in charts for c in chart.curves if not c.mark}
+    height = top + (len(charts) + 1) // 2 * (high + 20)
+    return _svg(height, title, unit, list(legend.items()), drawn)
+
+
+def _panel(
+    x0: float, y0: float, wide: float, high: float, ticks: Sequence[float], chart: Panel
+) -> list[str]:
+    left, bottom, upper = x0 + 62, y0 + high - 26, y0 + 40
+    right = x0 + wide - 34
+    most = 1.12 * max(y for c in chart.curves if not c.mark for _, y in c.points)
+    up = (bottom - upper) / most
+    across = (right - left) / max(ticks)
+    step = _step(most)
+    drawn = [_text(x0 + 16, y0 + 12, chart.title, weight=600)]
+    for n in range(int(most / step) + 1):
+        y = bottom - n * step * up
+        drawn.append(_line(left, y, right + 10, y))
+        drawn.append(_text(left - 8, y + 4, f"{n * step:g}", anchor="end", colour=MUTED))
+    for tick in ticks:
+        x = left + tick * across
+        drawn.append(_text(x, bottom + 17, f"{tick:g}", anchor="middle", colour=MUTED))
+    for curve in chart.curves:
+        at = [(left + x * across, bottom - y * up, y) for x, y in curve.points]
+        if not curve.mark:
+            path = "L".join(f"{x:.1f} {y:.1f}" for x, y, _ in at)
+            drawn.append(
+                f'<path d="M{path}" fill="none" stroke="{curve.colour}" stroke-width="2"/>'
+            )
+            drawn += [
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{curve.colour}"/>' for x, y, _ in at
+            ]
+            continue
+        for x, y, value in at:
+            drawn.append(_mark(x, max(y, upper), curve))
+            if y < upper:
+                note = f"{value:,.0f}"
+                drawn.append(_text(x, upper - 8, note, anchor="middle", colour=MUTED, size=10))
+    return drawn
+
+
+def _mark(x: float, y: float, curve: Curve) -> str:
+    if curve.mark == "diamond":
+        shape = f"M{x:.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z"
+    else:
+        shape = f"M{x - 4:.1f} {y - 4:.1f}l8 8m0 -8l-8 8"
+    return f'<path d="{shape}" fill="none" stroke="{curve.colour}" stroke-width="1.6"/>'
 
 
 def _step(most: float) -> float:

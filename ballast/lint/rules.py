@@ -67,6 +67,21 @@ class Config:
         "contracts/modules/fixed_point.vy",
         "contracts/modules/pictures.vy",  # the margin equation's terms, summed up
         "contracts/modules/volatility.vy",
+        "contracts/modules/margin_rates.vy",
+        # On the way of every margin check; each place says what bounds it.
+        "contracts/modules/packing.vy",
+        "contracts/modules/asset_list.vy",
+        "contracts/modules/feeds.vy",
+        "contracts/modules/price_marks.vy",
+        "contracts/modules/health.vy",
+        "contracts/modules/pictures.vy",
+        "contracts/Lens.vy",
+        "contracts/modules/calls.vy",
+        "contracts/modules/markets.vy",
+        "contracts/modules/discounts.vy",
+        "contracts/modules/perpetuals.vy",
+        "contracts/modules/outflows.vy",
+        "contracts/modules/lending_state.vy",
     )
     signed_division: tuple[str, ...] = ("contracts/modules/fixed_point.vy",)
     configuration: tuple[str, ...] = ("pyproject.toml", "ape-config.yaml", "Makefile", ".ci/run")

@@ -32,7 +32,7 @@ def _has_perpetual(listed: uint256) -> bool:
 @internal
 @pure
 def _carries_perpetual(listed: uint256, index: uint256) -> bool:
-    return (listed >> (PERPETUALS_SHIFT + index)) & 1 != 0
+    return (listed >> unsafe_add(PERPETUALS_SHIFT, index)) & 1 != 0
 
 
 @internal
@@ -48,7 +48,7 @@ def _marked(listed: uint256, index: uint256, carries_perpetual: bool) -> uint256
 @internal
 @pure
 def _at(listed: uint256, index: uint256) -> uint256:
-    return (listed >> (8 * index)) & 255
+    return (listed >> unsafe_mul(8, index)) & 255
 
 
 @internal

@@ -111,35 +111,47 @@ def _defer_check(account: uint256):
 @view
 def _marks(assets: DynArray[uint256, asset_list.MAX_ASSETS]) -> DynArray[uint256, 32]:
     """@dev The latched marks if all are there, else the oracle's: one call, however many."""
-    if not self._is_latching:
-        return self._fresh_marks(assets)
-    base: uint256 = self._epoch << 8
-    marks: DynArray[uint256, 32] = []
-    for asset: uint256 in assets:
-        latched: uint256 = self._latched_price[base | asset]
-        if latched == 0:
-            return self._fresh_marks(assets)
-        marks.append(latched)
-        marks.append(self._latched_risk[base | asset])
+    marks: DynArray[uint256, 32] = self._known_marks(assets)
+    if len(marks) == 0 and len(assets) != 0:
+        marks = self._fresh_marks(assets)
     return marks
 
 
 @internal
 def _latched_marks(assets: DynArray[uint256, asset_list.MAX_ASSETS]) -> DynArray[uint256, 32]:
     """@dev What is latched stays; what is not is latched now. A price word is never 0: a price or a flag is set."""
-    marks: DynArray[uint256, 32] = self._marks(assets)
-    if not self._is_latching:
+    marks: DynArray[uint256, 32] = self._known_marks(assets)
+    if len(marks) != 0 or len(assets) == 0:
         return marks
-    base: uint256 = self._epoch << 8
-    for i: uint256 in range(len(assets), bound=asset_list.MAX_ASSETS):
-        key: uint256 = base | assets[i]
-        latched: uint256 = self._latched_price[key]
-        if latched == 0:
-            self._latched_price[key] = marks[2 * i]
-            self._latched_risk[key] = marks[2 * i + 1]
-        else:
-            marks[2 * i] = latched
-            marks[2 * i + 1] = self._latched_risk[key]
+    marks = self._fresh_marks(assets)
+    if self._is_latching:
+        base: uint256 = self._epoch << 8
+        for i: uint256 in range(len(assets), bound=asset_list.MAX_ASSETS):
+            key: uint256 = base | assets[i]
+            latched: uint256 = self._latched_price[key]
+            place: uint256 = unsafe_mul(2, i)
+            if latched == 0:
+                self._latched_price[key] = marks[place]
+                self._latched_risk[key] = marks[unsafe_add(place, 1)]
+            else:
+                marks[place] = latched
+                marks[unsafe_add(place, 1)] = self._latched_risk[key]
+    return marks
+
+
+@internal
+@view
+def _known_marks(assets: DynArray[uint256, asset_list.MAX_ASSETS]) -> DynArray[uint256, 32]:
+    """@dev Nothing unless all of them are latched."""
+    marks: DynArray[uint256, 32] = []
+    if self._is_latching:
+        base: uint256 = self._epoch << 8
+        for asset: uint256 in assets:
+            latched: uint256 = self._latched_price[base | asset]
+            if latched == 0:
+                return []
+            marks.append(latched)
+            marks.append(self._latched_risk[base | asset])
     return marks
 
 

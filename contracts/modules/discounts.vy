@@ -16,7 +16,6 @@
          does not lead there, neither from initial margin nor from the edge of maintenance (`margin_rates`).
 """
 
-from contracts.interfaces import IMandates
 from contracts.modules import fixed_point
 from contracts.modules import packing
 
@@ -73,11 +72,11 @@ def _fraction_wad(
 
 @internal
 @pure
-def _exit_wad(legs: DynArray[IMandates.Leg, 16]) -> uint256:
-    """@dev sum p l G at maintenance, each down: the charge on gross is what leaving a position is taken to cost."""
-    total: uint256 = 0
-    for leg: IMandates.Leg in legs:
-        gross: uint256 = packing._collateral_wad(leg.position) + fixed_point._abs(packing._size_wad(leg.position))
-        rate_e6: uint256 = packing._l_maint_e6(leg.risk_word)
-        total += packing._newest_wad(leg.price_word) * gross * rate_e6 // (fixed_point.WAD * fixed_point.RATE)
-    return total
+def _exit_wad(position: uint256, price_word: uint256, risk_word: uint256) -> uint256:
+    """
+    @dev p l G at maintenance, down: the charge on gross is what leaving a position is taken to cost. Below
+         2**96 * 2**24 * 2**129.
+    """
+    gross: uint256 = unsafe_add(position & packing.MASK_128, fixed_point._abs(packing._size_wad(position)))
+    charged: uint256 = unsafe_mul(unsafe_mul(price_word & packing.MASK_96, gross), (risk_word >> 72) & packing.MASK_24)
+    return unsafe_div(charged, fixed_point.WAD * fixed_point.RATE)

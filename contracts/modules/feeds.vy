@@ -138,8 +138,7 @@ def _newest(feed_word: uint256) -> uint256:
     )
     if not success or len(data) != 160:
         return 0
-    words: uint256[5] = abi_decode(data, uint256[5])
-    return self._sound(feed_word, words[0], words[1], words[3], words[4])
+    return self._sound(feed_word, abi_decode(data, uint256[5]))
 
 
 @internal
@@ -159,8 +158,7 @@ def _past(feed_word: uint256, round_id: uint256) -> uint256:
     )
     if not success or len(data) != 160:
         return 0
-    words: uint256[5] = abi_decode(data, uint256[5])
-    round: uint256 = self._sound(feed_word, words[0], words[1], words[3], words[4])
+    round: uint256 = self._sound(feed_word, abi_decode(data, uint256[5]))
     if self._round_id(round) != round_id:
         return 0
     return round
@@ -234,13 +232,18 @@ def _sequencer(feed: address, grace_s: uint256) -> (bool, bool):
 
 @internal
 @view
-def _sound(feed_word: uint256, id: uint256, answer: uint256, updated_at: uint256, answered_in: uint256) -> uint256:
-    """@dev Words are decoded as unsigned, so a negative answer is a huge one and nothing here can revert."""
-    if id == 0 or id >> 80 != 0 or answered_in < id or answer >> 128 != 0:
+def _sound(feed_word: uint256, words: uint256[5]) -> uint256:
+    """
+    @dev Of id, answer, started at, updated at and answered in. Words are decoded as unsigned, so a negative answer is a huge
+         one and nothing here can revert: an answer below 2**128 times at most 10**18 stays below 2**188.
+    """
+    id: uint256 = words[0]
+    updated_at: uint256 = words[3]
+    if id == 0 or updated_at == 0 or (id >> 80) | (words[1] >> 128) != 0:
         return 0
-    if updated_at == 0 or updated_at > block.timestamp:
+    if words[4] < id or updated_at > block.timestamp:
         return 0
-    price_wad: uint256 = answer * 10 ** ((feed_word >> 160) & MASK_8)
+    price_wad: uint256 = unsafe_mul(words[1], pow_mod256(10, (feed_word >> 160) & MASK_8))
     if price_wad >> ((feed_word >> 192) & MASK_8) == 0 or price_wad >> ((feed_word >> 200) & MASK_8) != 0:
         return 0
     return price_wad | (id << 96) | (updated_at << 176)

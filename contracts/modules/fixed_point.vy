@@ -21,7 +21,8 @@ def _mul_div_up(x: uint256, y: uint256, d: uint256) -> uint256:
     product: uint256 = x * y
     if product == 0:
         return 0
-    return (product - 1) // d + 1
+    # Not more than the product itself.
+    return unsafe_add(unsafe_sub(product, 1) // d, 1)
 
 
 @internal
@@ -29,7 +30,7 @@ def _mul_div_up(x: uint256, y: uint256, d: uint256) -> uint256:
 def _div_up(x: uint256, d: uint256) -> uint256:
     if x == 0:
         return 0
-    return (x - 1) // d + 1
+    return unsafe_add(unsafe_sub(x, 1) // d, 1)
 
 
 @internal
@@ -42,7 +43,9 @@ def _mul_wad_floor_signed(x: int256, y: int256) -> int256:
 @internal
 @pure
 def _abs(x: int256) -> uint256:
-    return convert(abs(x), uint256)
+    if x < 0:
+        return convert(unsafe_sub(0, x), uint256)
+    return convert(convert(x, bytes32), uint256)
 
 
 @internal
@@ -58,5 +61,5 @@ def _div_floor_signed(x: int256, d: int256) -> int256:
 @internal
 @pure
 def _div_zero_signed(x: int256, d: int256) -> int256:
-    """@dev x / d toward zero."""
-    return x // d
+    """@dev x / d toward zero, for a d other than zero: a step, a cap, a size."""
+    return unsafe_div(x, d)

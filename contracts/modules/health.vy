@@ -32,17 +32,23 @@ def _assess(account: uint256) -> margin.Terms:
         equity_init=net_wad, required_init=0, equity_maint=net_wad, required_maint=0
     )
     for i: uint256 in range(asset_list._count(listed), bound=asset_list.MAX_ASSETS):
-        position: uint256 = 0
+        asset: uint256 = asset_list._at(listed, i)
+        position: uint256 = ledger._position(account, asset)
         cost: int256 = 0
         funding: int256 = 0
-        position, cost, funding = self._holding(account, listed, i)
+        if asset_list._carries_perpetual(listed, i):
+            cost, funding = self._cost_and_funding(account, asset)
+        risk_word: uint256 = marks[unsafe_add(unsafe_mul(2, i), 1)]
+        if account == ledger.HOUSE:
+            risk_word = margin._house_word(risk_word, position)
         terms: margin.Terms = margin._terms(
-            position, cost, funding, marks[2 * i] & packing.MASK_96, self._rates(account, marks[2 * i + 1], position)
+            position, cost, funding, marks[unsafe_mul(2, i)] & packing.MASK_96, risk_word
         )
-        total.equity_init += terms.equity_init
-        total.required_init += terms.required_init
-        total.equity_maint += terms.equity_maint
-        total.required_maint += terms.required_maint
+        # Sixteen parts, each far below 2**250.
+        total.equity_init = unsafe_add(total.equity_init, terms.equity_init)
+        total.required_init = unsafe_add(total.required_init, terms.required_init)
+        total.equity_maint = unsafe_add(total.equity_maint, terms.equity_maint)
+        total.required_maint = unsafe_add(total.required_maint, terms.required_maint)
     return total
 
 
@@ -74,22 +80,35 @@ def _passes_initial(account: uint256) -> bool:
     marks: DynArray[uint256, 32] = calls._latched_marks(asset_list._ids(listed))
     excess: int256 = cash._net_wad(word)
     is_weakened: bool = False
+    ids: uint256 = listed
+    perpetuals: uint256 = listed >> asset_list.PERPETUALS_SHIFT
     for i: uint256 in range(asset_list._count(listed), bound=asset_list.MAX_ASSETS):
-        position: uint256 = 0
-        cost: int256 = 0
-        funding: int256 = 0
-        position, cost, funding = self._holding(account, listed, i)
-        price_word: uint256 = marks[2 * i]
-        risk_word: uint256 = self._rates(account, marks[2 * i + 1], position)
+        asset: uint256 = ids & 255
+        position: uint256 = ledger._positions[(account << 8) | asset]
+        price_word: uint256 = marks[unsafe_mul(2, i)]
+        risk_word: uint256 = marks[unsafe_add(unsafe_mul(2, i), 1)]
+        if account == ledger.HOUSE:
+            risk_word = margin._house_word(risk_word, position)
         newest: uint256 = price_word & packing.MASK_96
         previous: uint256 = (price_word >> 96) & packing.MASK_96
-        part: int256 = self._excess_init(position, cost, funding, newest, risk_word)
-        if previous != newest:
-            part = min(part, self._excess_init(position, cost, funding, previous, risk_word))
-        if part > 0 and packing._flags(price_word) & packing.NO_INCREASE != 0:
+        part: int256 = 0
+        if perpetuals & 1 == 0:
+            part = margin._collateral_excess_init(position, newest, risk_word)
+            if previous != newest:
+                part = min(part, margin._collateral_excess_init(position, previous, risk_word))
+        else:
+            cost: int256 = 0
+            funding: int256 = 0
+            cost, funding = self._cost_and_funding(account, asset)
+            part = self._excess_init(position, cost, funding, newest, risk_word)
+            if previous != newest:
+                part = min(part, self._excess_init(position, cost, funding, previous, risk_word))
+        if price_word & (packing.NO_INCREASE << 192) != 0 and part > 0:
             part = 0
             is_weakened = True
-        excess += part
+        excess = unsafe_add(excess, part)
+        ids = ids >> 8
+        perpetuals = perpetuals >> 1
     if excess < 0:
         self._require_prices(not is_weakened)
     self._require_margin(excess)
@@ -98,23 +117,10 @@ def _passes_initial(account: uint256) -> bool:
 
 @internal
 @view
-def _holding(account: uint256, listed: uint256, index: uint256) -> (uint256, int256, int256):
-    """@dev Position word, cost and funding of the asset at a place of the list; a cost is read only where one is."""
-    asset: uint256 = asset_list._at(listed, index)
-    position: uint256 = ledger._position(account, asset)
-    if not asset_list._carries_perpetual(listed, index):
-        return position, 0, 0
+def _cost_and_funding(account: uint256, asset: uint256) -> (int256, int256):
+    """@dev Of the perpetual in an asset that carries one."""
     cost: int256 = packing._cost_wad(ledger._costs[(account << 8) | asset])
-    return position, cost, packing._funding_at(ledger._markets[asset], block.timestamp)
-
-
-@internal
-@view
-def _rates(account: uint256, risk_word: uint256, position: uint256) -> uint256:
-    """@dev Everybody's rates, but for the house."""
-    if account != ledger.HOUSE:
-        return risk_word
-    return margin._house_word(risk_word, position)
+    return cost, packing._funding_at(ledger._markets[asset], block.timestamp)
 
 
 @internal
@@ -122,10 +128,8 @@ def _rates(account: uint256, risk_word: uint256, position: uint256) -> uint256:
 def _excess_init(
     position: uint256, cost: int256, funding: int256, price_wad: uint256, risk_word: uint256
 ) -> int256:
-    if position >> 128 == 0 and cost == 0:
-        return margin._collateral_excess_init(position, price_wad, risk_word)
     terms: margin.Terms = margin._terms(position, cost, funding, price_wad, risk_word)
-    return terms.equity_init - convert(terms.required_init, int256)
+    return unsafe_sub(terms.equity_init, packing._signed(terms.required_init))
 
 
 ################################################################

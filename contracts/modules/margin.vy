@@ -53,7 +53,7 @@ def _house_word(risk_word: uint256, position: uint256) -> uint256:
 def _required_up(price_wad: uint256, charged_e6: uint256) -> uint256:
     """
     @dev ceil(p (r |D| + l G)) in one division, so a hedged pair is not rounded twice. Cannot overflow: a price is
-         below 2**96, r |D| + l G below 2 * 2**24 * 2**122.
+         below 2**96, r |D| + l G below 2 * 2**24 * 2**129.
     """
     return unsafe_div(
         unsafe_add(unsafe_mul(price_wad, charged_e6), fixed_point.WAD * fixed_point.RATE - 1),
@@ -65,17 +65,23 @@ def _required_up(price_wad: uint256, charged_e6: uint256) -> uint256:
 @pure
 def _value_down(amount_wad: uint256, price_wad: uint256) -> int256:
     """@dev floor(b p); below 2**120 * 2**96 / 1e18, so a signed integer holds it."""
-    return convert(unsafe_div(unsafe_mul(amount_wad, price_wad), fixed_point.WAD), int256)
+    return packing._signed(unsafe_div(unsafe_mul(amount_wad, price_wad), fixed_point.WAD))
 
 
 @internal
 @pure
 def _collateral_excess_init(position: uint256, price_wad: uint256, risk_word: uint256) -> int256:
-    """@dev `_terms` at initial margin for a position without a perpetual, the hot path of the margin test."""
-    counted: uint256 = min(position & packing.MASK_128, packing._quota_wad(risk_word))
+    """
+    @dev `_terms` at initial margin for a position without a perpetual, the hot path of the margin test: value down less
+         requirement up, in place. Both are below 2**249 / 1e18, as there, so the difference of the words is signed.
+    """
+    value: uint256 = unsafe_mul(price_wad, min(position & packing.MASK_128, packing._quota_wad(risk_word)))
     rate_e6: uint256 = unsafe_add(risk_word & packing.MASK_24, (risk_word >> 24) & packing.MASK_24)
-    required: uint256 = self._required_up(price_wad, unsafe_mul(rate_e6, counted))
-    return unsafe_sub(self._value_down(counted, price_wad), convert(required, int256))
+    required: uint256 = unsafe_div(
+        unsafe_add(unsafe_mul(value, rate_e6), fixed_point.WAD * fixed_point.RATE - 1),
+        fixed_point.WAD * fixed_point.RATE,
+    )
+    return packing._signed(unsafe_sub(unsafe_div(value, fixed_point.WAD), required))
 
 
 @internal
@@ -85,6 +91,8 @@ def _terms(
 ) -> Terms:
     """
     @notice The contribution of one asset to the four integers of an account.
+    @dev    Nothing overflows: |D| and G stay below 2 * 2**128, a price below 2**96, a funding below 2**127, what a size
+            moves by below 2**120 * 2**128.
     @param  position     Packed collateral and perpetual size.
     @param  cost_wad     Funding-adjusted cost of the perpetual; without a size, what is left unpaid of a closed one.
     @param  funding_wad  Cumulative funding of the market, quote per unit; 0 without a perpetual.
@@ -106,19 +114,25 @@ def _terms(
         )
     size: int256 = packing._size_wad(position)
     gross_size: uint256 = fixed_point._abs(size)
-    move: int256 = convert(price_wad, int256) - funding_wad
-    result: int256 = fixed_point._mul_wad_floor_signed(size, move) - cost_wad
-    delta: int256 = convert(collateral, int256) + size
-    delta_init: int256 = convert(counted, int256) + size
+    move: int256 = unsafe_mul(size, unsafe_sub(packing._signed(price_wad), funding_wad))
+    result: int256 = unsafe_sub(fixed_point._div_floor_signed(move, 10**18), cost_wad)
+    delta: int256 = unsafe_add(packing._signed(collateral), size)
+    delta_init: int256 = unsafe_add(packing._signed(counted), size)
     if delta_init < 0:
         delta_init = min(delta, 0)
     return Terms(
-        equity_init=self._value_down(counted, price_wad) + min(result, 0),
+        equity_init=unsafe_add(self._value_down(counted, price_wad), min(result, 0)),
         required_init=self._required_up(
-            price_wad, r_init * fixed_point._abs(delta_init) + l_init * (counted + gross_size)
+            price_wad,
+            unsafe_add(
+                unsafe_mul(r_init, fixed_point._abs(delta_init)), unsafe_mul(l_init, unsafe_add(counted, gross_size))
+            ),
         ),
-        equity_maint=self._value_down(collateral, price_wad) + result,
+        equity_maint=unsafe_add(self._value_down(collateral, price_wad), result),
         required_maint=self._required_up(
-            price_wad, r_maint * fixed_point._abs(delta) + l_maint * (collateral + gross_size)
+            price_wad,
+            unsafe_add(
+                unsafe_mul(r_maint, fixed_point._abs(delta)), unsafe_mul(l_maint, unsafe_add(collateral, gross_size))
+            ),
         ),
     )

@@ -87,7 +87,7 @@ def _parameters(word: uint256) -> IRiskOracle.Parameters:
 @internal
 @pure
 def _field(word: uint256, index: uint256) -> uint256:
-    return (word >> (16 * index)) & MASK_16
+    return (word >> unsafe_mul(16, index)) & MASK_16
 
 
 @internal
@@ -210,10 +210,13 @@ def _l_maint_e12(slow_e12: uint256, parameters: uint256) -> uint256:
 @internal
 @pure
 def _rate_e12(sigma_e12: uint256, parameters: uint256, index: uint256) -> uint256:
-    """@dev clamp(z sigma, floor, cap) with z, floor and cap in fields `index`, `index` + 1 and `index` + 2."""
+    """
+    @dev clamp(z sigma, floor, cap) with z, floor and cap in fields `index`, `index` + 1 and `index` + 2: sixteen bits each,
+         times a unit below 2**27.
+    """
     rate_e12: uint256 = fixed_point._mul_div_up(self._field(parameters, index), sigma_e12, fixed_point.BPS)
-    floor_e12: uint256 = self._field(parameters, index + 1) * BPS_E12
-    cap_e12: uint256 = self._field(parameters, index + 2) * BPS_E12
+    floor_e12: uint256 = unsafe_mul(self._field(parameters, unsafe_add(index, 1)), BPS_E12)
+    cap_e12: uint256 = unsafe_mul(self._field(parameters, unsafe_add(index, 2)), BPS_E12)
     return min(max(rate_e12, floor_e12), cap_e12)
 
 

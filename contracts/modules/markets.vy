@@ -160,47 +160,65 @@ def _with_closed_at(limits: uint256, closed_at: uint256) -> uint256:
 @pure
 def _uncertainty_e6(limits: uint256, risk_word: uint256) -> uint256:
     """@dev (band + sigma sqrt(lag)) / 2 up: how far the true price may be from the newest, as a part of it."""
-    lag_e6: uint256 = packing._sigma_e6(risk_word) * ((limits >> 168) & packing.MASK_24) // 10**9
-    return fixed_point._div_up(((limits >> 144) & packing.MASK_24) + lag_e6, 2)
+    lag_e6: uint256 = unsafe_div(
+        unsafe_mul(packing._sigma_e6(risk_word), (limits >> 168) & packing.MASK_24), 10**9
+    )
+    return unsafe_add(unsafe_add((limits >> 144) & packing.MASK_24, lag_e6), 1) >> 1
 
 
 @internal
 @pure
 def _fee_e6(prices: uint256, limits: uint256, risk_word: uint256) -> uint256:
-    return ((prices >> 216) & packing.MASK_24) + self._uncertainty_e6(limits, risk_word)
+    return unsafe_add((prices >> 216) & packing.MASK_24, self._uncertainty_e6(limits, risk_word))
 
 
 @internal
 @pure
 def _fill_price(index_wad: uint256, skew_gwei: int256, change_gwei: int256, prices: uint256, fee_e6: uint256) -> uint256:
-    """@dev p (1 + (skew + dq / 2) / depth) +- p fee in one division: up for a buyer, down for a seller."""
-    double_depth: int256 = convert(2 * self._depth_gwei(prices), int256)
-    rate: int256 = convert(fixed_point.RATE, int256)
-    fee: int256 = double_depth * convert(fee_e6, int256)
-    index: int256 = convert(index_wad, int256)
-    premium: int256 = (2 * skew_gwei + change_gwei) * rate
+    """
+    @dev p (1 + (skew + dq / 2) / depth) +- p fee in one division: up for a buyer, down for a seller. A skew and a depth are
+         of 72 bits, a change below 2**91, a fee and the unit of a rate below 2**28, a price below 2**96: the product stays
+         below 2**216.
+    """
+    double_depth: int256 = packing._signed((prices & packing.MASK_72) << 1)
+    rate: int256 = 10**6
+    fee: int256 = unsafe_mul(double_depth, packing._signed(fee_e6))
+    index: int256 = packing._signed(index_wad)
+    premium: int256 = unsafe_mul(unsafe_add(unsafe_mul(2, skew_gwei), change_gwei), rate)
     if change_gwei > 0:
-        return convert(index - fixed_point._div_floor_signed(-index * (premium + fee), double_depth * rate), uint256)
-    return convert(index + fixed_point._div_floor_signed(index * (premium - fee), double_depth * rate), uint256)
+        dearer: int256 = fixed_point._div_floor_signed(
+            unsafe_mul(unsafe_sub(0, index), unsafe_add(premium, fee)), unsafe_mul(double_depth, rate)
+        )
+        return convert(unsafe_sub(index, dearer), uint256)
+    cheaper: int256 = fixed_point._div_floor_signed(
+        unsafe_mul(index, unsafe_sub(premium, fee)), unsafe_mul(double_depth, rate)
+    )
+    return convert(unsafe_add(index, cheaper), uint256)
 
 
 @internal
 @pure
 def _insured_part_gwei(change_gwei: int256, index_wad: uint256, fee_e6: uint256) -> uint256:
-    """@dev floor(|dq| p fee / 10), in 1e-9 of the quote token."""
-    value: uint256 = fixed_point._abs(change_gwei) * index_wad
-    return value * fee_e6 * INSURANCE_BPS // (BPS * fixed_point.RATE * fixed_point.WAD)
+    """@dev floor(|dq| p fee / 10), in 1e-9 of the quote token. Below 2**91 * 2**96 * 2**26 * 2**10."""
+    value: uint256 = unsafe_mul(fixed_point._abs(change_gwei), index_wad)
+    return unsafe_div(
+        unsafe_mul(unsafe_mul(value, fee_e6), INSURANCE_BPS), BPS * fixed_point.RATE * fixed_point.WAD
+    )
 
 
 @internal
 @pure
 def _rate_wad(index_wad: uint256, skew_gwei: int256, prices: uint256, limits: uint256) -> int256:
-    """@dev Funding per unit and second, paid by longs: the maximum times skew over its cap, toward zero."""
-    cap: int256 = convert(self._skew_cap_gwei(prices), int256)
-    clamped: int256 = max(-cap, min(cap, skew_gwei))
-    most_e6: int256 = convert((limits >> 192) & packing.MASK_24, int256)
-    year: int256 = convert(fixed_point.RATE * YEAR_S, int256)
-    return fixed_point._div_zero_signed(convert(index_wad, int256) * most_e6 * clamped, cap * year)
+    """
+    @dev Funding per unit and second, paid by longs: the maximum times skew over its cap, toward zero. Below
+         2**96 * 2**24 * 2**72; a cap is not zero.
+    """
+    cap: int256 = packing._signed((prices >> 144) & packing.MASK_72)
+    clamped: int256 = max(unsafe_sub(0, cap), min(cap, skew_gwei))
+    most: uint256 = unsafe_mul(index_wad, (limits >> 192) & packing.MASK_24)
+    return fixed_point._div_zero_signed(
+        unsafe_mul(packing._signed(most), clamped), unsafe_mul(cap, packing._signed(fixed_point.RATE * YEAR_S))
+    )
 
 
 @internal
@@ -236,7 +254,7 @@ def _shorts(exposure: uint256) -> uint256:
 @internal
 @pure
 def _skew(exposure: uint256) -> int256:
-    return convert(self._longs(exposure), int256) - convert(self._shorts(exposure), int256)
+    return unsafe_sub(packing._signed(exposure & packing.MASK_72), packing._signed((exposure >> 72) & packing.MASK_72))
 
 
 @internal
@@ -254,7 +272,7 @@ def _start_skew(exposure: uint256) -> int256:
 @internal
 @pure
 def _exposure_word(longs: uint256, shorts: uint256, round_at: uint256, start_skew: int256) -> uint256:
-    self._require_width(max(longs, shorts))
+    self._require_width(longs | shorts)
     return longs | (shorts << 72) | (round_at << 144) | (convert(convert(start_skew, bytes32), uint256) << 184)
 
 
@@ -300,7 +318,7 @@ def _moved_breaker(breaker: uint256, index_wad: uint256, now: uint256) -> uint25
     @dev The anchors as of now: each window starts at the first price seen in it. What was the anchor becomes the one
          before, however long ago, so that a quiet time hides no move.
     """
-    if now < (breaker >> 192) + WINDOW_S:
+    if now < unsafe_add(breaker >> 192, WINDOW_S):
         return breaker
     previous: uint256 = (breaker >> 96) & packing.MASK_96
     if previous == 0:
@@ -319,8 +337,9 @@ def _is_tripped(breaker: uint256, index_wad: uint256) -> bool:
 @internal
 @pure
 def _is_far(index_wad: uint256, anchor_wad: uint256) -> bool:
-    distance: uint256 = max(index_wad, anchor_wad) - min(index_wad, anchor_wad)
-    return distance * 100 > anchor_wad * BREAKER_PERCENT
+    """@dev Two prices below 2**96."""
+    distance: uint256 = unsafe_sub(max(index_wad, anchor_wad), min(index_wad, anchor_wad))
+    return unsafe_mul(distance, 100) > unsafe_mul(anchor_wad, BREAKER_PERCENT)
 
 
 ################################################################

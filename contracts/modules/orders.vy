@@ -48,7 +48,7 @@ def _basis(price_word: uint256, is_increase: bool, change: int256) -> uint256:
 @pure
 def _gwei(size: int256) -> int256:
     """@dev Exact: sizes are whole multiples of the step."""
-    return fixed_point._div_zero_signed(size, convert(markets.SIZE_STEP, int256))
+    return fixed_point._div_zero_signed(size, 10**9)
 
 
 @internal

@@ -55,21 +55,22 @@ def _is_off(word: uint256) -> bool:
 @internal
 @view
 def _level_up(word: uint256, total: uint256) -> uint256:
-    """@dev Where the level is now, of a total as it is before the withdrawal."""
+    """@dev Where the level is now, of a total as it is before the withdrawal. Amounts are below 2**96, a day below 2**17."""
     level: uint256 = word & MASK_96
     aim: uint256 = min((word >> 96) & MASK_96, total)
-    passed_s: uint256 = min(block.timestamp - ((word >> 192) & MASK_32), DAY_S)
+    passed_s: uint256 = min(unsafe_sub(block.timestamp, (word >> 192) & MASK_32), DAY_S)
     if aim > level:
-        return level + fixed_point._div_up((aim - level) * passed_s, DAY_S)
-    return level - (level - aim) * passed_s // DAY_S
+        moved: uint256 = unsafe_mul(unsafe_sub(aim, level), passed_s)
+        return unsafe_add(level, unsafe_div(unsafe_add(moved, DAY_S - 1), DAY_S))
+    return unsafe_sub(level, unsafe_div(unsafe_mul(unsafe_sub(level, aim), passed_s), DAY_S))
 
 
 @internal
 @pure
 def _least(word: uint256, level: uint256, base: uint256) -> uint256:
     """@dev What must be left."""
-    may_leave: uint256 = max(base * self._limit_bps(word) // fixed_point.BPS, 1 << self._floor_log2(word))
-    return level - min(level, may_leave)
+    part: uint256 = unsafe_div(unsafe_mul(base, (word >> 224) & MASK_16), fixed_point.BPS)
+    return unsafe_sub(level, min(level, max(part, 1 << (word >> 240))))
 
 
 @internal
@@ -83,11 +84,9 @@ def _open(word: uint256, total: uint256, base: uint256) -> uint256:
 
 @internal
 @view
-def _counted(word: uint256, total: uint256, left: uint256) -> uint256:
-    """@dev The word after a withdrawal that was allowed."""
-    return self._word(
-        self._level_up(word, total), left, block.timestamp, self._limit_bps(word), self._floor_log2(word)
-    )
+def _counted(word: uint256, level: uint256, left: uint256) -> uint256:
+    """@dev The word after a withdrawal that was allowed, from the level on that it began at."""
+    return (word >> 224 << 224) | level | (left << 96) | (block.timestamp << 192)
 
 
 @internal
@@ -116,6 +115,6 @@ def _require_terms(limit_bps: uint256, floor_log2: uint256):
 
 @internal
 @pure
-def _require_open(amount: uint256, open: uint256):
-    if amount > open:
+def _require_left(amount: uint256, left: uint256, least: uint256):
+    if left < least and amount != 0:
         reasons._fail("outflows: wait for the limit")

@@ -44,6 +44,13 @@ MARKET_ENDED: constant(uint256) = 1 << 248
 GWEI_WAD: constant(uint256) = 10**9  # quotas are kept in units of 1e-9
 
 
+@internal
+@pure
+def _signed(word: uint256) -> int256:
+    """@dev The same bits: of an amount below 2**255, or of a difference of two."""
+    return convert(convert(word, bytes32), int256)
+
+
 ################################################################
 #                           Accounts                           #
 ################################################################
@@ -149,10 +156,13 @@ def _cost_word(cost_wad: int256, entry_wad: int256) -> uint256:
 @internal
 @pure
 def _funding_at(market_word: uint256, time: uint256) -> int256:
-    """@dev Cumulative funding, quote per unit, paid by longs: linear since the market was touched, so exact."""
+    """
+    @dev Cumulative funding, quote per unit, paid by longs: linear since the market was touched, so exact. An i128 and an
+         i80 times a time below 2**40.
+    """
     word: int256 = convert(convert(market_word, bytes32), int256)
-    elapsed: uint256 = time - ((market_word >> 208) & MASK_40)
-    return ((word << 128) >> 128) + ((word << 48) >> 176) * convert(elapsed, int256)
+    elapsed: uint256 = unsafe_sub(time, (market_word >> 208) & MASK_40)
+    return unsafe_add((word << 128) >> 128, unsafe_mul((word << 48) >> 176, self._signed(elapsed)))
 
 
 @internal
@@ -274,7 +284,7 @@ def _l_maint_e6(risk_word: uint256) -> uint256:
 @internal
 @pure
 def _quota_wad(risk_word: uint256) -> uint256:
-    return ((risk_word >> 96) & MASK_72) * GWEI_WAD
+    return unsafe_mul((risk_word >> 96) & MASK_72, GWEI_WAD)
 
 
 @internal

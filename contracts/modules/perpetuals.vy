@@ -46,8 +46,7 @@ def _trade(order: IPerps.Order) -> (uint256, bool):
     account: uint256 = order.account
     asset: uint256 = order.asset
     ledger._require_account(account)
-    self._latch_marks(account, asset, order.size_change)
-    scene: IPerps.Scene = self._scene(account, asset)
+    scene: IPerps.Scene = self._latched_scene(account, asset, order.size_change)
     fill: IPerps.Fill = extcall IPerps(PERPS).fill(order, scene)
     ledger._markets[asset] = fill.market_word
     size: int256 = packing._size_wad(scene.position_word)
@@ -134,26 +133,38 @@ def _payable(account: uint256, loss: uint256, owed: uint256) -> uint256:
 def _scene(account: uint256, asset: uint256) -> IPerps.Scene:
     """@dev A position with all that gives it a value."""
     marks: DynArray[uint256, 32] = calls._marks([asset])
-    return IPerps.Scene(
-        position_word=ledger._position(account, asset),
-        cost_word=ledger._costs[(account << 8) | asset],
-        market_word=ledger._markets[asset],
-        price_word=marks[0],
-        risk_word=marks[1],
-    )
+    return self._scene_at(account, asset, marks[0], marks[1])
 
 
 @internal
-def _latch_marks(account: uint256, asset: uint256, size_change: int256):
+def _latched_scene(account: uint256, asset: uint256, size_change: int256) -> IPerps.Scene:
     """
-    @dev The mark of the asset stays as it is. Where the whole account will be tested, all its marks are fetched in
-         the same call of the oracle.
+    @dev The same; the mark stays as it is. Where the whole account will be tested, all its marks are fetched in the same
+         call of the oracle.
     """
     size: int256 = packing._size_wad(ledger._position(account, asset))
     is_reduction: bool = size != 0 and (size > 0) != (size_change > 0)
     if not is_reduction:
-        calls._latched_marks(asset_list._ids(ledger._lists[account]))
-    calls._latched_marks([asset])
+        listed: uint256 = ledger._lists[account]
+        all_marks: DynArray[uint256, 32] = calls._latched_marks(asset_list._ids(listed))
+        index: uint256 = asset_list._index_of(listed, asset)
+        if index != asset_list.MAX_ASSETS:
+            place: uint256 = unsafe_mul(2, index)
+            return self._scene_at(account, asset, all_marks[place], all_marks[unsafe_add(place, 1)])
+    marks: DynArray[uint256, 32] = calls._latched_marks([asset])
+    return self._scene_at(account, asset, marks[0], marks[1])
+
+
+@internal
+@view
+def _scene_at(account: uint256, asset: uint256, price_word: uint256, risk_word: uint256) -> IPerps.Scene:
+    return IPerps.Scene(
+        position_word=ledger._position(account, asset),
+        cost_word=ledger._costs[(account << 8) | asset],
+        market_word=ledger._markets[asset],
+        price_word=price_word,
+        risk_word=risk_word,
+    )
 
 
 @internal
@@ -165,16 +176,16 @@ def _excesses(scene: IPerps.Scene, position: uint256, cost: int256) -> (int256, 
         position, cost, funding, packing._newest_wad(scene.price_word), scene.risk_word
     )
     return (
-        terms.equity_init - convert(terms.required_init, int256),
-        terms.equity_maint - convert(terms.required_maint, int256),
+        unsafe_sub(terms.equity_init, packing._signed(terms.required_init)),
+        unsafe_sub(terms.equity_maint, packing._signed(terms.required_maint)),
     )
 
 
 @internal
 @pure
 def _exposure(position: uint256) -> uint256:
-    """@dev |D|"""
-    return fixed_point._abs(convert(packing._collateral_wad(position), int256) + packing._size_wad(position))
+    """@dev |D|, of two halves of a word."""
+    return fixed_point._abs(unsafe_add(packing._signed(position & packing.MASK_128), packing._size_wad(position)))
 
 
 ################################################################

@@ -33,34 +33,34 @@ def _snapshot(clearinghouse: address, house: uint256, account: uint256, oracle: 
     )
     listed: uint256 = words[1]
     count: uint256 = asset_list._count(listed)
-    next: uint256 = 2 + count
+    next: uint256 = unsafe_add(2, count)
     for i: uint256 in range(count, bound=asset_list.MAX_ASSETS):
         leg: IMandates.Leg = IMandates.Leg(
             asset=asset_list._at(listed, i),
-            position=words[2 + i],
+            position=words[unsafe_add(2, i)],
             cost=0,
             funding=0,
-            price_word=marks[2 * i],
-            risk_word=marks[2 * i + 1],
+            price_word=marks[unsafe_mul(2, i)],
+            risk_word=marks[unsafe_add(unsafe_mul(2, i), 1)],
         )
         if asset_list._carries_perpetual(listed, i):
             leg.cost = packing._cost_wad(words[next])
-            leg.funding = packing._funding_at(words[next + 1], block.timestamp)
-            if words[next + 1] & packing.MARKET_ENDED != 0 and leg.position >> 128 != 0:
+            market_word: uint256 = words[unsafe_add(next, 1)]
+            leg.funding = packing._funding_at(market_word, block.timestamp)
+            if market_word & packing.MARKET_ENDED != 0 and leg.position >> 128 != 0:
                 leg.price_word |= (packing.HAS_ENDED | packing.NO_INCREASE) << 192
-            next += 2
+            next = unsafe_add(next, 2)
         if oracle != empty(address):
             coming: uint256 = staticcall IRiskOracle(oracle).pending_risk(leg.asset)
             leg.risk_word = packing._with_worse_init(leg.risk_word, coming)
         if account == house:
             leg.risk_word = margin._house_word(leg.risk_word, leg.position)
-        terms: margin.Terms = margin._terms(
-            leg.position, leg.cost, leg.funding, leg.price_word & packing.MASK_96, leg.risk_word
-        )
-        snapshot.equity_init += terms.equity_init
-        snapshot.required_init += terms.required_init
-        snapshot.equity_maint += terms.equity_maint
-        snapshot.required_maint += terms.required_maint
+        terms: margin.Terms = self._terms(leg)
+        # Sixteen parts, each far below 2**250.
+        snapshot.equity_init = unsafe_add(snapshot.equity_init, terms.equity_init)
+        snapshot.required_init = unsafe_add(snapshot.required_init, terms.required_init)
+        snapshot.equity_maint = unsafe_add(snapshot.equity_maint, terms.equity_maint)
+        snapshot.required_maint = unsafe_add(snapshot.required_maint, terms.required_maint)
         snapshot.legs.append(leg)
     return snapshot
 

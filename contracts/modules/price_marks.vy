@@ -29,6 +29,8 @@ QUOTE_HIGH_LOG2: constant(uint256) = 61
 
 # Volatility has to be this fresh, in seconds, relative to the newest round before risk may grow on it.
 MAX_POKE_LAG_S: constant(uint256) = 900
+# Puts a price into both places of a price word.
+TWICE: constant(uint256) = 2**96 + 1
 # After an outage of the chain's sequencer prices stay stale this long, and nobody is liquidated who has half of what he
 # needs: owners act before anyone else.
 SEQUENCER_GRACE_S: constant(uint256) = 3_600
@@ -111,20 +113,23 @@ def _mark(
     if round == 0:
         last_wad: uint256 = self._last_words[asset] & packing.MASK_96
         return packing._price_word(last_wad, last_wad, quote_flags | STALE_FLAGS, 0)
+    # Every mark comes by here, so words are cut and put together by hand. A sound round is below 2**94 and not of the
+    # future, a price of the quote token is never zero.
     asset_wad: uint256 = round & packing.MASK_96
-    price_wad: uint256 = asset_wad * fixed_point.WAD // quote_wad
     updated_at: uint256 = round >> 176
-    age_s: uint256 = block.timestamp - updated_at
+    age_s: uint256 = unsafe_sub(block.timestamp, updated_at)
+    price_wad: uint256 = unsafe_div(unsafe_mul(asset_wad, fixed_point.WAD), quote_wad)
     if age_s > (feed_word >> 168) & feeds.MASK_24:
         return packing._price_word(price_wad, price_wad, quote_flags | STALE_FLAGS, updated_at)
     flags: uint256 = quote_flags
-    if updated_at > packing._poked_at(risk_word) + MAX_POKE_LAG_S:
-        flags |= packing.NO_INCREASE
-    # Before feeds._paused_until, in steps of a pause: every mark comes by here.
-    if block.timestamp >> feeds.PAUSE_STEP_LOG2 < feed_word >> 232:
+    # Before feeds._paused_until, in steps of a pause.
+    if (
+        updated_at > unsafe_add((risk_word >> 168) & packing.MASK_40, MAX_POKE_LAG_S)
+        or block.timestamp >> feeds.PAUSE_STEP_LOG2 < feed_word >> 232
+    ):
         flags |= packing.NO_INCREASE
     if age_s != 0 and quote_wad == quote_previous_wad:
-        return packing._price_word(price_wad, price_wad, flags, updated_at)
+        return unsafe_mul(price_wad, TWICE) | (flags << 192) | (updated_at << 200)
     if age_s == 0:
         asset_previous_wad: uint256 = feeds._before(feed_word, feeds._round_id(round))
         if asset_previous_wad == 0:

@@ -17,14 +17,12 @@ from contracts.modules import fixed_point
 from contracts.modules import margin
 from contracts.modules import markets
 from contracts.modules import packing
-from contracts.modules import pictures
 
 
 struct Slice:
     discount_wad: uint256  # d R
     fraction_wad: uint256  # f
     value_wad: int256  # what is taken is worth at maintenance
-    required_wad: uint256  # the requirement that goes with it
     bonus_wad: uint256  # what the owner loses
     fee_wad: uint256  # part of it that insurance gets
     deficit_wad: uint256  # what the account cannot bear
@@ -34,52 +32,14 @@ struct Slice:
 
 @internal
 @pure
-def _gains_wad(legs: DynArray[IMandates.Leg, 16]) -> uint256:
-    """@dev sum max(u, 0)"""
-    total: uint256 = 0
-    for leg: IMandates.Leg in legs:
-        total += self._gain_wad(leg)
-    return total
-
-
-@internal
-@pure
-def _taken(
-    picture: IMandates.Snapshot, units: DynArray[uint256, 16], fraction: uint256, unpayable_wad: uint256
-) -> Slice:
-    """
-    @dev What is taken is what there was less what rests; of a leg that is taken whole only a gain left behind rests.
-    @param units          WAD of a token unit of each asset.
-    @param fraction       WAD; 1 takes everything to the last wei.
-    @param unpayable_wad  Gains that the house cannot pay now, left in the order of the list.
-    """
-    part: Slice = empty(Slice)
-    part.fraction_wad = fraction
-    part.value_wad = picture.equity_maint - picture.cash
-    required: uint256 = 0
-    left: uint256 = unpayable_wad
-    for i: uint256 in range(len(picture.legs), bound=16):
-        leg: IMandates.Leg = picture.legs[i]
-        kept: uint256 = 0
-        if left != 0:
-            kept = min(self._gain_wad(leg), left)
-            left -= kept
-        holding: IClearinghouse.Holding = self._part(leg, units[i], fraction, kept)
-        part.holdings.append(holding)
-        if fraction == fixed_point.WAD:
-            part.value_wad -= convert(kept, int256)
-            continue
-        leg.position = packing._position_word(
-            packing._collateral_wad(leg.position) - holding.collateral_wad,
-            packing._size_wad(leg.position) - holding.size_wad,
-        )
-        leg.cost -= holding.cost_wad
-        terms: margin.Terms = pictures._terms(leg)
-        part.value_wad -= terms.equity_maint
-        required += terms.required_maint
-    # Where the hedge of a unit cannot be split, what rests may require more than all did.
-    part.required_wad = picture.required_maint - min(picture.required_maint, required)
-    return part
+def _rest(leg: IMandates.Leg, holding: IClearinghouse.Holding) -> margin.Terms:
+    """@dev What a leg contributes when a holding has been taken from it."""
+    position: uint256 = packing._position_word(
+        packing._collateral_wad(leg.position) - holding.collateral_wad,
+        packing._size_wad(leg.position) - holding.size_wad,
+    )
+    price: uint256 = packing._newest_wad(leg.price_word)
+    return margin._terms(position, leg.cost - holding.cost_wad, leg.funding, price, leg.risk_word)
 
 
 @internal
@@ -97,6 +57,7 @@ def _part(leg: IMandates.Leg, unit_wad: uint256, fraction: uint256, kept_wad: ui
     else:
         collateral = collateral * fraction // fixed_point.WAD
         collateral -= collateral % unit_wad
+    if fraction != fixed_point.WAD and (leg.position >> 128 != 0 or leg.cost != 0):
         steps: uint256 = fixed_point._abs(size) * fraction // (fixed_point.WAD * markets.SIZE_STEP)
         part: int256 = convert(steps * markets.SIZE_STEP, int256)
         if size < 0:
@@ -118,6 +79,9 @@ def _part(leg: IMandates.Leg, unit_wad: uint256, fraction: uint256, kept_wad: ui
 @internal
 @pure
 def _gain_wad(leg: IMandates.Leg) -> uint256:
+    # Neither a perpetual nor an unpaid result of one.
+    if leg.position >> 128 == 0 and leg.cost == 0:
+        return 0
     return convert(max(self._result_wad(leg), 0), uint256)
 
 

@@ -18,7 +18,6 @@ from contracts.modules import cover
 from contracts.modules import fixed_point
 from contracts.modules import markets
 from contracts.modules import packing
-from contracts.modules import pictures
 from contracts.modules import rooms
 from contracts.modules import slices
 
@@ -34,19 +33,22 @@ RAY: constant(uint256) = 10**27
 
 
 @internal
-def _pay(payer: uint256, payee: uint256, amount_wad: uint256):
+def _transfer_some(payer: uint256, payee: uint256, amount_wad: uint256):
     if amount_wad != 0:
         self._transfer(payer, payee, amount_wad)
 
 
 @internal
-def _transfer(payer: uint256, payee: uint256, amount_wad: uint256):
+def _transfer(payer: uint256, payee: uint256, amount_wad: uint256) -> (uint256, uint256):
+    """@dev Returns what the payer has in cash afterwards, and the loan index."""
     payer_word: uint256 = 0
     payee_word: uint256 = 0
-    payer_word, payee_word = extcall IClearinghouse(rooms.CLEARINGHOUSE).pay(payer, payee, amount_wad)
+    index_ray: uint256 = 0
+    payer_word, payee_word, index_ray = extcall IClearinghouse(rooms.CLEARINGHOUSE).pay(payer, payee, amount_wad)
     log ILiquidator.CashPaid(
         payer=payer, payee=payee, amount_wad=amount_wad, payer_word=payer_word, payee_word=payee_word
     )
+    return packing._cash_wad(payer_word), index_ray
 
 
 @internal
@@ -62,9 +64,11 @@ def _move_debt(debtor: uint256, heir: uint256, most_wad: uint256) -> uint256:
     @dev Debt of one account becomes another's, or is written off, up to `most_wad` in whole token units up. Shares round
          up too, so that the debtor is never left with more than it owed less that. Returns WAD.
     """
+    if most_wad == 0:
+        return 0
     word: uint256 = staticcall IClearinghouse(rooms.CLEARINGHOUSE).account_word(debtor)
     held: uint256 = packing._debt_shares(word)
-    if held == 0 or most_wad == 0:
+    if held == 0:
         return 0
     index_ray: uint256 = extcall ILendingVault(rooms.VAULT).accrue()
     owed: uint256 = fixed_point._mul_div_up(held, index_ray, RAY)
@@ -80,36 +84,36 @@ def _move_debt(debtor: uint256, heir: uint256, most_wad: uint256) -> uint256:
 
 
 @internal
-def _pay_fee(taker: uint256, fee: uint256) -> uint256:
-    """@dev Insurance comes first, out of cash or a loan; where the vault has nothing to lend it goes without."""
-    paid: uint256 = fee
+def _pay(account: uint256, taker: uint256, fee: uint256, flow: int256, is_whole: bool) -> uint256:
+    """
+    @dev The fee, then what the slice costs (> 0) or brings the taker. Insurance comes first, out of cash or a loan; where
+         the vault has nothing to lend it goes without. The taker pays with his cash, then by taking over the account's
+         debt, which needs no token and no lender, and only then with a loan. His cash may be one repayment, which leaves up
+         to a loan share too much: he pays its worth as well. What is left of a debt whose account keeps nothing goes with the
+         slice. Returns the fee that was paid.
+    """
+    index_ray: uint256 = 0
     cash: uint256 = self._cash_wad(taker)
+    paid: uint256 = fee
     if fee > cash:
         paid = min(fee, cash + staticcall ILendingVault(rooms.VAULT).max_loan() * rooms.UNIT_WAD)
-    self._pay(taker, rooms.INSURANCE, paid)
-    return paid
-
-
-@internal
-def _settle_flow(account: uint256, taker: uint256, flow: int256, is_whole: bool):
-    """
-    @dev What the slice costs (> 0) or brings the taker. He pays with his cash, then by taking over the account's debt, which
-         needs no token and no lender, and only then with a loan. His cash may be one repayment, which leaves up to a loan
-         share too much: he pays its worth as well. What is left of a debt whose account keeps nothing goes with the slice.
-    """
+    if paid != 0:
+        cash, index_ray = self._transfer(taker, rooms.INSURANCE, paid)
     if flow < 0:
-        self._pay(account, taker, min(convert(-flow, uint256), self._cash_wad(account)))
+        self._transfer_some(account, taker, min(convert(-flow, uint256), self._cash_wad(account)))
     elif flow > 0:
-        index_ray: uint256 = extcall ILendingVault(rooms.VAULT).accrue()
+        if index_ray == 0:
+            index_ray = extcall ILendingVault(rooms.VAULT).accrue()
         left: uint256 = convert(flow, uint256) + fixed_point._div_up(index_ray, RAY) * rooms.UNIT_WAD
-        from_cash: uint256 = min(left, self._cash_wad(taker))
-        self._pay(taker, account, from_cash)
+        from_cash: uint256 = min(left, cash)
+        self._transfer_some(taker, account, from_cash)
         left -= from_cash
         left -= min(left, self._move_debt(account, taker, left))
-        self._pay(taker, account, left)
+        self._transfer_some(taker, account, left)
     if is_whole and self._move_debt(account, taker, max_value(uint256)) != 0:
         # Of nothing to himself: his cash repays what he owes beside it.
         self._transfer(taker, taker, 0)
+    return paid
 
 
 ################################################################
@@ -118,19 +122,8 @@ def _settle_flow(account: uint256, taker: uint256, flow: int256, is_whole: bool)
 
 
 @internal
-def _take(
-    account: uint256,
-    taker: uint256,
-    legs: DynArray[IMandates.Leg, 16],
-    holdings_: DynArray[IClearinghouse.Holding, 16],
-):
-    holdings: DynArray[IClearinghouse.Holding, 16] = holdings_
-    for i: uint256 in range(len(holdings), bound=16):
-        if holdings[i].size_wad != 0 or holdings[i].cost_wad != 0:
-            holdings[i] = self._with_entries(account, taker, legs[i], holdings[i])
-        elif holdings[i].collateral_wad == 0:
-            continue
-        extcall IClearinghouse(rooms.CLEARINGHOUSE).take(account, taker, holdings[i])
+def _take(account: uint256, taker: uint256, holdings: DynArray[IClearinghouse.Holding, 16]):
+    extcall IClearinghouse(rooms.CLEARINGHOUSE).take(account, taker, holdings)
     log ILiquidator.HoldingsTaken(account=account, taker=taker, holdings=holdings)
 
 
@@ -176,32 +169,43 @@ def _entry_wad(account: uint256, asset: uint256) -> int256:
 
 
 @internal
-def _cover(account: uint256, legs: DynArray[IMandates.Leg, 16], need_wad: uint256) -> uint256[16]:
+def _cover(account: uint256, need_wad: uint256) -> uint256:
     """
     @dev What a discount costs beyond an account's equity comes in here, in this order: insurance and the house pay cash
-         within their caps, lenders lose what is still owed to them, and what is left the house could only have claimed
-         from the account. Returns how much of each leg's cost the house forgave.
+         within their caps, lenders lose what is still owed to them, and what is left, which is returned, the house could
+         only have claimed from the account.
     """
     insurance: uint256 = cover._draw_insurance(account, need_wad, self._cash_wad(rooms.INSURANCE))
-    self._pay(rooms.INSURANCE, account, insurance)
+    self._transfer_some(rooms.INSURANCE, account, insurance)
     house: uint256 = 0
     if insurance != need_wad:
-        picture: IMandates.Snapshot = pictures._snapshot(rooms.CLEARINGHOUSE, rooms.HOUSE, rooms.HOUSE, empty(address))
-        house = cover._draw_house(need_wad - insurance, picture.equity_init, picture.required_init)
-        self._pay(rooms.HOUSE, account, house)
+        equity: int256 = 0
+        required: uint256 = 0
+        equity_maint: int256 = 0
+        required_maint: uint256 = 0
+        equity, required, equity_maint, required_maint = staticcall IClearinghouse(rooms.CLEARINGHOUSE).assess(
+            rooms.HOUSE
+        )
+        house = cover._draw_house(need_wad - insurance, equity, required)
+        self._transfer_some(rooms.HOUSE, account, house)
     left: uint256 = need_wad - insurance - house
     lenders: uint256 = self._move_debt(account, 0, left)
     left -= min(left, lenders)
     log ILiquidator.DeficitBooked(
         account=account, insurance_wad=insurance, house_wad=house, lenders_wad=lenders, claims_wad=left
     )
-    return self._forgive(account, legs, left)
+    return left
 
 
 @internal
 def _forgive(account: uint256, legs: DynArray[IMandates.Leg, 16], amount_wad: uint256) -> uint256[16]:
-    """@dev Losses first; what they do not reach becomes a claim on the house with the last perpetual."""
+    """
+    @dev Losses first; what they do not reach becomes a claim on the house with the last perpetual. Returns how much of
+         each leg's cost the house forgave.
+    """
     forgiven: uint256[16] = empty(uint256[16])
+    if amount_wad == 0:
+        return forgiven
     left: uint256 = amount_wad
     last: uint256 = 0
     for i: uint256 in range(len(legs), bound=16):
@@ -224,8 +228,6 @@ def _forgive(account: uint256, legs: DynArray[IMandates.Leg, 16], amount_wad: ui
             donor_entry_wad=self._entry_wad(account, asset),
             receiver_entry_wad=0,
         )
-        extcall IClearinghouse(rooms.CLEARINGHOUSE).take(account, rooms.HOUSE, holding)
         holdings.append(holding)
-    if len(holdings) != 0:
-        log ILiquidator.HoldingsTaken(account=account, taker=rooms.HOUSE, holdings=holdings)
+    self._take(account, rooms.HOUSE, holdings)
     return forgiven

@@ -170,11 +170,10 @@ def _sigma_range_e12(range_word: uint256, in_force_e10: uint256, now: uint256) -
 @internal
 @pure
 def _live_e12(
-    ewma_word: uint256, range_word: uint256, in_force_e10: uint256, prior_e6: uint256, now: uint256
+    ewma_word: uint256, slow_e12: uint256, range_word: uint256, in_force_e10: uint256, prior_e6: uint256, now: uint256
 ) -> uint256:
-    """@dev The largest of the three, for initial margin."""
+    """@dev The largest of the three, for initial margin; the slow one is known already."""
     fast_e12: uint256 = self._sigma_fast_e12(ewma_word, prior_e6)
-    slow_e12: uint256 = self._sigma_slow_e12(ewma_word, prior_e6)
     range_e12: uint256 = self._sigma_range_e12(range_word, in_force_e10, now)
     return self._clamp(max(max(fast_e12, slow_e12), range_e12))
 

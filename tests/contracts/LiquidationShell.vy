@@ -34,7 +34,10 @@ def fraction_wad(equity: int256, required: uint256, discount: uint256, target_bp
 @pure
 def exit_wad(legs: DynArray[IMandates.Leg, 16]) -> uint256:
     """@notice See `discounts`."""
-    return discounts._exit_wad(legs)
+    total: uint256 = 0
+    for leg: IMandates.Leg in legs:
+        total += discounts._exit_wad(leg.position, leg.price_word, leg.risk_word)
+    return total
 
 
 @external

@@ -279,7 +279,7 @@ TABLE: Mapping[str, Mapping[str, Entry]] = {
         "take": Entry(
             _only(LIQUIDATOR),
             NOT_YOURS,
-            lambda scene, caller: (scene.account, scene.victim, (1, 10**15, 0, 0, 0, 0)),
+            lambda scene, caller: (scene.account, scene.victim, [(1, 10**15, 0, 0, 0, 0)]),
         ),
         "pay": Entry(
             _only(LIQUIDATOR), NOT_YOURS, lambda scene, caller: (scene.account, scene.victim, 0)

@@ -200,7 +200,7 @@ def test_rights_of_the_liquidator__anybody_else__has_none() -> None:
     victim = spot_victim(floor)
     hand_over(world, victim, deploy_hook(world))
     calls: list[tuple[Contract, str, tuple[Any, ...]]] = [
-        (ledger, "take", (victim, taker, (ETH, WAD, 0, 0, 0, 0))),
+        (ledger, "take", (victim, taker, [(ETH, WAD, 0, 0, 0, 0)])),
         (ledger, "pay", (floor.house, taker, WAD)),
         (ledger, "move_debt", (victim, taker, 10**9)),
         (ledger, "move_debt", (victim, 0, 10**9)),

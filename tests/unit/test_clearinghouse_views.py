@@ -203,7 +203,7 @@ def test_views__dead_oracle__words_are_still_told(world: World) -> None:
         ("mandate_swap", (1, ZERO, 1, 0, 1, 0, 100)),
         ("mandate_pull", (1, 1)),
         ("close_mandate", ()),
-        ("take", (1, 2, (1, 0, 0, 0, 0, 0))),
+        ("take", (1, 2, [(1, 0, 0, 0, 0, 0)])),
         ("pay", (1, 2, 0)),
         ("move_debt", (1, 2, 0)),
     ],

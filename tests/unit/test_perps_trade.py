@@ -408,7 +408,7 @@ def test_entries_of_each_other__anyone_else__is_refused(world: World) -> None:
         with desk.refused("clearinghouse: not yours to call"):
             ledger.mandate_trade(order, sender=who)
         with desk.refused("clearinghouse: not yours to call"):
-            ledger.take(desk.house, trader, (ETH, 0, 0, WAD, 0, 0), sender=who)
+            ledger.take(desk.house, trader, [(ETH, 0, 0, WAD, 0, 0)], sender=who)
         with desk.refused("clearinghouse: not yours to call"):
             ledger.pay(desk.house, trader, WAD, sender=who)
         with desk.refused("clearinghouse: not yours to call"):
