@@ -22,7 +22,7 @@ from ballast.proofs.translate import Machine, Outcome
 WAD, RAY, BPS, RATE, GWEI = 10**18, 10**27, 10**4, 10**6, 10**9
 U96, U120, U128, U256 = 2**96 - 1, 2**120 - 1, 2**128 - 1, 2**256 - 1
 
-EMPTY_MS = 300
+EMPTY_MS = 100
 
 DOWN, UP, ZERO = is_floor, is_ceiling, is_toward_zero
 Direction = Callable[[Any, Any, Any], Any]
