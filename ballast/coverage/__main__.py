@@ -23,7 +23,15 @@ OUT = ROOT / "out" / "coverage"
 TESTS = ("tests/unit", "tests/threats", "tests/differential")
 # No contract runs in them, or none that another test does not run.
 LEFT_OUT = (
-    *("efficiency", "evidence", "keeper_decisions", "keeper_sending", "lint", "mutation"),
+    *(
+        "coverage",
+        "efficiency",
+        "evidence",
+        "keeper_decisions",
+        "keeper_sending",
+        "lint",
+        "mutation",
+    ),
     *("readme", "report", "signing", "tarballs"),
 )
 OPTIONS = ("-p", "ballast.coverage.tracing", "-p", "no:cacheprovider", "-q")

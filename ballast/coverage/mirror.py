@@ -69,7 +69,9 @@ class _Accounts:
                 info = self._evm.basic(address)
                 self._read["balance", key[1]] = int(info.balance)
                 self._read["nonce", key[1]] = int(info.nonce)
-                code = bytes(info.code or b"")
+                # No code is padded too.
+                is_none = bytes(info.code_hash) in (_EMPTY_HASH, bytes(32))
+                code = b"" if is_none else bytes(info.code or b"")
                 self._read["code", key[1]] = code
         return self._read[key]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -35,6 +35,7 @@ from ballast.artifacts import (
 from ballast.coverage.tracing import CREATION, Hits
 
 _JUMPI = 0x57
+_BOUNDED_LOOP_JUMPS = 3  # length within the bound, length of nothing, and the end
 _PUSH1, _PUSH32 = 0x60, 0x7F
 _BRANCHES = (vy.If, vy.Assert, vy.For, vy.BoolOp, vy.IfExp)
 _STATEMENTS = (
@@ -148,11 +149,16 @@ def coverage_of(hits: Hits, hosts: Collection[str] | None = None) -> dict[str, F
     files: dict[str, FileCoverage] = defaultdict(FileCoverage)
     digest = _digest()
     # Contracts that only tests deploy add what ran of a module, and no code of their own.
-    for name in [*sorted(hosts), *sorted(hits.counters.keys() & (paths.keys() - set(hosts)))]:
+    others = sorted(hits.counters.keys() & (paths.keys() - set(hosts)))
+    for name in [*sorted(hosts), *(name for name in others if _has_modules(paths[name]))]:
         creation, runtime = _maps_of(paths[name], digest)
         for one, key in ((runtime, name), (creation, name + CREATION)):
             _add(files, one, hits.counters[key], hits.jumps[key], name in hosts)
     return {name: found for name, found in sorted(files.items()) if found.lines}
+
+
+def _has_modules(path: Path) -> bool:
+    return "from contracts.modules import" in path.read_text()
 
 
 def _relative(path: Path) -> str:
@@ -178,7 +184,10 @@ def _add(
     ways: dict[int, set[bool]] = defaultdict(set)
     for pc, way in jumps:
         ways[pc].add(way)
+    counts = Counter((path, place[:5]) for _, path, place, _ in one.jumps)
     for pc, path, place, text in one.jumps:
+        if place[4] == "For" and place[5] == 0 and counts[path, place[:5]] == _BOUNDED_LOOP_JUMPS:
+            continue  # that its length is within its bound is the compiler's own
         if is_ours or place in files[path].branches:
             files[path].branches[place] |= ways[pc]
             files[path].texts[place] = text

@@ -177,7 +177,7 @@ def install(tracer: Tracer) -> None:
         chain: RevmChain, caller: str, code: bytes, value: int, gas: int | None
     ) -> str:
         is_ours = tracer.name_of(code, True) is not None
-        if not is_ours or not tracer.is_new(code[:256], hash(code)):
+        if not is_ours or not tracer.is_new(hash(code), 0):
             return create(chain, caller, code, value, gas)
         before = chain.evm.snapshot()
         address = "0x" + "c0" * 20
