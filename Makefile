@@ -28,7 +28,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VVM_BINARY_PATH := $(CURDIR)/.cache/vvm
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo testnet fork hardhat efficiency test lint format gas deep mutants seeds clean
+.PHONY: help setup demo testnet fork hardhat efficiency test lint format gas deep mutants seeds coverage clean
 
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /: /' | awk -F': ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -74,6 +74,9 @@ lint: $(READY) ## style, types and compiler hazards
 format: $(READY) ## rewrite Python files in the house style
 	$(BIN)/ruff check --fix ballast scripts tests
 	$(BIN)/ruff format ballast scripts tests
+
+coverage: $(READY) ## lines and branches of the contracts that the tests run, rewrites tests/coverage/coverage.json
+	@$(BIN)/python -m ballast.coverage $(ARGS)
 
 mutants: $(READY) ## break the contracts on purpose, count what the tests see: make mutants ARGS="--file health --minutes 60"
 	@$(BIN)/python -m ballast.mutation $(ARGS)

@@ -33,6 +33,16 @@ settings.register_profile(
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=_SLOW,
 )
+# Every call that is new is run twice: what matters is which paths there are.
+settings.register_profile(
+    "coverage",
+    max_examples=8,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=_SLOW,
+)
 settings.load_profile(os.environ.get("BALLAST_PROFILE", "quick"))
 
 
