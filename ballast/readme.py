@@ -46,7 +46,7 @@ def table_in(text: str, name: str) -> str | None:
 def with_table(text: str, name: str, table: str) -> str:
     """The text with the table between its markers. Raises ValueError without them."""
     if table_in(text, name) is None:
-        raise ValueError(f"no <!-- {name} --> ... <!-- /{name} --> in the README")
+        raise ValueError(f"no <!-- {name} --> ... <!-- /{name} --> on the page")
     head, rest = text.split(f"<!-- {name} -->", 1)
     tail = rest.split(f"<!-- /{name} -->", 1)[1]
     return f"{head}<!-- {name} -->\n{table}\n<!-- /{name} -->{tail}"

@@ -61,9 +61,10 @@ def test_snapshot__written_and_read__is_the_same(committed: Snapshot) -> None:
     assert committed.to_json() == gas.SNAPSHOT.read_text()
 
 
-def test_readme__gas_table__is_that_of_the_snapshot(committed: Snapshot) -> None:
-    shown = table_in(README.read_text(), "gas")
-    assert shown == gas.readme_table(committed), "run `python -m ballast.gas --readme`"
+def test_pages__gas_tables__are_those_of_the_snapshot(committed: Snapshot) -> None:
+    told = "run `python -m ballast.gas --readme`"
+    assert table_in(README.read_text(), "gas") == gas.gas_table(committed, gas.SHOWN), told
+    assert table_in(gas.GAS_PAGE.read_text(), "gas") == gas.gas_table(committed), told
 
 
 def test_differences__row_moved_or_missing__names_row_old_and_new() -> None:
