@@ -10,7 +10,7 @@ READY := $(STAMPS)/python $(STAMPS)/node
 
 # natrix reads contracts with all that they import. Off: underscores before arguments (not our style), and `view` for
 # functions that call other contracts (wrong).
-DEPLOYED = $(shell find contracts -name '*.vy' -not -path '*/modules/*' -not -name Lens.vy -not -name Planner.vy -not -name Liquidator.vy -not -name Allocator.vy -not -name Mixer.vy -not -name Keepers.vy)
+DEPLOYED = $(shell find contracts -name '*.vy' -not -path '*/modules/*' -not -name Lens.vy -not -name Planner.vy -not -name Liquidator.vy -not -name Allocator.vy -not -name Mixer.vy -not -name Keepers.vy -not -name UniswapV3Adapter.vy)
 SITE := 'import sysconfig; print(sysconfig.get_paths()["purelib"])'
 NATRIX := -d NTX4 NTX11 -c MemoryExpansion.max_frame_size=33500
 # A plan holds the account, a donor and the slices of its means at once: 11,300 gas of memory; a liquidation the account
@@ -18,7 +18,8 @@ NATRIX := -d NTX4 NTX11 -c MemoryExpansion.max_frame_size=33500
 NATRIX_TWO := -d NTX4 NTX11 -c MemoryExpansion.max_frame_size=57000
 # A plan for an allocation holds an account, all that may be done with each asset, and the steps so far: 26,000 gas.
 NATRIX_MIX := -d NTX4 NTX11 -c MemoryExpansion.max_frame_size=96000
-# A listener does not believe what its caller says of a round: an argument of its interface stays unused.
+# A listener does not believe what its caller says of a round, nor an adapter what a pool hands back: an argument of their
+# interfaces stays unused.
 NATRIX_LISTENER := -d NTX4 NTX10 NTX11 -c MemoryExpansion.max_frame_size=33500
 # The batch views of the lens are for calls, which pay no gas: their frames may be large.
 NATRIX_LENS := -d NTX1 NTX4 NTX11
@@ -68,7 +69,7 @@ lint: $(READY) ## style, types and compiler hazards
 	$(BIN)/natrix lint $(DEPLOYED) -p . $$($(BIN)/python -c $(SITE)) $(NATRIX)
 	$(BIN)/natrix lint contracts/Planner.vy contracts/Liquidator.vy -p . $$($(BIN)/python -c $(SITE)) $(NATRIX_TWO)
 	$(BIN)/natrix lint contracts/Allocator.vy contracts/Mixer.vy -p . $$($(BIN)/python -c $(SITE)) $(NATRIX_MIX)
-	$(BIN)/natrix lint contracts/Keepers.vy -p . $$($(BIN)/python -c $(SITE)) $(NATRIX_LISTENER)
+	$(BIN)/natrix lint contracts/Keepers.vy contracts/adapters/UniswapV3Adapter.vy -p . $$($(BIN)/python -c $(SITE)) $(NATRIX_LISTENER)
 	$(BIN)/natrix lint contracts/Lens.vy -p . $$($(BIN)/python -c $(SITE)) $(NATRIX_LENS)
 
 format: $(READY) ## rewrite Python files in the house style

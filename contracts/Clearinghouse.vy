@@ -631,12 +631,12 @@ def _words(account: uint256, listed: uint256) -> DynArray[uint256, 50]:
     words: DynArray[uint256, 50] = [packing._balances(ledger._account_words[account]), listed]
     count: uint256 = asset_list._count(listed)
     ids: uint256 = listed
-    for i: uint256 in range(count, bound=asset_list.MAX_ASSETS):
+    for _: uint256 in range(count, bound=asset_list.MAX_ASSETS):
         words.append(ledger._positions[(account << 8) | (ids & 255)])
         ids = ids >> 8
     ids = listed
     carries: uint256 = listed >> asset_list.PERPETUALS_SHIFT
-    for i: uint256 in range(count, bound=asset_list.MAX_ASSETS):
+    for _: uint256 in range(count, bound=asset_list.MAX_ASSETS):
         if carries == 0:
             break
         if carries & 1 != 0:
