@@ -173,7 +173,7 @@ class Integers:
         return z3.If(whole < half, whole, whole - 2 * half)
 
     def bit_or(self, a: Any, b: Any) -> Any:
-        """Some word, of which it is known when its upper bits are all zero: when those of both are."""
+        """Some word; its upper bits are zero where those of both are."""
         word = self._some_word()
         self._parts[word.get_id()] = (a, b)
         self._kept += [word, a, b]

@@ -183,9 +183,7 @@ def test_index__with_time__does_not_fall() -> None:
                 names["debt_now"] - names["debt"],
             ),
         ]
-    hints.append(
-        product_order(first.names["index_now_wad"], second.names["index_now_wad"], shares)
-    )
+    hints.append(product_order(first.names["index_now_wad"], second.names["index_now_wad"], shares))
     # The growth of a longer time is no smaller: the test before this one.
     known = [sooner <= later, rate >= 0, rate < 2**100, growths[0] <= growths[1]]
     pair = both(first, second)
