@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -1289,12 +1290,16 @@ READERS = {
 }
 
 
+def always(value: Any, *_: Any, path: Any) -> Any:
+    return value
+
+
 def sites_of(row_id: str) -> None:
     for path, name, text, how, formula in SITES[row_id]:
         machine = integers()
         read = {r: machine.signed(r, *bounds) for r, bounds in READERS.items() if f"{r}(" in text}
         for reader, value in read.items():
-            machine.substitutes[reader] = lambda *_, path, value=value: value
+            machine.substitutes[reader] = partial(always, value)
         site = machine.expression(path, name, text)
         numerator, divisor = formula({**machine.known, **site.names, **read})
         known = [divisor > z3.IntVal(0), *in_width(site.names)]
