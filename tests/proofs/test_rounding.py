@@ -154,6 +154,36 @@ def required_up() -> None:
     goal = UP(outcome.value, price * charged, WAD * RATE)
     hints = [product_order(price, U96, charged)]
     proved(machine, outcome, goal, is_total=True, hints=hints)
+    collateral_requirement_up()
+
+
+def collateral_requirement_up() -> None:
+    """In place in the margin test; value and requirement are so small that their difference fits.
+
+    The subtraction of the words goes through zero on purpose and is read with a sign.
+    """
+    path, name, largest = module("margin"), "_collateral_excess_init", U96 * U72 * GWEI
+    machine = integers()
+    text = "unsafe_mul(price_wad, min(position & packing.MASK_128, packing._quota_wad(risk_word)))"
+    site = machine.expression(path, name, text)
+    price = site.names["price_wad"]
+    quota = machine.call(module("packing"), "_quota_wad", site.names["risk_word"]).value
+    held = machine.call(module("packing"), "_collateral_wad", site.names["position"]).value
+    counted = z3.If(held < quota, held, quota)
+    goal = z3.And(site.value == price * counted, site.value <= largest)
+    hints = [product_order(price, U96, counted)]
+    proved(machine, site, goal, [price <= U96], is_total=True, hints=hints)
+    machine = integers()
+    text = (
+        "unsafe_div( unsafe_add(unsafe_mul(value, rate_e6), fixed_point.WAD * fixed_point.RATE - 1)"
+        ", fixed_point.WAD * fixed_point.RATE, )"
+    )
+    site = machine.expression(path, name, text)
+    value, rate = site.names["value"], site.names["rate_e6"]
+    goal = z3.And(UP(site.value, value * rate, WAD * RATE), site.value < 2**255)
+    hints = [product_order(rate, 2 * U24, value)]
+    known = [value <= largest, rate <= 2 * U24]
+    proved(machine, site, goal, known, is_total=True, hints=hints)
 
 
 @row("R05")
