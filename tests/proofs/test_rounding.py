@@ -1337,7 +1337,7 @@ def sites_of(row_id: str) -> None:
 
 
 for row_id in SITES:
-    row(row_id)(lambda row_id=row_id: sites_of(row_id))
+    row(row_id)(partial(sites_of, row_id))
 
 
 @row("R37")
