@@ -384,6 +384,7 @@ def set_close_only(asset: uint256, is_close_only: bool):
 @view
 def quote(asset: uint256, account: uint256, size_change: int256) -> (uint256, uint256, uint256):
     """@notice Fill price, index price and fee rate of a trade now."""
+    orders._require_step(size_change > -orders.SIZE_END_WAD and size_change < orders.SIZE_END_WAD)
     prices: uint256 = market_books._prices[asset]
     market_books._require_market(prices)
     marks: DynArray[uint256, 32] = self._marks([asset])

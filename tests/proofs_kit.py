@@ -20,7 +20,10 @@ from ballast.proofs.domains import Integers, Words
 from ballast.proofs.translate import Machine, Outcome
 
 WAD, RAY, BPS, RATE, GWEI = 10**18, 10**27, 10**4, 10**6, 10**9
+U16, U24, U72, U76, U84 = 2**16 - 1, 2**24 - 1, 2**72 - 1, 2**76 - 1, 2**84 - 1
 U96, U120, U128, U256 = 2**96 - 1, 2**120 - 1, 2**128 - 1, 2**256 - 1
+# What `_growth_ray_down` stays below: R16.
+GROWTH_END = 2**110
 
 EMPTY_MS = 100
 

@@ -14,6 +14,7 @@ from typing import Any
 import z3
 
 LIMIT_MS = 20_000
+MEMORY_MB = 800  # beyond it the solver gives up: a claim that needs more needs another hint
 
 
 class NotProved(AssertionError):
@@ -25,8 +26,7 @@ def prove(goal: Any, assuming: Sequence[Any] = (), limit_ms: int = LIMIT_MS) -> 
 
     Assumptions that contradict each other would prove anything: `contradicts` tells if they do.
     """
-    solver = z3.Solver()
-    solver.set("timeout", limit_ms)
+    solver = _solver(limit_ms)
     solver.set("random_seed", 0)
     solver.add(*assuming)
     solver.add(z3.Not(goal))
@@ -37,10 +37,16 @@ def prove(goal: Any, assuming: Sequence[Any] = (), limit_ms: int = LIMIT_MS) -> 
         raise NotProved(f"undecided: {solver.reason_unknown()}")
 
 
-def contradicts(assuming: Sequence[Any], limit_ms: int) -> bool:
-    """Whether no values satisfy all of it; False also where the solver finds no answer in time."""
+def _solver(limit_ms: int) -> Any:
     solver = z3.Solver()
     solver.set("timeout", limit_ms)
+    solver.set("max_memory", MEMORY_MB)
+    return solver
+
+
+def contradicts(assuming: Sequence[Any], limit_ms: int) -> bool:
+    """Whether no values satisfy all of it; False also where the solver finds no answer in time."""
+    solver = _solver(limit_ms)
     solver.add(*assuming)
     return bool(solver.check() == z3.unsat)
 

@@ -36,6 +36,10 @@ def constant_of(term: Any) -> int | None:
     return None
 
 
+def _is_arithmetic(term: Any) -> bool:
+    return any(is_kind(term) for is_kind in (z3.is_add, z3.is_sub, z3.is_mul))
+
+
 @dataclass
 class Integers:
     """Whole numbers.
@@ -47,6 +51,7 @@ class Integers:
     facts: list[Any] = field(default_factory=list)
     _fields: dict[tuple[int, int, int], Any] = field(default_factory=dict)
     _quotients: dict[tuple[int, int], tuple[Any, Any]] = field(default_factory=dict)
+    _parts: dict[int, tuple[Any, Any]] = field(default_factory=dict)  # of a word made by `|`
     _kept: list[Any] = field(default_factory=list)  # an id names a term only while that lives
     _count: int = 0
 
@@ -150,21 +155,29 @@ class Integers:
         return a * z3.IntVal(2**amount)
 
     def shift_right(self, a: Any, bits: Any, signed: bool) -> Any:
-        """The upper field of a word."""
+        """The upper field of a word, or a sum, difference or product over a power of two."""
         amount = constant_of(bits)
         if amount is None:
             raise Untranslatable("a shift by a variable")
         if amount == 0:
             return a
+        if not signed and _is_arithmetic(a):
+            return self._split(a, z3.IntVal(2**amount))[0]
         whole = self._field(a, amount, WORD_BITS - amount)
         if not signed:
+            if a.get_id() in self._parts:
+                small = [part < 2**amount for part in self._parts[a.get_id()]]
+                self.facts.append((whole == 0) == z3.And(*small))
             return whole
         half = 2 ** (WORD_BITS - amount - 1)
         return z3.If(whole < half, whole, whole - 2 * half)
 
     def bit_or(self, a: Any, b: Any) -> Any:
-        """Some word."""
-        return self._some_word()
+        """Some word; its upper bits are zero where those of both are."""
+        word = self._some_word()
+        self._parts[word.get_id()] = (a, b)
+        self._kept += [word, a, b]
+        return word
 
     def bit_xor(self, a: Any, b: Any) -> Any:
         """Some word."""

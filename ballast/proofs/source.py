@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,12 @@ def load_module(path: str, edits: Mapping[str, str] | None = None) -> Any:
         for found in _with_imports(module):
             _known.setdefault(_name_of(found), found)
     return _known[path]
+
+
+def forget() -> None:
+    """Lets go of all syntax trees, which are large and refer to each other."""
+    _known.clear()
+    gc.collect()
 
 
 def _name_of(module: Any) -> str:

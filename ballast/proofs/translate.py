@@ -92,7 +92,8 @@ class Machine:
         edits: Mapping[str, str] | None = None,
     ) -> None:
         self.domain = domain
-        self.substitutes = {"_mul_div": self._library_mul_div} | dict(substitutes or {})
+        self.substitutes: dict[str, Substitute] = {"_mul_div": self._library_mul_div}
+        self.substitutes |= substitutes or {}
         self.edits = edits
         self.known: dict[str, Value] = {}  # by its text: storage, immutables, the block
         self._checks: list[Any] = []

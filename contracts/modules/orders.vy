@@ -16,13 +16,15 @@ from contracts.modules import reasons
 # The most that cost and value of a position may be when it grows: what they become later still fits their halves.
 MAX_COST_WAD: constant(uint256) = 2**112
 MAX_VALUE_WAD: constant(uint256) = 2**110
+# What the size of a trade stays below, either way: prices of trades are unchecked arithmetic within it.
+SIZE_END_WAD: constant(int256) = 2**120
 
 
 @internal
 @pure
 def _change(order: IPerps.Order, size: int256) -> int256:
     """@dev The size change, cut to what closes the position where only a reduction is wanted."""
-    is_sized: bool = order.size_change > -(2**120) and order.size_change < 2**120 and order.size_change != 0
+    is_sized: bool = order.size_change > -SIZE_END_WAD and order.size_change < SIZE_END_WAD and order.size_change != 0
     self._require_step(is_sized and fixed_point._abs(order.size_change) % markets.SIZE_STEP == 0)
     if not order.reduce_only:
         return order.size_change

@@ -8,7 +8,7 @@ import pytest
 import z3
 
 from ballast.proofs.claims import product_order, product_order_strict
-from tests.proofs_kit import WAD, both, contract, integers, module, proved
+from tests.proofs_kit import U76, U96, WAD, both, contract, integers, module, proved
 
 VAULTS = ("LendingVault", "LiquidityVault")
 MAX_ASSETS = 2**96 - 1
@@ -98,12 +98,12 @@ def test_loan_then_repayment__at_one_index__never_leaves_a_gain() -> None:
     """
     machine = integers()
     vault = contract("LendingVault")
-    lent = machine.expression(vault, "lend", "math._mul_div(assets, WAD, index_wad, True)")
+    lent = machine.expression(vault, "lend", "self._mul_div_up(assets, WAD, index_wad)")
     assets, index = lent.names["assets"], lent.names["index_wad"]
     owed = machine.call(vault, "_owed_up", lent.value, index)
     hints = [product_order_strict(owed.value, assets, WAD)]
     proved(machine, both(lent, owed), owed.value >= assets, [index > 0], hints=hints)
-    repaid = machine.expression(vault, "repay", "math._mul_div(assets, WAD, index_wad, False)")
+    repaid = machine.expression(vault, "repay", "self._mul_div_down(assets, WAD, index_wad)")
     same = [repaid.names["assets"] == assets, repaid.names["index_wad"] == index, index > 0]
     burnt_most = repaid.value <= lent.value
     hints = [product_order_strict(lent.value, repaid.value, index)]
@@ -114,7 +114,7 @@ def test_repayment__of_a_part__leaves_at_least_the_rest_owed() -> None:
     """ceil((s - burnt) i) >= ceil(s i) - paid: no wei of debt is forgiven."""
     machine = integers()
     vault = contract("LendingVault")
-    repaid = machine.expression(vault, "repay", "math._mul_div(assets, WAD, index_wad, False)")
+    repaid = machine.expression(vault, "repay", "self._mul_div_down(assets, WAD, index_wad)")
     paid, index = repaid.names["assets"], repaid.names["index_wad"]
     held = machine.unsigned("held")
     before = machine.call(vault, "_owed_up", held, index)
@@ -130,12 +130,14 @@ def test_repayment__of_a_part__leaves_at_least_the_rest_owed() -> None:
 def test_debt_of_all__against_debts_of_each__is_no_larger() -> None:
     """Total debt is floored over all loan shares, each debtor's own is rounded up."""
     machine = integers()
-    a, b, index = machine.unsigned("a"), machine.unsigned("b"), machine.unsigned("index")
+    a, b = machine.unsigned("a", U96), machine.unsigned("b", U96)
+    index = machine.unsigned("index", U76)
     vault = contract("LendingVault")
     first, second = (machine.call(vault, "_owed_up", s, index) for s in (a, b))
     whole = machine.call(module("lending_state"), "_debt_down", a + b, index)
     trio = both(both(first, second), whole)
-    proved(machine, trio, whole.value <= first.value + second.value)
+    known, hints = [a + b <= U96], [product_order(a + b, U96, index)]
+    proved(machine, trio, whole.value <= first.value + second.value, known, hints=hints)
 
 
 # ---- perpetuals

@@ -10,8 +10,12 @@ import z3
 from ballast.proofs.claims import product_order, product_order_strict, prove, with_hints
 from tests.proofs_kit import (
     BPS,
+    GROWTH_END,
     RATE,
     RAY,
+    U16,
+    U76,
+    U84,
     U96,
     U120,
     U128,
@@ -137,43 +141,58 @@ def test_growth__over_a_longer_time__is_no_smaller() -> None:
 
 
 def test_index__with_time__does_not_fall() -> None:
-    """Nor does the debt of all; at any rate, saturated or not."""
-    rate = z3.Int("rate")
-    machine = integers(_rate_ray_up=lambda *arguments, path: rate)
-    pool, loans = machine.unsigned("pool"), machine.unsigned("loans")
-    sooner, later = machine.unsigned("sooner", 2**32 - 1), machine.unsigned("later", 2**32 - 1)
-    vault = contract("LendingVault")
-    grown = {}
+    """Nor does the debt of all; at any rate, saturated or not.
+
+    `_with_interest` is this, or leaves all as it was where no time passed or nothing is owed: R15.
+    """
+    growths: list[Any] = []
 
     def any_growth(rate: Any, elapsed: Any, *, path: Any) -> Any:
-        value = machine.domain.fresh("growth")
-        machine.facts.append(value >= 0)
-        grown[len(grown)] = (elapsed, value)
-        return value
+        growths.append(machine.unsigned(f"growth{len(growths)}", GROWTH_END - 1))
+        return growths[-1]
 
-    machine.substitutes["_growth_ray_down"] = any_growth
-    first = machine.call(vault, "_with_interest", pool, loans, sooner)
-    second = machine.call(vault, "_with_interest", pool, loans, later)
-    # The growth of a longer time is no smaller: the test before this one.
-    ordered = z3.Implies(grown[0][0] <= grown[1][0], grown[0][1] <= grown[1][1])
-    index = machine.call(module("lending_state"), "_index_wad", loans).value
-    shares = machine.call(module("lending_state"), "_debt_shares", loans).value
+    rate = z3.Int("rate")
+    machine = integers(
+        _rate_ray_up=lambda *arguments, path: rate,
+        _growth_ray_down=any_growth,
+    )
+    shares, index = machine.unsigned("shares", U96), machine.unsigned("index", U76)
+    reserves, idle = machine.unsigned("reserves", U84), machine.unsigned("idle", U96)
+    terms = machine.unsigned("terms")
+    sooner, later = machine.unsigned("sooner", 2**32 - 1), machine.unsigned("later", 2**32 - 1)
+    first, second = (
+        machine.call(
+            module("lending_state"), "_grown", shares, index, reserves, idle, elapsed, terms
+        )
+        for elapsed in (sooner, later)
+    )
     hints = [
-        product_order(grown[0][1], grown[1][1], index),
-        product_order(0, grown[0][1], index),
-        product_order(0, grown[1][1], index),
+        product_order(growths[0], growths[1], index),
+        product_order(shares, U96, index),
     ]
-    for a, b in (
-        (first.names["index_wad"], second.names["index_wad"]),
-        (index, first.names["index_wad"]),
-        (index, second.names["index_wad"]),
-    ):
-        hints.append(product_order(a, b, shares))
+    for outcome, growth in ((first, growths[0]), (second, growths[1])):
+        grown, names = outcome.names["index_now_wad"], outcome.names
+        hints += [
+            product_order(growth, GROWTH_END, index),
+            product_order(0, growth, index),
+            product_order(grown, U76, shares),
+            product_order(index, grown, shares),
+            product_order(
+                machine.domain.bit_and(machine.domain.shift_right(terms, 172, False), U16),
+                U16,
+                names["debt_now"] - names["debt"],
+            ),
+        ]
+    hints.append(product_order(first.names["index_now_wad"], second.names["index_now_wad"], shares))
+    # The growth of a longer time is no smaller: the test before this one.
+    known = [sooner <= later, rate >= 0, rate < 2**100, growths[0] <= growths[1]]
     pair = both(first, second)
-    known = [sooner <= later, rate >= 0, rate < 2**100, ordered]
-    proved(machine, pair, first.value[0] <= second.value[0], known, hints=hints)
-    proved(machine, pair, first.value[0] >= index, known, hints=hints)
-    proved(machine, pair, first.value[2] <= second.value[2], known, hints=hints)
+    goal = z3.And(
+        first.value[0] >= index,
+        first.value[0] <= second.value[0],
+        first.value[2] <= second.value[2],
+    )
+    proved(machine, pair, goal, known, hints=hints)
 
 
 CONVERSIONS = [

@@ -237,6 +237,19 @@ def test_quote__any_size__is_what_the_trade_pays(world: World) -> None:
 
 
 @pytest.mark.parametrize("sign", [1, -1])
+def test_quote__of_a_size_beyond_its_width__is_refused(world: World, sign: int) -> None:
+    """Prices are unchecked arithmetic below 2**120: skew and depth would cancel out at 2**237."""
+    desk = open_desk(world)
+    trader = desk.trader()
+    for size in (2**120, 2**237):
+        with reverts("perps: size not in steps"):
+            desk.perps.quote(ETH, trader, sign * size)
+    price, index, _ = desk.perps.quote(ETH, trader, 2**120 - 1)
+    depth = desk.perps.terms_of(ETH).depth_gwei
+    assert price > index + index * ((2**120 - 1) // GWEI) // (2 * depth)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
 def test_acceptable_price__fee_included__is_the_last_that_passes(world: World, sign: int) -> None:
     desk = open_desk(world)
     trader = desk.trader()
