@@ -141,7 +141,7 @@ def test_r08__swap_limit__is_that_of_the_gross_rate_down(world: World) -> None:
                 world.clearinghouse.swap(account, liar, ETH, 0, 10**18, 0, sender=world.owner)
 
 
-def test_r09__half_of_the_debt__decides_the_way_and_not_the_result(world: World) -> None:
+def test_r09__three_quarters_of_the_debt__decides_the_way_and_not_the_result(world: World) -> None:
     account = world.open_account(leverage=2)
     for units in (10**18, 26 * 10**17):
         with world.isolated():
