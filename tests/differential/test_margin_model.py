@@ -207,13 +207,14 @@ def test_required__two_parts_of_one_asset__whole_is_at_most_the_sum(
         one.size_wad + other.size_wad,
         one.cost_wad + other.cost_wad,
     )
-    merged = terms_of(whole, mark)
-    apart = terms_of(one, mark) + terms_of(other, mark)
-    assert merged.required_init <= apart.required_init
-    assert merged.required_maint <= apart.required_maint
-    # Floors lose a wei each; a gain of one part pays the loss of the other once they are one.
-    assert merged.equity_maint >= apart.equity_maint
-    assert merged.equity_init >= apart.equity_init
+    for terms in (terms_of, terms_on_chain):
+        merged = terms(whole, mark)
+        apart = terms(one, mark) + terms(other, mark)
+        assert merged.required_init <= apart.required_init
+        assert merged.required_maint <= apart.required_maint
+        # Floors lose a wei each; a gain of one part pays the loss of the other once they are one.
+        assert merged.equity_maint >= apart.equity_maint
+        assert merged.equity_init >= apart.equity_init
 
 
 @given(

@@ -205,6 +205,7 @@ def cascade() -> Cascade:
 def test_cascade__of_two_hundred_accounts__ends_with_nobody_owing_what_is_not_there(
     cascade: Cascade,
 ) -> None:
+    """I34 I35 I36, in every account and to the wei."""
     world, vault = cascade.world, cascade.world.system.vault
     assert len(cascade.accounts) > ACCOUNTS and cascade.breached() == []
     assert vault.max_loan() < 2 * 10**6

@@ -85,6 +85,8 @@ class Invariants(LiquidationChecks):
     donated: Counter[tuple[str, str]] = field(default_factory=Counter)  # token, holder: units
     lifetimes: dict[str, int] = field(default_factory=dict)  # owner: micro quote tokens
     script: list[tuple[str, bytes]] = field(default_factory=list)  # of the scripted hook
+    # What owners granted, and until when: account, operator's address.
+    grants: dict[tuple[int, str], tuple[int, int]] = field(default_factory=dict)
 
     # ---- the frame
 
@@ -122,6 +124,10 @@ class Invariants(LiquidationChecks):
                 fine = there == event.args.units
                 self.must("I01", fine, f"{there} lay in the fund, {event.args} was booked")
             for event in world.mandates.events(receipt):
+                if event.name == "OperatorChanged":
+                    args = event.args
+                    granted = (args.permissions, args.expires_at)
+                    self.grants[args.account, args.operator] = granted
                 if event.name == "BudgetArmed":
                     self.lifetimes[event.args.owner] = event.args.lifetime // MICRO_WAD
                 if event.name == "Rebalanced":
@@ -310,6 +316,12 @@ class Invariants(LiquidationChecks):
         still = after.time > before.time or new["index_wad"] == old["index_wad"]
         self.must("I07", still, "the index moved within a second")
         self.must("I07", new["accrued_at"] <= after.time, "accrued in the future")
+        if any(vault.events(receipt, "RateUpdated") for receipt in receipts):
+            return
+        low, high = sorted((old, new), key=lambda state: state["utilisation_wad"])
+        self.held("I09", low["utilisation_wad"] < high["utilisation_wad"])
+        fine = low["borrow_rate_ray"] <= high["borrow_rate_ray"]
+        self.must("I09", fine, f"the rate falls as utilisation rises: {low} and {high}")
 
     def _of_prices(self, before: State, after: State) -> None:
         """I32: where prices fell or stayed and nothing else moved, no excess rose."""
@@ -447,8 +459,9 @@ class Invariants(LiquidationChecks):
                 for n in cast.market_names
             )
             if less:
-                allowed = before.permissions.get((account, call.sender), 0)
-                self.must("I25", allowed & 62 != 0, f"{call.sender} took from {label}")
+                allowed, until = self.grants.get((account, cast.roles[call.sender]), (0, 0))
+                fine = allowed & 62 != 0 and before.time < until
+                self.must("I25", fine, f"{call.sender} took from {label}")
 
     def _of_wallets(self, call: Call, before: State, after: State) -> None:
         """I25: nor does what is in the wallets of others."""

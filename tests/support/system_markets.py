@@ -91,10 +91,25 @@ class MarketChecks(Checks):
             told = now.markets[name].exposure
             told_wad = (told.longs_gwei * SIZE_STEP_WAD, told.shorts_gwei * SIZE_STEP_WAD)
             self.must("I20", told_wad == (longs, shorts), f"{name}: events say {told}")
+        self._of_results(now)
         self.held("I19")
         self.must("I19", now.debt_shares(now.house) == 0, "the house has a debt")
         cash = now.cash_wad(now.house)
         self.must("I19", 0 <= cash < MAX_CASH_WAD, f"the house has cash {cash}")
+
+    def _of_results(self, now: State) -> None:
+        """I18 as the views have it: what all have beyond cash and collateral is nothing."""
+        cast = self.cast
+        results = count = 0
+        for account in cast.everyone:
+            held = {name: now.held(account, name) for name in cast.names}
+            own = now.cash_wad(account) - now.debt_units(account) * now.quote_unit_wad
+            for name, position in held.items():
+                own += position.collateral_wad * now.marks[name].price_wad // WAD
+                count += position.has_perpetual
+            results += now.terms[account].equity_maint - own
+        self.held("I18", count != 0)
+        self.must("I18", -count <= results <= 0, f"all results together are {results}")
 
     def of_model(self, now: State) -> None:
         """The exact model, given what is stored, says what the views say."""
