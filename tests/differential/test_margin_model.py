@@ -192,6 +192,8 @@ def test_excess__uncovered_short__never_rises_with_a_rising_price(
 
 
 @given(positions, positions, prices, fundings, risks)
+# Three quarters of a wei each: rounded down, the parts would require nothing and the whole a wei.
+@example(*[Position(3 * 10**18)] * 2, 1, 0, Risk(240_000, 10_000, 160_000, 5_000, 1, 0, 0))
 def test_required__two_parts_of_one_asset__whole_is_at_most_the_sum(
     one: Position, other: Position, price_wad: int, funding_wad: int, risk: Risk
 ) -> None:
