@@ -134,7 +134,7 @@ def _seeds() -> list[dict[str, str]]:
 
 def _cell(text: str) -> str:
     """Code for a cell of a table, on one line."""
-    line = " ".join(text.split()).replace("|", "\\|")
+    line = " ".join(text.split()).replace("|", "\\|").replace("`", "'")
     return line if len(line) <= MOST_SHOWN else f"{line[:MOST_SHOWN]} ..."
 
 
