@@ -72,7 +72,7 @@ def mutants_of(path: str, text: str) -> list[Mutant]:
     """All mutants of a file, in the order of its lines, without two that read the same."""
     found: dict[str, Mutant] = {}
     counts: dict[str, int] = {}
-    for line, kind, start, end, replacement, scope in _Walk(path, text).all():
+    for line, kind, start, end, replacement, scope in Walk(path, text).all():
         name, around = scope
         mistake = f"{name}|{kind}|{text[start:end]}|{replacement}|{around}"
         counts[mistake] = counts.get(mistake, 0) + 1
@@ -86,7 +86,7 @@ def mutants_of(path: str, text: str) -> list[Mutant]:
 Raw = tuple[int, str, int, int, str, tuple[str, str]]
 
 
-class _Walk:
+class Walk:
     """Goes through one file."""
 
     def __init__(self, path: str, text: str) -> None:

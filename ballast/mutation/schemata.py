@@ -23,9 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from vyper import ast as vy
-from vyper.ast.parse import parse_to_ast
 
-from ballast.mutation.operators import Mutant
+from ballast.mutation.operators import Mutant, Walk
 
 ORIGINAL, MARKING = 0, 1  # what the chain is told; mutants have the numbers from 2 on
 FIRST = 2
@@ -61,7 +60,7 @@ class Schema:
 
 def places_of(path: str, text: str) -> list[Place]:
     """All places of a file, in its order."""
-    return sorted(_Walk(path, text).all(), key=lambda place: place.start)
+    return sorted(_Places(path, text).places(), key=lambda place: place.start)
 
 
 def place_of(mutant: Mutant, places: Sequence[Place]) -> Place | None:
@@ -156,43 +155,30 @@ def _mutated(text: str, place: Place, mutant: Mutant) -> str:
     return text[start : mutant.start] + mutant.replacement + text[mutant.end : place.end]
 
 
-class _Walk:
+class _Places(Walk):
     """Goes through the functions of a file."""
 
-    def __init__(self, path: str, text: str) -> None:
-        self.text = text
-        self.tree = parse_to_ast(text, module_path=path)
-        self.starts = [0]
-        for line in text.split("\n"):
-            self.starts.append(self.starts[-1] + len(line) + 1)
-
-    def all(self) -> Iterator[Place]:
+    def places(self) -> Iterator[Place]:
         for node in self.tree.body:
             if isinstance(node, vy.FunctionDef):
-                yield from self._of_block(node.body)
+                yield from self._places_in(node.body)
 
-    def _span(self, node: Any) -> tuple[int, int]:
-        return (
-            self.starts[node.lineno - 1] + node.col_offset,
-            self.starts[node.end_lineno - 1] + node.end_col_offset,
-        )
-
-    def _of_block(self, body: Sequence[Any], anchor: int | None = None) -> Iterator[Place]:
+    def _places_in(self, body: Sequence[Any], anchor: int | None = None) -> Iterator[Place]:
         for node in body:
             start, end = self._span(node)
             before = start if anchor is None else anchor
             if isinstance(node, vy.If):
                 yield Place(*self._span(node.test), "expression", before)
-                yield from self._of_block(node.body)
+                yield from self._places_in(node.body)
                 is_elif = len(node.orelse) == 1 and isinstance(node.orelse[0], vy.If)
                 if is_elif and self._is_elif(node.orelse[0]):
-                    yield from self._of_block(node.orelse, before)
+                    yield from self._places_in(node.orelse, before)
                 else:
-                    yield from self._of_block(node.orelse)
+                    yield from self._places_in(node.orelse)
             elif isinstance(node, vy.For):
                 for argument in getattr(node.iter, "args", ()):
                     yield Place(*self._span(argument), "expression", before)
-                yield from self._of_block(node.body)
+                yield from self._places_in(node.body)
             elif isinstance(node, vy.AnnAssign):
                 value = self._span(node.value)[0]
                 declared = tuple(self._text(part) for part in (node.target, node.annotation))
@@ -206,7 +192,3 @@ class _Walk:
         # Where an `elif` begins the tree tells either the word or its condition.
         start, _ = self._span(node)
         return "elif" in (self.text[start : start + 4], self.text[start - 5 : start - 1])
-
-    def _text(self, node: Any) -> str:
-        start, end = self._span(node)
-        return self.text[start:end]
