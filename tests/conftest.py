@@ -12,37 +12,17 @@ from hypothesis import HealthCheck, Phase, settings
 from ballast.chain import Anvil, Reverted, RevmChain
 
 _SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
-settings.register_profile(
-    "quick",
-    max_examples=500,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=_SLOW,
-)
+_SAME = settings(deadline=None, derandomize=True, database=None, suppress_health_check=_SLOW)
+# What comes out is the same each time, and the first failure is enough, however large.
+_ONCE = settings(_SAME, phases=(Phase.explicit, Phase.generate))
+settings.register_profile("quick", _SAME, max_examples=500)
 settings.register_profile(
     "deep", max_examples=2_500, deadline=None, print_blob=True, suppress_health_check=_SLOW
 )
-# Many runs of one test against broken contracts: the first failure is enough, however large.
-settings.register_profile(
-    "mutants",
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=(Phase.explicit, Phase.generate),
-    suppress_health_check=_SLOW,
-)
+# Many runs of one test against broken contracts.
+settings.register_profile("mutants", _ONCE, max_examples=60)
 # Every call that is new is run twice: what matters is which paths there are.
-settings.register_profile(
-    "coverage",
-    max_examples=8,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=(Phase.explicit, Phase.generate),
-    suppress_health_check=_SLOW,
-)
+settings.register_profile("coverage", _ONCE, max_examples=8)
 settings.load_profile(os.environ.get("BALLAST_PROFILE", "quick"))
 
 
