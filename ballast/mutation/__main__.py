@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -17,7 +17,7 @@ from ballast.artifacts import ROOT
 from ballast.mutation import verdicts
 from ballast.mutation.operators import Mutant, mutants_of
 from ballast.mutation.targets import hosts_of, mutable_files, tests_of
-from ballast.mutation.trial import Copy
+from ballast.mutation.trial import SURVIVED, UNSEEN, Copy
 from ballast.mutation.verdicts import Verdict
 
 PER_HUNDRED_LINES = 55  # of which at least 40 are valid
@@ -33,17 +33,30 @@ class Campaign:
         self.until = until
         self.known = verdicts.current(verdicts.read())
         self.lock = threading.Lock()
-        self.queue: queue.Queue[tuple[str, list[Mutant]]] = queue.Queue()
+        self.queue: queue.Queue[tuple[str, list[Mutant], bool]] = queue.Queue()
         self.done = 0
         self.total = 0
 
-    def add(self, path: str, mutants: list[Mutant]) -> None:
-        """Mutants of one file, which one process tries one after the other."""
-        self.total += len(mutants)
-        self.queue.put((path, mutants))
+    def run(
+        self,
+        chosen: Mapping[str, Sequence[Mutant]],
+        open_ones: Container[str | None],
+        servers: int,
+        *,
+        are_tests_all: bool,
+    ) -> None:
+        """Those with one of these verdicts, until all are tried or time is up.
 
-    def run(self, servers: int) -> None:
-        """Until all are tried or time is up."""
+        The mutants of one file are tried one after the other, by one process.
+        """
+        self.done = self.total = 0
+        for path, mutants in chosen.items():
+            left = [mutant for mutant in mutants if self._verdict(mutant) in open_ones]
+            if left:
+                self.total += len(left)
+                self.queue.put((path, left, are_tests_all))
+        tests = "all tests" if are_tests_all else "tests of their files"
+        self.console.print(f"{self.total} mutants to try with {tests}, {servers} processes")
         threads = [threading.Thread(target=self._work) for _ in range(servers)]
         for thread in threads:
             thread.start()
@@ -51,26 +64,34 @@ class Campaign:
             thread.join()
         verdicts.write(self.known)
 
+    def _verdict(self, mutant: Mutant) -> str | None:
+        return self.known[mutant.key].verdict if mutant.key in self.known else None
+
     def _work(self) -> None:
         copy = Copy()
         try:
             while time.monotonic() < self.until:
                 try:
-                    path, mutants = self.queue.get_nowait()
+                    path, mutants, are_tests_all = self.queue.get_nowait()
                 except queue.Empty:
                     return
-                self._try_file(copy, path, mutants)
+                self._try_file(copy, path, mutants, are_tests_all)
         finally:
             copy.close()
 
-    def _try_file(self, copy: Copy, path: str, mutants: Sequence[Mutant]) -> None:
+    def _try_file(
+        self, copy: Copy, path: str, mutants: Sequence[Mutant], are_tests_all: bool
+    ) -> None:
         text = (ROOT / path).read_text()
         by_key = {mutant.key: mutant for mutant in mutants}
         left = set(by_key)
-        for key, verdict, by in copy.tried(path, mutants, hosts_of(path), tests_of(path)):
+        tests = tests_of(path, are_all=are_tests_all)
+        for key, verdict, by in copy.tried(path, mutants, hosts_of(path), tests):
             mutant = by_key[key]
             mistake = mutant.described(text).split(" ", 1)[1]
             left.discard(key)
+            if verdict == SURVIVED and not are_tests_all:
+                verdict = UNSEEN
             with self.lock:
                 self.known[key] = Verdict(path, mutant.line, mistake, verdict, by)
                 self.done += 1
@@ -89,7 +110,7 @@ class Campaign:
 
 @click.command()
 @click.option("--file", "names", multiple=True, help="Part of a path; all files by default.")
-@click.option("--again", is_flag=True, help="Try survivors again, after tests were added.")
+@click.option("--again", is_flag=True, help="Try survivors again, with all tests.")
 @click.option("--fresh", is_flag=True, help="Forget what is known of the chosen files.")
 @click.option("--most", type=int, help="Mutants of a file; by default by its length.")
 @click.option("--servers", default=2, show_default=True, help="Processes.")
@@ -107,31 +128,27 @@ def cli(
     """Try mutants of the contracts that have no verdict yet, and tell the score."""
     console = Console(width=TABLE_WIDTH)
     campaign = Campaign(console, time.monotonic() + 60 * minutes)
-    for path in mutable_files():
+    chosen: dict[str, list[Mutant]] = {}
+    for path in sorted(mutable_files(), key=lambda path: not verdicts.is_strict(path)):
+        if names and not any(name in path for name in names):
+            continue
         text = (ROOT / path).read_text()
         all_of_it = mutants_of(path, text)
         count = most or len(all_of_it)
         if not most and not verdicts.is_strict(path):
             count = -(-verdicts.code_lines(text) * PER_HUNDRED_LINES // 100)
-        mutants = verdicts.chosen(all_of_it, count)
-        if names and not any(name in path for name in names):
-            continue
-        if fresh:
-            for mutant in all_of_it:
+        chosen[path] = verdicts.chosen(all_of_it, count)
+        for mutant in all_of_it:
+            if fresh:
                 campaign.known.pop(mutant.key, None)
-        open_ones = [m for m in mutants if _is_open(campaign.known.get(m.key), again)]
-        if open_ones:
-            campaign.add(path, open_ones)
     if not only_report:
-        console.print(f"{campaign.total} mutants to try with {servers} processes")
-        campaign.run(servers)
+        # First the tests of the file itself, then to those that are left all that reach it.
+        campaign.run(chosen, {None}, servers, are_tests_all=False)
+        open_ones = {UNSEEN, SURVIVED} if again else {UNSEEN}
+        campaign.run(chosen, open_ones, servers, are_tests_all=True)
     _tell(console, list(campaign.known.values()))
     evidence.write()
     console.print(f"survivors and the score: {evidence.PAGE.relative_to(ROOT)}")
-
-
-def _is_open(verdict: Verdict | None, again: bool) -> bool:
-    return verdict is None or (again and verdict.verdict == "survived")
 
 
 def _tell(console: Console, known: Sequence[Verdict]) -> None:

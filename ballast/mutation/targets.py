@@ -11,9 +11,13 @@ from ballast.artifacts import ROOT
 _IMPORT = re.compile(r"^from contracts\.modules import (\w+)", re.MULTILINE)
 
 _UNIT, _MODEL, _THREAT = "tests/unit/test_", "tests/differential/test_", "tests/threats/test_"
+_PAST, _WHOLE = "tests/regression/test_", "tests/integration/test_"
 _LEDGER = tuple(
     f"{_UNIT}clearinghouse_{part}.py"
     for part in ("deposit", "withdraw", "repay", "transfer", "swap", "batch", "views", "events")
+)
+_PERPETUALS = tuple(
+    f"{_UNIT}perps_{part}.py" for part in ("trade", "limits", "settle", "funding", "headroom")
 )
 _PLANS = (f"{_MODEL}plan_model.py", f"{_UNIT}rebalancer.py", f"{_UNIT}rebalancer_perpetuals.py")
 
@@ -25,13 +29,37 @@ TESTS: dict[str, tuple[str, ...]] = {
         f"{_UNIT}operators.py",
         f"{_MODEL}account_model.py",
         f"{_MODEL}margin_model.py",
+        *_PERPETUALS,
+        f"{_MODEL}perps_chain.py",
+        f"{_UNIT}mandates.py",
+        f"{_UNIT}mandates_rebalance.py",
+        f"{_UNIT}wind_down.py",
+        f"{_UNIT}min_debt.py",
+        f"{_UNIT}outflows.py",
+        f"{_THREAT}accounts.py",
+        f"{_THREAT}prices.py",
+        f"{_THREAT}outflows.py",
     ),
-    "Deleverager": (f"{_UNIT}deleverager.py", f"{_UNIT}wind_down.py"),
-    "ERC4626Adapter": (f"{_UNIT}vault_adapter.py",),
+    "Deleverager": (
+        f"{_UNIT}deleverager.py",
+        f"{_UNIT}wind_down.py",
+        f"{_PAST}deleveraged_hook.py",
+        f"{_PAST}ended_market.py",
+    ),
+    "ERC4626Adapter": (f"{_UNIT}vault_adapter.py", f"{_WHOLE}vault_collateral.py"),
     "Exchange": (f"{_UNIT}clearinghouse_swap.py", f"{_UNIT}listings.py"),
-    "Governance": (f"{_UNIT}governance.py", f"{_THREAT}governance.py"),
+    "Governance": (
+        f"{_UNIT}governance.py",
+        f"{_THREAT}governance.py",
+        f"{_UNIT}governance_timelock.py",
+    ),
     "Insurance": (f"{_UNIT}liquidator_insurance.py",),
-    "Keepers": (f"{_UNIT}keepers.py", f"{_UNIT}keepers_push.py", f"{_THREAT}watches.py"),
+    "Keepers": (
+        f"{_UNIT}keepers.py",
+        f"{_UNIT}keepers_push.py",
+        f"{_THREAT}watches.py",
+        f"{_PAST}watch_list_wiped.py",
+    ),
     "LendingVault": (
         f"{_UNIT}lending_vault_loans.py",
         f"{_UNIT}lending_vault_interest.py",
@@ -40,6 +68,10 @@ TESTS: dict[str, tuple[str, ...]] = {
         f"{_UNIT}lending_vault_tokens.py",
         f"{_UNIT}erc4626_conformance.py",
         f"{_MODEL}vault_model.py",
+        f"{_UNIT}lending_vault_attacks.py",
+        f"{_UNIT}outflows.py",
+        f"{_UNIT}min_debt.py",
+        f"{_THREAT}vault_shares.py",
     ),
     "Lens": (f"{_UNIT}lens.py",),
     "Liquidator": (
@@ -48,9 +80,17 @@ TESTS: dict[str, tuple[str, ...]] = {
         f"{_UNIT}liquidator_rescue.py",
         f"{_UNIT}liquidator_deficits.py",
         f"{_MODEL}liquidation_model.py",
+        f"{_THREAT}liquidation.py",
+        f"{_THREAT}liquidation_books.py",
+        f"{_THREAT}liquidation_entries.py",
+        f"{_PAST}sequencer_grace.py",
     ),
-    "LiquidityVault": (f"{_UNIT}liquidity_vault.py", f"{_MODEL}liquidity_model.py"),
-    "Listings": (f"{_UNIT}listings.py",),
+    "LiquidityVault": (
+        f"{_UNIT}liquidity_vault.py",
+        f"{_MODEL}liquidity_model.py",
+        f"{_WHOLE}house.py",
+    ),
+    "Listings": (f"{_UNIT}listings.py", f"{_UNIT}outflows.py", f"{_THREAT}token_zoo.py"),
     "Mandates": (
         f"{_UNIT}mandates.py",
         f"{_UNIT}mandates_rebalance.py",
@@ -59,16 +99,19 @@ TESTS: dict[str, tuple[str, ...]] = {
         f"{_UNIT}mandates_allocation.py",
         f"{_THREAT}mandate_margin.py",
         f"{_THREAT}hooks.py",
+        f"{_THREAT}siblings.py",
+        f"{_THREAT}mandate_extraction.py",
+        f"{_PAST}deleveraged_hook.py",
     ),
     "Mixer": (f"{_UNIT}allocator.py", f"{_MODEL}allocation_model.py"),
     "Perps": (
-        f"{_UNIT}perps_trade.py",
-        f"{_UNIT}perps_limits.py",
-        f"{_UNIT}perps_settle.py",
-        f"{_UNIT}perps_funding.py",
-        f"{_UNIT}perps_headroom.py",
+        *_PERPETUALS,
         f"{_UNIT}perps_governor.py",
         f"{_MODEL}perps_chain.py",
+        f"{_THREAT}perps.py",
+        f"{_UNIT}snipers.py",
+        f"{_UNIT}wind_down.py",
+        f"{_PAST}ended_market.py",
     ),
     "Planner": _PLANS,
     "Rebalancer": (
@@ -76,16 +119,22 @@ TESTS: dict[str, tuple[str, ...]] = {
         f"{_UNIT}rebalancer_bounds.py",
         f"{_UNIT}rebalancer_perpetuals.py",
         f"{_THREAT}keeper_pay.py",
+        f"{_PAST}less_than_a_unit.py",
+        f"{_WHOLE}uniswap_rebalance.py",
     ),
     "RiskOracle": (
         f"{_UNIT}risk_oracle.py",
         f"{_UNIT}risk_oracle_owner.py",
         f"{_UNIT}risk_oracle_volatility.py",
         f"{_MODEL}oracle_model.py",
+        f"{_THREAT}prices.py",
+        f"{_UNIT}prices.py",
+        f"{_THREAT}pull_feed.py",
+        f"{_PAST}sequencer_grace.py",
     ),
     "TokenLiquidator": (f"{_UNIT}token_liquidator.py",),
-    "UniswapV3Adapter": (f"{_UNIT}uniswap_adapter.py",),
-    "VaultFeed": (f"{_UNIT}vault_feed.py",),
+    "UniswapV3Adapter": (f"{_UNIT}uniswap_adapter.py", f"{_WHOLE}uniswap_rebalance.py"),
+    "VaultFeed": (f"{_UNIT}vault_feed.py", f"{_WHOLE}vault_collateral.py"),
 }
 # Of modules that have tests of their own, or whose hosts are not where they show first.
 MODULES: dict[str, tuple[str, ...]] = {
@@ -100,6 +149,7 @@ MODULES: dict[str, tuple[str, ...]] = {
 }
 # What every rounding shows in, who may call, and who may call again: after a contract's own tests.
 LAST = (f"{_UNIT}rounding.py", f"{_THREAT}access.py", f"{_THREAT}reentry.py")
+FIRST_HOSTS = 3
 # Where no mutant may survive: who may act, whether an account is sound, and rounding.
 STRICT = (
     *("contracts/modules/operators.vy", "contracts/modules/health.vy"),
@@ -137,10 +187,16 @@ def hosts_of(path: str) -> list[str]:
     return [Path(file).stem for file in hosts]
 
 
-def tests_of(path: str) -> list[str]:
-    """Test files that exist, in the order in which they are to be run."""
-    wanted = [*MODULES.get(Path(path).stem, ())]
-    for host in hosts_of(path):
-        wanted += TESTS.get(host, ())
-    wanted += LAST
+def tests_of(path: str, *, are_all: bool = True) -> list[str]:
+    """Test files that exist, in the order in which they are to be run.
+
+    Not all of them are those of the module itself, or of the shortest contracts that contain it.
+    """
+    own = MODULES.get(Path(path).stem, ())
+    hosts = hosts_of(path)
+    if not are_all:
+        hosts = [] if own else hosts[:FIRST_HOSTS]
+    wanted = [*own, *(test for host in hosts for test in TESTS.get(host, ()))]
+    if are_all or not wanted:
+        wanted += LAST
     return [test for test in dict.fromkeys(wanted) if (ROOT / test).is_file()]

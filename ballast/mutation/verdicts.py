@@ -12,7 +12,7 @@ from pathlib import Path
 from ballast.artifacts import ROOT
 from ballast.mutation.operators import Mutant, mutants_of
 from ballast.mutation.targets import STRICT, mutable_files
-from ballast.mutation.trial import EQUIVALENT, INVALID, KILLED, SURVIVED, TIMEOUT
+from ballast.mutation.trial import EQUIVALENT, INVALID, KILLED, SURVIVED, TIMEOUT, UNSEEN
 
 _DOCUMENTATION = re.compile(r'""".*?"""', re.DOTALL)
 STORE = ROOT / "tests" / "mutation" / "verdicts.json"
@@ -110,4 +110,4 @@ def is_strict(path: str) -> bool:
 
 def survivors(verdicts: Iterable[Verdict]) -> list[Verdict]:
     """Those that no test saw."""
-    return [verdict for verdict in verdicts if verdict.verdict == SURVIVED]
+    return [verdict for verdict in verdicts if verdict.verdict in (SURVIVED, UNSEEN)]
