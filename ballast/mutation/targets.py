@@ -147,8 +147,9 @@ MODULES: dict[str, tuple[str, ...]] = {
     "sizing": (f"{_UNIT}modules.py", f"{_MODEL}sizing_model.py"),
     "volatility": (f"{_UNIT}modules.py",),
 }
-# What every rounding shows in, who may call, and who may call again: after a contract's own tests.
-LAST = (f"{_UNIT}rounding.py", f"{_THREAT}access.py", f"{_THREAT}reentry.py")
+LOCKS = f"{_THREAT}locks.py"
+# What every rounding shows in, and who may call again: after a contract's own tests.
+LAST = (f"{_UNIT}rounding.py", f"{_THREAT}reentry.py")
 FIRST_HOSTS = 3
 # Where no mutant may survive: who may act, whether an account is sound, and rounding.
 STRICT = (
@@ -196,7 +197,8 @@ def tests_of(path: str, *, are_all: bool = True) -> list[str]:
     hosts = hosts_of(path)
     if not are_all:
         hosts = [] if own else hosts[:FIRST_HOSTS]
-    wanted = [*own, *(test for host in hosts for test in TESTS.get(host, ()))]
-    if are_all or not wanted:
+    locks = [] if "modules" in Path(path).parts else [LOCKS]
+    wanted = [*locks, *own, *(test for host in hosts for test in TESTS.get(host, ()))]
+    if are_all or wanted == locks:
         wanted += LAST
     return [test for test in dict.fromkeys(wanted) if (ROOT / test).is_file()]

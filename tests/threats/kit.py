@@ -215,3 +215,16 @@ def list_token(world: World, token: Contract, asset: int = EXTRA_ID) -> Contract
     list_asset(system, "extra", terms, market)
     world.chain.mine()
     return feed
+
+
+def deploy_adapters(world: World, exchange: str) -> dict[str, Contract]:
+    """Every adapter. Any address serves as a factory: nobody here gets as far."""
+    governor, vault, feed = world.governor, world.system.vault, world.feeds[QUOTE]
+    arguments = {
+        "UniswapV3Adapter": (exchange, world.venue, governor),
+        "ERC4626Adapter": (exchange, governor),
+        "VaultFeed": (vault, feed, 10**9, True),
+    }
+    return {
+        name: world.chain.deploy(name, *given, sender=governor) for name, given in arguments.items()
+    }

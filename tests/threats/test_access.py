@@ -55,6 +55,7 @@ from tests.threats.kit import (
     ask_in,
     ask_out,
     claim_shares,
+    deploy_adapters,
     pay_out,
     ready_epochs,
     renew,
@@ -144,10 +145,10 @@ def _shared_scene() -> Scene:
         for spender in spenders:
             world.quote.approve(spender, UNLIMITED, sender=who)
     world.system.keepers.set_pull_feed(world.feeds["BTC"], True, sender=world.governor)
-    adapters = _adapters(world, world.system.exchange.address)
+    adapters = deploy_adapters(world, world.system.exchange.address)
     owned = [adapters[name] for name in ("UniswapV3Adapter", "ERC4626Adapter")]
     council = govern_world(world, owned, delay_s=0)
-    offered = _adapters(world, world.system.exchange.address)["ERC4626Adapter"]
+    offered = deploy_adapters(world, world.system.exchange.address)["ERC4626Adapter"]
     offered.transfer_ownership(council.governance, sender=world.governor)
     ready = Decision.of(world.system.vault, "accrue")
     ready.schedule(council.timelock, sender=council.proposer)
@@ -179,19 +180,6 @@ def scene() -> Iterator[Scene]:
     shared = _shared_scene()
     with shared.world.isolated():
         yield shared
-
-
-def _adapters(world: World, exchange: str) -> dict[str, Contract]:
-    """Any address serves as a factory: nobody here gets as far."""
-    governor, vault, feed = world.governor, world.system.vault, world.feeds[QUOTE]
-    arguments = {
-        "UniswapV3Adapter": (exchange, world.venue, governor),
-        "ERC4626Adapter": (exchange, governor),
-        "VaultFeed": (vault, feed, 10**9, True),
-    }
-    return {
-        name: world.chain.deploy(name, *given, sender=governor) for name, given in arguments.items()
-    }
 
 
 def _wired(world: World) -> dict[str, Contract]:
@@ -237,7 +225,7 @@ def _wired(world: World) -> dict[str, Contract]:
             *("Rebalancer", world.clearinghouse, who[MANDATES], system.planner, system.allocator),
             *(system.liquidator, system.oracle, 1),
         ),
-        **_adapters(world, who[EXCHANGE]),
+        **deploy_adapters(world, who[EXCHANGE]),
     }
 
 
