@@ -17,7 +17,7 @@ from ballast.artifacts import ROOT
 from ballast.mutation import verdicts
 from ballast.mutation.operators import Mutant, mutants_of
 from ballast.mutation.targets import hosts_of, mutable_files, tests_of
-from ballast.mutation.trial import SURVIVED, UNSEEN, Copy
+from ballast.mutation.trial import EQUIVALENT, SURVIVED, UNSEEN, Copy
 from ballast.mutation.verdicts import Verdict
 
 PER_HUNDRED_LINES = 55  # of which at least 40 are valid
@@ -85,12 +85,15 @@ class Campaign:
         text = (ROOT / path).read_text()
         by_key = {mutant.key: mutant for mutant in mutants}
         left = set(by_key)
+        hosts = hosts_of(path, are_all=are_tests_all)
         tests = tests_of(path, are_all=are_tests_all)
-        for key, verdict, by in copy.tried(path, mutants, hosts_of(path), tests):
+        unsure = {EQUIVALENT} if len(hosts) < len(hosts_of(path)) else set()
+        unsure |= set() if are_tests_all else {SURVIVED}
+        for key, verdict, by in copy.tried(path, mutants, hosts, tests):
             mutant = by_key[key]
             mistake = mutant.described(text).split(" ", 1)[1]
             left.discard(key)
-            if verdict == SURVIVED and not are_tests_all:
+            if verdict in unsure:
                 verdict = UNSEEN
             with self.lock:
                 self.known[key] = Verdict(path, mutant.line, mistake, verdict, by)

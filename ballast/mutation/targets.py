@@ -136,21 +136,19 @@ TESTS: dict[str, tuple[str, ...]] = {
     "UniswapV3Adapter": (f"{_UNIT}uniswap_adapter.py", f"{_WHOLE}uniswap_rebalance.py"),
     "VaultFeed": (f"{_UNIT}vault_feed.py", f"{_WHOLE}vault_collateral.py"),
 }
-# Of modules that have tests of their own, or whose hosts are not where they show first.
-MODULES: dict[str, tuple[str, ...]] = {
-    "fixed_point": (f"{_UNIT}modules.py",),
-    "kinked_rate": (f"{_UNIT}modules.py",),
-    "margin": (f"{_UNIT}modules.py", f"{_MODEL}margin_model.py"),
-    "markets": (f"{_UNIT}modules.py",),
-    "packing": (f"{_UNIT}modules.py",),
-    "asset_list": (f"{_UNIT}modules.py",),
-    "sizing": (f"{_UNIT}modules.py", f"{_MODEL}sizing_model.py"),
-    "volatility": (f"{_UNIT}modules.py",),
+# Of contracts for tests only, which show modules alone.
+SHELLS: dict[str, tuple[str, ...]] = {
+    "KinkedRateShell": (f"{_MODEL}vault_model.py",),
+    "LendingStateShell": (f"{_MODEL}vault_model.py",),
+    "LiquidationShell": (f"{_UNIT}rounding.py",),
+    "MarginShell": (f"{_MODEL}margin_model.py",),
+    "ModulesShell": (f"{_UNIT}modules.py",),
+    "OracleMath": (f"{_MODEL}oracle_model.py",),
 }
 LOCKS = f"{_THREAT}locks.py"
 # What every rounding shows in, and who may call again: after a contract's own tests.
 LAST = (f"{_UNIT}rounding.py", f"{_THREAT}reentry.py")
-FIRST_HOSTS = 3
+MOST_FIRST = 2  # hosts whose tests are run first
 # Where no mutant may survive: who may act, whether an account is sound, and rounding.
 STRICT = (
     *("contracts/modules/operators.vy", "contracts/modules/health.vy"),
@@ -174,31 +172,34 @@ def _modules_of(path: Path) -> frozenset[str]:
     return frozenset(names)
 
 
-def hosts_of(path: str) -> list[str]:
-    """The deployed contracts that contain a file, the shortest first."""
+def hosts_of(path: str, *, are_all: bool = True) -> list[str]:
+    """The contracts that contain a file: those for tests first, then the shortest.
+
+    Not all of them are the first few.
+    """
     name = Path(path).stem
     if "modules" not in Path(path).parts:
         return [name]
-    hosts = [
-        file
-        for file in mutable_files()
-        if "modules" not in Path(file).parts and name in _modules_of(ROOT / file)
-    ]
-    hosts.sort(key=lambda file: (len((ROOT / file).read_text()), file))
-    return [Path(file).stem for file in hosts]
+    shells = [f"tests/contracts/{shell}.vy" for shell in SHELLS]
+    deployed = [file for file in mutable_files() if "modules" not in Path(file).parts]
+    found = []
+    for file in (*shells, *deployed):
+        text = (ROOT / file).read_text()
+        if name in _modules_of(ROOT / file):
+            is_far = file in shells and name not in _IMPORT.findall(text)
+            found.append((is_far, file not in shells, len(text), Path(file).stem))
+    return [host for *_, host in sorted(found)][: None if are_all else MOST_FIRST]
 
 
 def tests_of(path: str, *, are_all: bool = True) -> list[str]:
     """Test files that exist, in the order in which they are to be run.
 
-    Not all of them are those of the module itself, or of the shortest contracts that contain it.
+    Not all of them are those of the first hosts.
     """
-    own = MODULES.get(Path(path).stem, ())
-    hosts = hosts_of(path)
-    if not are_all:
-        hosts = [] if own else hosts[:FIRST_HOSTS]
-    locks = [] if "modules" in Path(path).parts else [LOCKS]
-    wanted = [*locks, *own, *(test for host in hosts for test in TESTS.get(host, ()))]
-    if are_all or wanted == locks:
+    known = TESTS | SHELLS
+    hosts = hosts_of(path, are_all=are_all)
+    wanted = [] if "modules" in Path(path).parts else [LOCKS]
+    wanted += [test for host in hosts for test in known.get(host, ())]
+    if are_all or len(wanted) < 2:
         wanted += LAST
     return [test for test in dict.fromkeys(wanted) if (ROOT / test).is_file()]
