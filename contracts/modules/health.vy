@@ -34,8 +34,8 @@ def _assess(account: uint256) -> margin.Terms:
     for i: uint256 in range(asset_list._count(listed), bound=asset_list.MAX_ASSETS):
         asset: uint256 = asset_list._at(listed, i)
         position: uint256 = ledger._position(account, asset)
-        cost: int256 = 0
-        funding: int256 = 0
+        cost: int256 = empty(int256)
+        funding: int256 = empty(int256)
         if asset_list._carries_perpetual(listed, i):
             cost, funding = self._cost_and_funding(account, asset)
         risk_word: uint256 = marks[unsafe_add(unsafe_mul(2, i), 1)]
@@ -91,14 +91,14 @@ def _passes_initial(account: uint256) -> bool:
             risk_word = margin._house_word(risk_word, position)
         newest: uint256 = price_word & packing.MASK_96
         previous: uint256 = (price_word >> 96) & packing.MASK_96
-        part: int256 = 0
+        part: int256 = empty(int256)
         if perpetuals & 1 == 0:
             part = margin._collateral_excess_init(position, newest, risk_word)
             if previous != newest:
                 part = min(part, margin._collateral_excess_init(position, previous, risk_word))
         else:
-            cost: int256 = 0
-            funding: int256 = 0
+            cost: int256 = empty(int256)
+            funding: int256 = empty(int256)
             cost, funding = self._cost_and_funding(account, asset)
             part = self._excess_init(position, cost, funding, newest, risk_word)
             if previous != newest:

@@ -199,18 +199,20 @@ EXTRA_ID = 200
 EXTRA_PRICE = 100  # quote tokens
 
 
-def list_token(world: World, token: Contract, asset: int = EXTRA_ID) -> Contract:
-    """Lists a token at 100 quote tokens under ETH's terms, without its perpetual.
+def list_token(
+    world: World, token: Contract, asset: int = EXTRA_ID, price: int = EXTRA_PRICE
+) -> Contract:
+    """Lists a token at so many quote tokens under ETH's terms, without its perpetual.
 
     Returns the feed.
     """
     terms = load_parameters()["assets"]["ETH"]
     del terms["perpetual"]
     feed = world.chain.deploy("MockFeed", 8, "extra / USD", sender=world.governor)
-    feed.set_answer(EXTRA_PRICE * 10**8, sender=world.governor)
+    feed.set_answer(price * 10**8, sender=world.governor)
     world.chain.mine()
     system = replace(world.system, assets={**world.system.assets, "extra": asset})
-    market = Market(token, feed, EXTRA_PRICE * WAD)
+    market = Market(token, feed, price * WAD)
     terms = terms | {"id": asset, "band_low_log2": 10, "band_high_log2": 93}
     list_asset(system, "extra", terms, market)
     world.chain.mine()
