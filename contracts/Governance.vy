@@ -17,12 +17,12 @@
 @custom:kill  The guardian pauses assets, closes markets, lowers caps. Paying in, reducing and liquidation go on.
 """
 
+from contracts.interfaces import ICapped
 from contracts.interfaces import IClearinghouse
 from contracts.interfaces import IExchange
 from contracts.interfaces import IGovernance
 from contracts.interfaces import IKeepers
 from contracts.interfaces import ILendingVault
-from contracts.interfaces import ILiquidityVault
 from contracts.interfaces import IListings
 from contracts.interfaces import IOwned
 from contracts.interfaces import IPerps
@@ -257,12 +257,8 @@ def set_market_caps(
 def set_deposit_cap(vault: address, deposit_cap: uint256):
     """@notice Moves the size above which nobody enters a vault."""
     self._require_vault(vault)
-    if vault == LENDING_VAULT:
-        self._move_deposit_cap(vault, staticcall ILendingVault(vault).deposit_cap(), deposit_cap)
-        extcall ILendingVault(vault).set_deposit_cap(deposit_cap)
-    else:
-        self._move_deposit_cap(vault, staticcall ILiquidityVault(vault).deposit_cap(), deposit_cap)
-        extcall ILiquidityVault(vault).set_deposit_cap(deposit_cap)
+    self._move(DEPOSIT_CAP, convert(vault, uint256), staticcall ICapped(vault).deposit_cap(), deposit_cap)
+    extcall ICapped(vault).set_deposit_cap(deposit_cap)
 
 
 ################################################################
@@ -303,7 +299,7 @@ def raise_margin(asset: uint256, parameters: IRiskOracle.Parameters):
     self._check_steward()
     now: IRiskOracle.Parameters = empty(IRiskOracle.Parameters)
     final: IRiskOracle.Parameters = empty(IRiskOracle.Parameters)
-    final_at: uint256 = 0
+    final_at: uint256 = empty(uint256)
     now, final, final_at = staticcall IRiskOracle(ORACLE).parameters(asset)
     self._check_settled(final_at)
     is_step: bool = (
@@ -338,11 +334,6 @@ def _move(parameter: uint256, of: uint256, old: uint256, new: uint256):
 
 
 @internal
-def _move_deposit_cap(vault: address, old: uint256, new: uint256):
-    self._move(DEPOSIT_CAP, convert(vault, uint256), old, new)
-
-
-@internal
 def _book_step(parameter: uint256, of: uint256):
     self._check_may_step(self.next_step_at[parameter][of])
     self.next_step_at[parameter][of] = block.timestamp + STEP_S
@@ -350,8 +341,8 @@ def _book_step(parameter: uint256, of: uint256):
 
 @internal
 def _book_feed(payload: Bytes[MAX_PAYLOAD]):
-    """@dev Each new feed may differ from the one before it."""
-    if len(payload) >= 36 and convert(slice(payload, 0, 4), bytes4) == SET_FEED:
+    """@dev Each new feed may differ from the one before it. No call of the oracle is shorter than what is read here."""
+    if convert(slice(payload, 0, 4), bytes4) == SET_FEED:
         self._book_step(FEED, convert(slice(payload, 4, 32), uint256))
 
 
@@ -510,10 +501,10 @@ def _require_calm_markets():
     for asset: uint256 in ids:
         now: IRiskOracle.Parameters = empty(IRiskOracle.Parameters)
         final: IRiskOracle.Parameters = empty(IRiskOracle.Parameters)
-        final_at: uint256 = 0
+        final_at: uint256 = empty(uint256)
         now, final, final_at = staticcall IRiskOracle(ORACLE).parameters(asset)
         terms: IPerps.Terms = staticcall IPerps(PERPS).terms_of(asset)
-        floor_l_bps: uint256 = min(now.floor_l_bps, final.floor_l_bps)
-        is_calm = is_calm and 2 * BPS * terms.skew_cap_gwei <= terms.depth_gwei * floor_l_bps
+        # What falls has fallen already.
+        is_calm = is_calm and 2 * BPS * terms.skew_cap_gwei <= terms.depth_gwei * now.floor_l_bps
     if not is_calm:
         reasons._fail("governance: skew cap too high")

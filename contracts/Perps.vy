@@ -590,9 +590,10 @@ def _touched(market_word: uint256, index: uint256, skew: int256, prices: uint256
 def _put_terms(asset: uint256, terms: IPerps.Terms, closed_at: uint256):
     now: IRiskOracle.Parameters = empty(IRiskOracle.Parameters)
     final: IRiskOracle.Parameters = empty(IRiskOracle.Parameters)
-    final_at: uint256 = 0
+    final_at: uint256 = empty(uint256)
     now, final, final_at = staticcall IRiskOracle(ORACLE).parameters(asset)
-    markets._require_terms(terms, min(now.floor_l_bps, final.floor_l_bps))
+    # What falls has fallen already, so the rate in force is the least.
+    markets._require_terms(terms, now.floor_l_bps)
     exposure: uint256 = market_books._exposures[asset]
     self._require_depth(2 * max(markets._longs(exposure), markets._shorts(exposure)) <= terms.depth_gwei)
     old: IPerps.Terms = markets._terms(market_books._prices[asset], market_books._limits[asset])

@@ -20,7 +20,7 @@ from ballast.mutation.targets import hosts_of, mutable_files, tests_of
 from ballast.mutation.trial import EQUIVALENT, SURVIVED, UNSEEN, Copy
 from ballast.mutation.verdicts import Verdict
 
-PER_HUNDRED_LINES = 55  # of which at least 40 are valid
+PER_HUNDRED_LINES = 43  # of which at least 40 are valid
 SAVE_EVERY = 20
 TABLE_WIDTH = 100
 

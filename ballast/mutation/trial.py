@@ -253,7 +253,7 @@ class File:
         for mutant in survivors:
             self._try_alone(mutant, minding)
         for mutant in alone:
-            self._try_alone(mutant, self._ordered(mutant, self.items))
+            self._try_alone(mutant, self._ordered(mutant, self.items, []))
 
     # ---- compiling
 
@@ -324,9 +324,9 @@ class File:
         mark = self.places.index(place)
         sound = [item for item in self.items if not self.known[item.nodeid][0]]
         sure = [item for item in sound if mark in self.known[item.nodeid][2]]
-        rest = [item for item in sound if EVERYWHERE in self.known[item.nodeid][2] - {mark}]
-        able = list(dict.fromkeys([*sure, *rest]))
-        verdict, by = self._judged(mutant, self._ordered(mutant, able), number)
+        unsure = [item for item in sound if mark not in self.known[item.nodeid][2]]
+        rest = [item for item in unsure if EVERYWHERE in self.known[item.nodeid][2]]
+        verdict, by = self._judged(mutant, self._ordered(mutant, sure, rest), number)
         if verdict == SURVIVED:
             survivors.append(mutant)
         else:
@@ -363,14 +363,16 @@ class File:
         self.killers.append((mutant.function, said.decode()))
         return KILLED, said.decode()
 
-    def _ordered(self, mutant: Mutant, items: Sequence[Any]) -> list[Any]:
-        """First those that killed others in the same function, then in the same file."""
-        place: dict[str, int] = {}
-        near = [test for function, test in reversed(self.killers) if function == mutant.function]
-        far = [test for _, test in reversed(self.killers)]
-        for test in (*near, *far):
-            place.setdefault(test, len(place))
-        return sorted(items, key=lambda item: place.get(item.nodeid, len(place)))
+    def _ordered(self, mutant: Mutant, sure: Sequence[Any], rest: Sequence[Any]) -> list[Any]:
+        """Those that are sure to reach it first, of them what killed others, then the fastest."""
+        near = {test for function, test in self.killers if function == mutant.function}
+        far = {test for _, test in self.killers}
+
+        def rank(item: Any) -> tuple[bool, bool, float]:
+            test = item.nodeid
+            return test not in near, test not in far, self.known[test][1]
+
+        return [*sorted(sure, key=rank), *sorted(rest, key=rank)]
 
     def _first_failure(self, items: Sequence[Any]) -> str:
         for item, following in zip(items, [*items[1:], None], strict=True):

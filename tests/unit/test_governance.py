@@ -164,11 +164,30 @@ def test_execute__rates_below_what_carries_a_skew_cap__reverts(council: Council)
     lower[7] -= 1
     with reverts("governance: skew cap too high"):
         council.decide(world.system.oracle, "set_parameters", ETH, tuple(lower))
-    terms = world.system.perps.terms_of(ETH)
-    terms = terms._replace(skew_cap_gwei=terms.depth_gwei * lower[7] // 20_000)
-    council.decide(world.system.perps, "set_terms", ETH, tuple(terms))
-    council.decide(world.system.oracle, "set_parameters", ETH, tuple(lower), salt=1)
+    perps, oracle = world.system.perps, world.system.oracle
+    terms = perps.terms_of(ETH)
+    most_gwei = terms.depth_gwei * lower[7] // 20_000
+    council.decide(perps, "set_terms", ETH, tuple(terms._replace(skew_cap_gwei=most_gwei + 1)))
+    with reverts("governance: skew cap too high"):
+        council.decide(oracle, "set_parameters", ETH, tuple(lower), salt=1)
+    council.decide(perps, "set_terms", ETH, tuple(terms._replace(skew_cap_gwei=most_gwei)))
+    council.decide(oracle, "set_parameters", ETH, tuple(lower), salt=2)
     assert _parameters(council) == lower
+
+
+def test_execute__calls_of_the_oracle_that_replace_no_feed__need_no_day_between(
+    council: Council,
+) -> None:
+    oracle, same = council.world.system.oracle, tuple(_parameters(council))
+    feed, _, *terms = oracle.feed_of(ETH)
+    council.decide(oracle, "set_feed", ETH, feed, *terms, 0)
+    decisions = [council.decision(oracle, "set_parameters", ETH, same, salt=n) for n in (1, 2)]
+    for decision in decisions:
+        decision.schedule(council.timelock, sender=council.proposer)
+    council.wait(DELAY_S)
+    for decision in decisions:
+        decision.execute(council.timelock, sender=council.world.keeper)
+    assert tuple(_parameters(council)) == same
 
 
 def test_owner_entries__anyone_else__revert(council: Council) -> None:
