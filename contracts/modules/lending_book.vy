@@ -87,7 +87,9 @@ def _accrue_only():
 @internal
 @view
 def _with_interest(pool: uint256, loans: uint256, now_s: uint256) -> (uint256, uint256, uint256):
-    """@notice The index, the reserves and the debt with interest up to now, at the rate of the use that the words show."""
+    """
+    @notice The index, the reserves and the debt with interest up to now, at the rate of the use that the words show.
+    """
     debt_shares: uint256 = loans & lending_state.MASK_96
     index_wad: uint256 = (loans >> 96) & lending_state.MASK_76
     elapsed_s: uint256 = now_s - (pool >> 224)
