@@ -49,10 +49,10 @@ from snekmate.auth import ownable_2step
 initializes: ownable_2step[ownable := ownable]
 from snekmate.tokens import erc20
 initializes: erc20[ownable := ownable]
-from snekmate.utils import math
 
 from contracts.modules import reasons
 from contracts.modules import safe_token
+from contracts.modules import share_math
 
 exports: (
     # ownership in two steps, without a way to renounce it
@@ -83,13 +83,6 @@ REDEEM_EPOCH_S: public(constant(uint256)) = 3_600
 # How long after its end an epoch is fulfilled at the earliest.
 DEPOSIT_DELAY_S: public(constant(uint256)) = 3_600
 REDEEM_DELAY_S: public(constant(uint256)) = 86_400
-
-MIN_DECIMALS: constant(uint8) = 2
-MAX_DECIMALS: constant(uint8) = 18
-# Shares have so many decimals more than the asset, and 10**6 of them are virtual.
-DECIMALS_OFFSET: constant(uint8) = 6
-VIRTUAL_SHARES: constant(uint256) = 10**6
-VIRTUAL_ASSETS: constant(uint256) = 1
 
 # Keeps assets that wait below 2**96, far inside their half of a word.
 MAX_DEPOSIT_CAP: constant(uint256) = 2**95
@@ -197,14 +190,14 @@ def __init__(
     self._require_receiver(perps)
     SHARE = self
     ASSET = IERC20(asset_)
-    UNIT_WAD = 10 ** convert(MAX_DECIMALS - decimals, uint256)
+    UNIT_WAD = 10 ** convert(share_math.MAX_DECIMALS - decimals, uint256)
     CLEARINGHOUSE = clearinghouse
     PERPS = perps
     HOUSE = convert(self, uint256) << 8
 
     ownable.__init__()
     ownable_2step.__init__()
-    erc20.__init__(name_, symbol_, decimals + DECIMALS_OFFSET, name_, "1")
+    erc20.__init__(name_, symbol_, decimals + share_math.DECIMALS_OFFSET, name_, "1")
     ownable_2step._transfer_ownership(owner_)
     self._set_deposit_cap(deposit_cap_)
 
@@ -334,7 +327,7 @@ def fulfil_deposits(epoch: uint256) -> uint256:
     worth: Worth = self._worth()
     self._check_entry(worth, supply)
     total: uint256 = self._entry_assets_up(worth)
-    shares: uint256 = self._to_shares_down(assets, supply, total)
+    shares: uint256 = share_math._to_shares_down(assets, supply, total)
     self._require_new_shares(shares, supply)
 
     self._epochs[DEPOSIT][epoch] = self._packed(assets, assets)
@@ -369,13 +362,13 @@ def fulfil_redemptions(epoch: uint256) -> uint256:
     supply: uint256 = erc20.totalSupply
     total: uint256 = self._exit_assets_down(self._worth())
     self._check_exit_price(total)
-    assets: uint256 = self._to_assets_down(waiting, supply, total)
+    assets: uint256 = share_math._to_assets_down(waiting, supply, total)
     shares: uint256 = waiting
     free: uint256 = self._free_assets_down()
     if assets > free:
         self._check_free(free)
         assets = free
-        shares = self._to_shares_up(free, supply, total)
+        shares = share_math._to_shares_up(free, supply, total)
 
     self._epochs[REDEEM][epoch] = self._packed(self._low(word), self._high(word) + shares)
     # What an epoch is paid was cash of one account, below 2**120: no carry into the upper half.
@@ -518,7 +511,7 @@ def convertToShares(assets: uint256) -> uint256:
     """
     @notice Shares that `assets` are worth, rounded down.
     """
-    return self._to_shares_down(assets, erc20.totalSupply, self._total_assets_down())
+    return share_math._to_shares_down(assets, erc20.totalSupply, self._total_assets_down())
 
 
 @external
@@ -527,7 +520,7 @@ def convertToAssets(shares: uint256) -> uint256:
     """
     @notice Asset units that `shares` are worth, rounded down.
     """
-    return self._to_assets_down(shares, erc20.totalSupply, self._total_assets_down())
+    return share_math._to_assets_down(shares, erc20.totalSupply, self._total_assets_down())
 
 
 @external
@@ -1008,24 +1001,6 @@ def _set_deposit_cap(new: uint256):
 
 
 @internal
-@pure
-def _to_shares_down(assets: uint256, supply: uint256, total: uint256) -> uint256:
-    return math._mul_div(assets, supply + VIRTUAL_SHARES, total + VIRTUAL_ASSETS, False)
-
-
-@internal
-@pure
-def _to_shares_up(assets: uint256, supply: uint256, total: uint256) -> uint256:
-    return math._mul_div(assets, supply + VIRTUAL_SHARES, total + VIRTUAL_ASSETS, True)
-
-
-@internal
-@pure
-def _to_assets_down(shares: uint256, supply: uint256, total: uint256) -> uint256:
-    return math._mul_div(shares, total + VIRTUAL_ASSETS, supply + VIRTUAL_SHARES, False)
-
-
-@internal
 @view
 def _to_units_down(value_wad: int256) -> uint256:
     """
@@ -1250,7 +1225,7 @@ def _require_no_preview(amount: uint256) -> uint256:
 @internal
 @pure
 def _require_decimals(decimals: uint8):
-    if decimals < MIN_DECIMALS or decimals > MAX_DECIMALS:
+    if not share_math._is_supported(decimals):
         reasons._fail("liquidity: unsupported decimals")
 
 

@@ -173,9 +173,10 @@ def _grown(
     @notice The index, the reserves and the debt after `elapsed_s` at the rate of the use before.
     @dev    index += ceil(index * growth); reserves += floor(interest * factor). Index and reserves saturate. An index is below
             2**76, a growth below 2**110, loan shares below 2**96, a factor below 2**16: nothing overflows. The fields are
-            cut out by hand here, the only place where twenty calls of an accessor would be felt.
+            cut out by hand here and both debts are those of `_debt_down` in place: the only function where so many calls
+            of others would be felt.
     """
-    debt: uint256 = self._debt_down(debt_shares, index_wad)
+    debt: uint256 = unsafe_div(unsafe_mul(debt_shares, index_wad), WAD)
     rate_ray: uint256 = kinked_rate._rate_ray_up(
         kinked_rate._utilisation_wad_up(debt, idle),
         (terms >> 96) & MASK_20,
@@ -186,7 +187,7 @@ def _grown(
     growth_ray: uint256 = kinked_rate._growth_ray_down(rate_ray, elapsed_s)
     interest_wad: uint256 = unsafe_div(unsafe_add(unsafe_mul(index_wad, growth_ray), RAY - 1), RAY)
     index_now_wad: uint256 = min(unsafe_add(index_wad, interest_wad), MAX_INDEX_WAD)
-    debt_now: uint256 = self._debt_down(debt_shares, index_now_wad)
+    debt_now: uint256 = unsafe_div(unsafe_mul(debt_shares, index_now_wad), WAD)
     kept: uint256 = unsafe_div(unsafe_mul(unsafe_sub(debt_now, debt), (terms >> 172) & MASK_16), BPS)
     return index_now_wad, min(unsafe_add(reserves, kept), MAX_RESERVES), debt_now
 

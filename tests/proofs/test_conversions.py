@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 import z3
 
 from ballast.proofs.claims import product_order, product_order_strict
-from tests.proofs_kit import U76, U96, WAD, both, contract, integers, module, proved
+from tests.proofs_kit import U76, U96, WAD, both, integers, module, proved
 
-VAULTS = ("LendingVault", "LiquidityVault")
 MAX_ASSETS = 2**96 - 1
+LENT = "fixed_point._mul_div_up(assets, fixed_point.WAD, index_wad)"
+REPAID = "assets * fixed_point.WAD // index_wad"
 
 
-def setting(vault: str) -> tuple[Any, str, Any, Any]:
+def setting() -> tuple[Any, str, Any, Any]:
     machine = integers()
-    return machine, contract(vault), machine.unsigned("supply"), machine.unsigned("total")
+    return machine, module("share_math"), machine.unsigned("supply"), machine.unsigned("total")
 
 
-@pytest.mark.parametrize("vault", VAULTS)
-def test_deposit_then_redeem__of_all_shares__gains_nothing(vault: str) -> None:
-    machine, path, supply, total = setting(vault)
+def test_deposit_then_redeem__of_all_shares__gains_nothing() -> None:
+    machine, path, supply, total = setting()
     paid = machine.unsigned("paid")
     minted = machine.call(path, "_to_shares_down", paid, supply, total)
     after = (supply + minted.value, total + paid)
@@ -32,7 +31,7 @@ def test_deposit_then_redeem__of_all_shares__gains_nothing(vault: str) -> None:
 
 
 def test_mint_then_redeem__of_the_same_shares__gains_nothing() -> None:
-    machine, path, supply, total = setting("LendingVault")
+    machine, path, supply, total = setting()
     shares = machine.unsigned("shares")
     paid = machine.call(path, "_to_assets_up", shares, supply, total)
     got = machine.call(path, "_to_assets_down", shares, supply + shares, total + paid.value)
@@ -41,7 +40,7 @@ def test_mint_then_redeem__of_the_same_shares__gains_nothing() -> None:
 
 
 def test_deposit_then_withdraw__of_the_same_assets__burns_no_fewer_shares() -> None:
-    machine, path, supply, total = setting("LendingVault")
+    machine, path, supply, total = setting()
     paid = machine.unsigned("paid")
     minted = machine.call(path, "_to_shares_down", paid, supply, total)
     after = (supply + minted.value, total + paid)
@@ -51,7 +50,7 @@ def test_deposit_then_withdraw__of_the_same_assets__burns_no_fewer_shares() -> N
 
 
 def test_mint_then_withdraw__of_what_was_paid__burns_no_fewer_shares() -> None:
-    machine, path, supply, total = setting("LendingVault")
+    machine, path, supply, total = setting()
     shares = machine.unsigned("shares")
     paid = machine.call(path, "_to_assets_up", shares, supply, total)
     burnt = machine.call(path, "_to_shares_up", paid.value, supply + shares, total + paid.value)
@@ -59,9 +58,8 @@ def test_mint_then_withdraw__of_what_was_paid__burns_no_fewer_shares() -> None:
     proved(machine, both(paid, burnt), burnt.value >= shares, hints=hints)
 
 
-@pytest.mark.parametrize("vault", VAULTS)
-def test_assets_to_shares_and_back__in_one_state__are_no_more(vault: str) -> None:
-    machine, path, supply, total = setting(vault)
+def test_assets_to_shares_and_back__in_one_state__are_no_more() -> None:
+    machine, path, supply, total = setting()
     assets = machine.unsigned("assets")
     shares = machine.call(path, "_to_shares_down", assets, supply, total)
     back = machine.call(path, "_to_assets_down", shares.value, supply, total)
@@ -73,10 +71,9 @@ def test_assets_to_shares_and_back__in_one_state__are_no_more(vault: str) -> Non
     proved(machine, both(shares, back), back.value <= assets, hints=hints)
 
 
-@pytest.mark.parametrize("vault", VAULTS)
-def test_entry_and_exit__of_somebody__lower_no_price_of_a_share(vault: str) -> None:
+def test_entry_and_exit__of_somebody__lower_no_price_of_a_share() -> None:
     """(total + 1) / (supply + 1e6) does not fall: others lose nothing by either."""
-    machine, path, supply, total = setting(vault)
+    machine, path, supply, total = setting()
     amount = machine.unsigned("amount")
     minted = machine.call(path, "_to_shares_down", amount, supply, total)
     new_total, new_supply = total + 1 + amount, supply + 10**6 + minted.value
@@ -94,16 +91,16 @@ def test_entry_and_exit__of_somebody__lower_no_price_of_a_share(vault: str) -> N
 def test_loan_then_repayment__at_one_index__never_leaves_a_gain() -> None:
     """A loan makes a debt of at least what was lent; repaying it burns no more than the loan made.
 
-    The divisions are those of `lend` and `repay` of the vault, at the index of the same second.
+    The divisions are those of `_lend` and `_repay` of the loans, at the index of the same second.
     """
     machine = integers()
-    vault = contract("LendingVault")
-    lent = machine.expression(vault, "lend", "self._mul_div_up(assets, WAD, index_wad)")
+    path = module("loans")
+    lent = machine.expression(path, "_lend", LENT)
     assets, index = lent.names["assets"], lent.names["index_wad"]
-    owed = machine.call(vault, "_owed_up", lent.value, index)
+    owed = machine.call(path, "_owed_up", lent.value, index)
     hints = [product_order_strict(owed.value, assets, WAD)]
     proved(machine, both(lent, owed), owed.value >= assets, [index > 0], hints=hints)
-    repaid = machine.expression(vault, "repay", "self._mul_div_down(assets, WAD, index_wad)")
+    repaid = machine.expression(path, "_repay", REPAID)
     same = [repaid.names["assets"] == assets, repaid.names["index_wad"] == index, index > 0]
     burnt_most = repaid.value <= lent.value
     hints = [product_order_strict(lent.value, repaid.value, index)]
@@ -113,12 +110,12 @@ def test_loan_then_repayment__at_one_index__never_leaves_a_gain() -> None:
 def test_repayment__of_a_part__leaves_at_least_the_rest_owed() -> None:
     """ceil((s - burnt) i) >= ceil(s i) - paid: no wei of debt is forgiven."""
     machine = integers()
-    vault = contract("LendingVault")
-    repaid = machine.expression(vault, "repay", "self._mul_div_down(assets, WAD, index_wad)")
+    path = module("loans")
+    repaid = machine.expression(path, "_repay", REPAID)
     paid, index = repaid.names["assets"], repaid.names["index_wad"]
     held = machine.unsigned("held")
-    before = machine.call(vault, "_owed_up", held, index)
-    after = machine.call(vault, "_owed_up", held - repaid.value, index)
+    before = machine.call(path, "_owed_up", held, index)
+    after = machine.call(path, "_owed_up", held - repaid.value, index)
     trio = both(both(repaid, before), after)
     known = [index > 0, held >= repaid.value]
     proved(machine, trio, after.value >= before.value - paid, known)
@@ -132,8 +129,8 @@ def test_debt_of_all__against_debts_of_each__is_no_larger() -> None:
     machine = integers()
     a, b = machine.unsigned("a", U96), machine.unsigned("b", U96)
     index = machine.unsigned("index", U76)
-    vault = contract("LendingVault")
-    first, second = (machine.call(vault, "_owed_up", s, index) for s in (a, b))
+    path = module("loans")
+    first, second = (machine.call(path, "_owed_up", s, index) for s in (a, b))
     whole = machine.call(module("lending_state"), "_debt_down", a + b, index)
     trio = both(both(first, second), whole)
     known, hints = [a + b <= U96], [product_order(a + b, U96, index)]

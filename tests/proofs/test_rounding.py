@@ -296,8 +296,7 @@ def most_of_the_debt() -> None:
 
 @row("R10")
 def owed_up() -> None:
-    vault = contract("LendingVault")
-    divides(vault, "_owed_up", UP, lambda s, i: (s * i, z3.IntVal(WAD)), 2)
+    divides(module("loans"), "_owed_up", UP, lambda s, i: (s * i, z3.IntVal(WAD)), 2)
     text = "fixed_point._mul_div_up(shares, index_ray, RAY)"
     part(
         text,
@@ -311,9 +310,9 @@ def owed_up() -> None:
 @row("R12")
 def loan_shares_up() -> None:
     part(
-        "self._mul_div_up(assets, WAD, index_wad)",
-        contract("LendingVault"),
-        "lend",
+        "fixed_point._mul_div_up(assets, fixed_point.WAD, index_wad)",
+        module("loans"),
+        "_lend",
         UP,
         lambda assets, index_wad: (assets * WAD, index_wad),
     )
@@ -322,9 +321,9 @@ def loan_shares_up() -> None:
 @row("R13")
 def burnt_shares_down() -> None:
     part(
-        "self._mul_div_down(assets, WAD, index_wad)",
-        contract("LendingVault"),
-        "repay",
+        "assets * fixed_point.WAD // index_wad",
+        module("loans"),
+        "_repay",
         DOWN,
         lambda assets, index_wad: (assets * WAD, index_wad),
     )
@@ -376,7 +375,7 @@ def interest() -> None:
 
 
 def fields_of_interest() -> None:
-    """The vault hands that the fields of its words, where time passed and something is owed."""
+    """The book hands that the fields of its words, where time passed and something is owed."""
     handed: list[tuple[Any, ...]] = []
 
     def grown(*arguments: Any, path: Any) -> Any:
@@ -386,7 +385,7 @@ def fields_of_interest() -> None:
     machine = integers(_grown=grown)
     pool, loans = machine.unsigned("pool"), machine.unsigned("loans")
     now = machine.unsigned("now", 2**32 - 1)
-    outcome = machine.call(contract("LendingVault"), "_with_interest", pool, loans, now)
+    outcome = machine.call(module("lending_book"), "_with_interest", pool, loans, now)
     path = module("lending_state")
     shares, index, reserves = (
         machine.call(path, name, loans).value
@@ -394,7 +393,7 @@ def fields_of_interest() -> None:
     )
     idle = machine.call(path, "_idle", pool).value
     elapsed = now - word_field(machine, pool, 224, 32)
-    wanted = (shares, index, reserves, idle, elapsed, machine.known["self._terms"])
+    wanted = (shares, index, reserves, idle, elapsed, machine.known["lending_terms._terms"])
     assert len(handed) == 1
     after, kept, debt = outcome.value
     due = zip(outcome.value, z3.Ints("index_now reserves_now debt_now"), strict=True)
@@ -471,7 +470,7 @@ def largest_loan_down() -> None:
     """Debt after it is within the part of all assets, and one unit more would not be."""
     machine = integers()
     idle, shares, index = (machine.unsigned(name) for name in ("idle", "shares", "index"))
-    outcome = machine.call(contract("LendingVault"), "_max_loan", idle, shares, index)
+    outcome = machine.call(module("loans"), "_max_loan", idle, shares, index)
     debt = outcome.names["debt"]
     within = z3.Implies(outcome.value > 0, (debt + outcome.value) * BPS <= (idle + debt) * 9_200)
     most = (debt + outcome.value + 1) * BPS > (idle + debt) * 9_200
@@ -488,25 +487,22 @@ def shares(path: str, name: str, how: Direction, is_to_shares: bool) -> None:
 
 @row("R21", "R80")
 def to_shares_down() -> None:
-    for name in ("LendingVault", "LiquidityVault"):
-        shares(contract(name), "_to_shares_down", DOWN, True)
+    shares(module("share_math"), "_to_shares_down", DOWN, True)
 
 
 @row("R22", "R82")
 def to_shares_up() -> None:
-    for name in ("LendingVault", "LiquidityVault"):
-        shares(contract(name), "_to_shares_up", UP, True)
+    shares(module("share_math"), "_to_shares_up", UP, True)
 
 
 @row("R23", "R81")
 def to_assets_down() -> None:
-    for name in ("LendingVault", "LiquidityVault"):
-        shares(contract(name), "_to_assets_down", DOWN, False)
+    shares(module("share_math"), "_to_assets_down", DOWN, False)
 
 
 @row("R24")
 def to_assets_up() -> None:
-    shares(contract("LendingVault"), "_to_assets_up", UP, False)
+    shares(module("share_math"), "_to_assets_up", UP, False)
 
 
 # ---- budgets, targets, sizes

@@ -28,6 +28,7 @@ class Row(NamedTuple):
 
 
 VAULT, LEDGER, MANDATES = "LendingVault.vy", "Clearinghouse.vy", "Mandates.vy"
+BOOK = "modules/lending_book.vy"
 ORACLE, MARKS, FEEDS = "RiskOracle.vy", "modules/price_marks.vy", "modules/feeds.vy"
 SWAPS, CALLS, HEALTH = "Exchange.vy", "modules/calls.vy", "modules/health.vy"
 TOKEN, BUDGETS, GUARDS = "modules/safe_token.vy", "modules/budgets.vy", "modules/guards.vy"
@@ -44,17 +45,20 @@ THREATS: dict[str, Row] = {
     "T01": Row(
         "First depositor inflates the share price",
         "virtual shares; the price comes from booked totals",
-        VAULT,
+        "modules/share_math.vy",
         LENDING + "attacks.py",
     ),
     "T02": Row(
         "Donation moves price, health or utilisation",
         "no balance is ever read for a price",
-        VAULT,
+        BOOK,
         LENDING + "attacks.py",
     ),
     "T03": Row(
-        "Utilisation above one", "clamped utilisation and rate", VAULT, LENDING + "attacks.py"
+        "Utilisation above one",
+        "clamped utilisation and rate",
+        "modules/kinked_rate.vy",
+        LENDING + "attacks.py",
     ),
     "T04": Row(
         "A price or share rounds to nothing",
@@ -69,12 +73,12 @@ THREATS: dict[str, Row] = {
         "threats/test_accounts.py",
     ),
     "T06": Row(
-        "Fees minted on a stale total", "accrual before each use", VAULT, LENDING + "attacks.py"
+        "Fees minted on a stale total", "accrual before each use", BOOK, LENDING + "attacks.py"
     ),
     "T07": Row(
         "A lump of fees taken by who came a moment ago",
         "interest accrues by the second",
-        VAULT,
+        BOOK,
         LENDING + "attacks.py",
     ),
     "T08": Row("Previews differ from what is done", "both from one function", VAULT, CONFORMANCE),
@@ -86,7 +90,7 @@ THREATS: dict[str, Row] = {
     ),
     "T10": Row("Limits and previews lie", "checks of the standard", VAULT, CONFORMANCE),
     "T11": Row(
-        "Foreign tokens counted as assets", "booked totals only", VAULT, LENDING + "attacks.py"
+        "Foreign tokens counted as assets", "booked totals only", BOOK, LENDING + "attacks.py"
     ),
     # ---- tokens
     "T12": Row(
@@ -249,7 +253,7 @@ THREATS: dict[str, Row] = {
     "T43": Row(
         "Debt not accrued",
         "views and entries accrue to the second",
-        VAULT,
+        BOOK,
         "threats/test_prices.py",
     ),
     "T44": Row(
