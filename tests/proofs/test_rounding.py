@@ -925,7 +925,7 @@ def house_units() -> None:
     for name, how in (("_to_units_down", DOWN), ("_to_units_up", UP)):
         machine = integers()
         value = machine.signed("value")
-        outcome = machine.call(contract("LiquidityVault"), name, value)
+        outcome = machine.call(module("house_worth"), name, value)
         unit = machine.known["UNIT_WAD"]
         positive = z3.If(value > 0, value, 0)
         proved(machine, outcome, how(outcome.value, positive, unit), [unit > 0])
@@ -935,7 +935,7 @@ def house_units() -> None:
 def parts_of_an_epoch_down() -> None:
     part(
         "mine.asked * all_filled // all_asked",
-        contract("LiquidityVault"),
+        module("requests"),
         "_side",
         DOWN,
         lambda mine, all_filled, all_asked: (mine["asked"] * all_filled, all_asked),
@@ -947,7 +947,7 @@ def claimed_down() -> None:
     """All of what is due with the last part."""
     machine = integers()
     text = "mine.due * given // mine.given"
-    site = machine.expression(contract("LiquidityVault"), "_claim_for", text)
+    site = machine.expression(module("requests"), "_claim_for", text)
     due, given, held = (site.names["mine"]["due"], site.names["given"], site.names["mine"]["given"])
     goal = z3.And(DOWN(site.value, due * given, held), z3.Implies(given == held, site.value == due))
     proved(machine, site, goal)
@@ -957,7 +957,7 @@ def claimed_down() -> None:
 def claimed_exactly_up() -> None:
     machine = integers()
     text = "(mine.given * due + mine.due - 1) // mine.due"
-    site = machine.expression(contract("LiquidityVault"), "_claim_exactly", text)
+    site = machine.expression(module("requests"), "_claim_exactly", text)
     due, given, all_due = (
         site.names["due"],
         site.names["mine"]["given"],

@@ -34,6 +34,7 @@ SWAPS, CALLS, HEALTH = "Exchange.vy", "modules/calls.vy", "modules/health.vy"
 TOKEN, BUDGETS, GUARDS = "modules/safe_token.vy", "modules/budgets.vy", "modules/guards.vy"
 JUDGEMENT = "modules/judgement.vy"
 PERPS, BOOKS, HOUSE = "Perps.vy", "modules/perpetuals.vy", "LiquidityVault.vy"
+WORTH = "modules/house_worth.vy"
 LENDING = "unit/test_lending_vault_"
 CONFORMANCE = "unit/test_erc4626_conformance.py"
 MEASURED = "unit/test_risk_oracle"
@@ -425,7 +426,7 @@ THREATS: dict[str, Row] = {
     "A6": Row(
         "Shares sold behind a skew of one's own",
         "the premium that is owed back is no value of shares",
-        HOUSE,
+        WORTH,
         TRADED,
     ),
     "A7": Row(
