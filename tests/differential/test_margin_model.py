@@ -87,7 +87,6 @@ def shell() -> Contract:
 
 
 def terms_on_chain(position: Position, mark: Mark) -> Terms:
-    """The contract takes a position without a perpetual to have no cost."""
     return Terms(
         *shell().terms(
             position.word, position.cost_wad, mark.funding_wad, mark.price_wad, mark.risk.word
@@ -107,12 +106,16 @@ def terms_on_chain(position: Position, mark: Mark) -> Terms:
 )
 @example(Position(0, -1, 0), 1, 0, Risk(1, 1, 1, 1, 1, 0, 0))
 @example(Position(3, -2, 0), 1, 0, Risk(1, 1, 1, 1, 1, 0, 0))
+# What a closed perpetual left unpaid, and what the house still owes for one.
+@example(Position(5, 0, 7), 10**18, 0, Risk(10**5, 10**4, 10**4, 10**3, 10**9, 0, 0))
+@example(Position(5, 0, -7), 10**18, 0, Risk(10**5, 10**4, 10**4, 10**3, 10**9, 0, 0))
+# A gain; a short that only collateral above the quota covers.
+@example(Position(0, 9, 2), 3 * 10**18, 0, Risk(10**5, 10**4, 10**4, 10**3, 10**9, 0, 0))
+@example(Position(10, -5, 0), 10**24, 0, Risk(10**6, 10**5, 10**4, 10**3, 2, 0, 0))
 def test_terms__any_position__equal_the_model_and_survive_packing(
     position: Position, price_wad: int, funding_wad: int, risk: Risk
 ) -> None:
     mark = mark_at(price_wad, risk, funding_wad)
-    if position.size_wad == 0:
-        position = replace(position, cost_wad=0)
     assert terms_on_chain(position, mark) == terms_of(position, mark)
     bare = replace(position, cost_wad=0)
     assert Position.from_word(bare.word) == bare
