@@ -1195,7 +1195,7 @@ SITES: dict[str, tuple[tuple[str, str, str, Direction, Formula], ...]] = {
     ),
     "R76": (
         (
-            module("costed_means"),
+            module("asset_means"),
             "_cost_e6",
             "fixed_point._mul_div_up(lost, fixed_point.RATE, index)",
             UP,
