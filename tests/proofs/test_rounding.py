@@ -1165,7 +1165,7 @@ SITES: dict[str, tuple[tuple[str, str, str, Direction, Formula], ...]] = {
     ),
     "R53": (
         (
-            contract("Rebalancer"),
+            module("executions"),
             "_take",
             "msg.gas * 63 // 64",
             DOWN,
