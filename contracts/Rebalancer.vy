@@ -126,6 +126,7 @@ def apply_policy(account: uint256):
 @external
 def clear_policy(account: uint256):
     """@notice Takes policy and bounds away; the time of its last rebalance is kept."""
+    policy_books._check_owner(account)
     policy_books._clear(account)
 
 

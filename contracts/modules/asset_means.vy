@@ -48,7 +48,7 @@ struct Holding:
     sale: uint256
     trim: uint256
     pairs: uint256
-    used: uint256  # bits of the forms that could not be taken in full
+    used: uint256  # bits of the forms (see `hulls.vy`) that could not be taken in full
     is_short: bool  # its sales have to pass the increase test
 
 

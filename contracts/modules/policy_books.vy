@@ -83,7 +83,6 @@ def _apply(account: uint256):
 
 @internal
 def _clear(account: uint256):
-    self._check_owner(account)
     self._put(account, policies.WAS_SET, 0, empty(address), 0)
 
 
