@@ -19,8 +19,8 @@ from contracts.interfaces import IMandates
 from contracts.interfaces import IPlanner
 from contracts.interfaces import IRebalancer
 from contracts.modules import allocations
+from contracts.modules import asset_means
 from contracts.modules import bounds
-from contracts.modules import costed_means
 from contracts.modules import cuts
 from contracts.modules import drafts
 from contracts.modules import policies
@@ -30,9 +30,9 @@ from contracts.modules import sources
 implements: IAllocator
 
 initializes: sources
-initializes: costed_means[sources := sources]
+initializes: asset_means[sources := sources]
 initializes: drafts[sources := sources]
-initializes: cuts[costed_means := costed_means]
+initializes: cuts[asset_means := asset_means]
 
 MIXER: public(immutable(address))
 

@@ -18,8 +18,8 @@ from contracts.interfaces import IMandates
 from contracts.interfaces import IPlanner
 from contracts.interfaces import IRebalancer
 from contracts.modules import allocations
+from contracts.modules import asset_means
 from contracts.modules import bounds
-from contracts.modules import costed_means
 from contracts.modules import drafts
 from contracts.modules import mixes
 from contracts.modules import regrowths
@@ -28,10 +28,10 @@ from contracts.modules import sources
 implements: IAllocator
 
 initializes: sources
-initializes: costed_means[sources := sources]
+initializes: asset_means[sources := sources]
 initializes: drafts[sources := sources]
 initializes: mixes[sources := sources]
-initializes: regrowths[sources := sources, costed_means := costed_means, mixes := mixes]
+initializes: regrowths[sources := sources, asset_means := asset_means, mixes := mixes]
 
 
 @deploy

@@ -8,7 +8,8 @@
 @author  Ballast contributors
 @notice  What the default hook would do: the cheapest path from where an account is to its target.
 @dev     A view, apart from `Rebalancer` because both do not fit into one contract. Rooms: `readiness` whether there is
-         anything to do, `free_means` what costs nothing, `costed_means` the cheapest of what costs something.
+         anything to do, `free_means` what costs nothing, `asset_means` what costs something with each asset, `hulls` the
+         cheapest of it, `costed_means` how much of that and in which steps.
 @custom:invariant I17
 @custom:kill  Nothing to stop: it answers questions.
 """
@@ -16,22 +17,25 @@
 from contracts.interfaces import IMandates
 from contracts.interfaces import IPlanner
 from contracts.interfaces import IRebalancer
+from contracts.modules import asset_means
+from contracts.modules import bounds
 from contracts.modules import costed_means
 from contracts.modules import fixed_point
 from contracts.modules import free_means
 from contracts.modules import guards
+from contracts.modules import hulls
 from contracts.modules import packing
 from contracts.modules import policies
 from contracts.modules import readiness
 from contracts.modules import sizing
 from contracts.modules import sources
 from contracts.modules import steps
-from contracts.modules import bounds
 
 implements: IPlanner
 
 initializes: sources
 initializes: free_means[sources := sources]
+initializes: asset_means[sources := sources]
 initializes: costed_means[sources := sources]
 
 
@@ -85,20 +89,20 @@ def plan(request: IPlanner.Request, picture: IMandates.Snapshot) -> IRebalancer.
                 plan.steps.pop()
             plan.uncured = left_uncured
             course: costed_means.Course = costed_means.Course(budget=budget, allowance=allowance, released=0, is_tested=False)
-            edges: DynArray[costed_means.Edge, costed_means.MAX_HOLDINGS] = []
-            holdings: DynArray[costed_means.Holding, costed_means.MAX_HOLDINGS] = []
+            edges: DynArray[hulls.Edge, costed_means.MAX_HOLDINGS] = []
+            holdings: DynArray[asset_means.Holding, costed_means.MAX_HOLDINGS] = []
             for i: uint256 in range(len(picture.legs), bound=costed_means.MAX_HOLDINGS):
-                if not costed_means._may_help(request, picture.legs[i]):
+                if not asset_means._may_help(request, picture.legs[i]):
                     continue
                 settled: uint256 = steps._settled(plan.steps, picture.legs[i].asset)
-                holdings.append(costed_means._holding(request, picture.legs[i], i, settled, may_be_tested))
-                edges.append(costed_means._next_edge(holdings[len(edges)], target_bps))
+                holdings.append(asset_means._holding(request, picture.legs[i], i, settled, may_be_tested))
+                edges.append(hulls._next_edge(holdings[len(edges)], target_bps))
             for i: uint256 in range(costed_means.MAX_EDGES):
                 if len(edges) == 0 or plan.uncured == 0:
                     break
                 best: uint256 = 0
                 for k: uint256 in range(1, len(edges), bound=costed_means.MAX_HOLDINGS):
-                    if costed_means._goes_before(edges[k], holdings[k].rank, edges[best], holdings[best].rank):
+                    if hulls._goes_before(edges[k], holdings[k].rank, edges[best], holdings[best].rank):
                         best = k
                 if edges[best].available == 0:
                     break
@@ -110,8 +114,8 @@ def plan(request: IPlanner.Request, picture: IMandates.Snapshot) -> IRebalancer.
                     value: uint256 = size * holdings[best].price_wad // fixed_point.WAD
                     plan.uncured -= min(plan.uncured, sizing._cured_down(value, edges[best].cure_e10))
                     course = costed_means._gone(course, edges[best], value, holdings[best].is_short)
-                holdings[best] = costed_means._after(holdings[best], edges[best], size)
-                edges[best] = costed_means._next_edge(holdings[best], target_bps)
+                holdings[best] = hulls._after(holdings[best], edges[best], size)
+                edges[best] = hulls._next_edge(holdings[best], target_bps)
             # E - R = (t - 1) R - (t R - E)
             required: uint256 = picture.required_init - min(picture.required_init, course.released)
             excess: uint256 = required * (target_bps - fixed_point.BPS) // fixed_point.BPS

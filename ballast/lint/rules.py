@@ -47,11 +47,12 @@ class Config:
         "contracts/mocks/",
         "contracts/modules/feeds.vy",  # other people's price feeds, which may revert
         "contracts/Mandates.vy",  # hooks, which may do anything
-        "contracts/Rebalancer.vy",  # a sale that is refused must not take the plan with it
         "contracts/Liquidator.vy",  # a hook must not veto a liquidation, whatever it does
         "contracts/Deleverager.vy",  # a hook that fails must not keep a hedge from being closed
         "contracts/Governance.vy",  # what the timelock decided, whichever room it concerns
         "contracts/Keepers.vy",  # feeds of owners' choice, and a push that may come too late
+        "contracts/modules/executions.vy",  # a refused sale must not take the plan with it
+        "contracts/modules/keeper_pay.vy",  # pay that fails is no reason to undo what helped
         "contracts/modules/attempts.vy",  # one account must not take another's turn with it
     )
     # Whom fees are credited to, and for nothing else.

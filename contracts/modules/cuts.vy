@@ -22,14 +22,17 @@
 from contracts.interfaces import IMandates
 from contracts.interfaces import IPlanner
 from contracts.modules import allocations
+from contracts.modules import asset_means
 from contracts.modules import costed_means
+from contracts.modules import curves
 from contracts.modules import drafts
 from contracts.modules import fixed_point
+from contracts.modules import hulls
 from contracts.modules import markets
 from contracts.modules import packing
 from contracts.modules import sizing
 
-uses: costed_means
+uses: asset_means
 
 HYSTERESIS_BPS: constant(uint256) = 500
 MAX_HOLDINGS: constant(uint256) = 16
@@ -58,7 +61,7 @@ def _with_cuts(
             if self._exceeds(required, share_bps, measure.required):
                 is_exceeded = True
                 over: uint256 = required * fixed_point.BPS - share_bps * measure.required
-                h: costed_means.Holding = costed_means._holding(request, picture.legs[i], i, 0, may_be_tested)
+                h: asset_means.Holding = asset_means._holding(request, picture.legs[i], i, 0, may_be_tested)
                 draft = self._with_cut(draft, request.account, [h], over // (fixed_point.BPS - share_bps), True)
         if is_exceeded:
             return True, draft
@@ -69,7 +72,7 @@ def _with_cuts(
             exposure: uint256 = allocations._exposure_up(picture.legs[i])
             if self._exceeds(exposure, position_bps, measure.equity):
                 is_exceeded = True
-                h: costed_means.Holding = self._exposed(request, picture.legs[i], i, may_be_tested)
+                h: asset_means.Holding = self._exposed(request, picture.legs[i], i, may_be_tested)
                 draft = self._with_cut(draft, request.account, [h], exposure - least, False)
         if is_exceeded:
             return True, draft
@@ -77,7 +80,7 @@ def _with_cuts(
     is_wild: bool = exposure_bps != 0 and measure.sigma_bps >= allocations._sigma_high_bps(limits)
     if not is_wild or not self._exceeds(measure.exposure, exposure_bps, measure.equity):
         return False, draft
-    holdings: DynArray[costed_means.Holding, MAX_HOLDINGS] = []
+    holdings: DynArray[asset_means.Holding, MAX_HOLDINGS] = []
     for i: uint256 in range(len(picture.legs), bound=MAX_HOLDINGS):
         holdings.append(self._exposed(request, picture.legs[i], i, may_be_tested))
     kept: uint256 = fixed_point._mul_div_up(measure.equity, exposure_bps, fixed_point.BPS)
@@ -110,9 +113,9 @@ def _exceeds(amount: uint256, most_bps: uint256, base: uint256) -> bool:
 @view
 def _exposed(
     request: IPlanner.Request, leg: IMandates.Leg, place: uint256, may_be_tested: bool
-) -> costed_means.Holding:
+) -> asset_means.Holding:
     """@dev A holding whose |D| counts all of the collateral, above its quota too."""
-    h: costed_means.Holding = costed_means._holding(request, leg, place, 0, may_be_tested)
+    h: asset_means.Holding = asset_means._holding(request, leg, place, 0, may_be_tested)
     delta: int256 = convert(packing._collateral_wad(leg.position), int256) + packing._size_wad(leg.position)
     h.open = fixed_point._abs(delta)
     return h
@@ -123,7 +126,7 @@ def _exposed(
 def _with_cut(
     draft_: drafts.Draft,
     account: uint256,
-    holdings_: DynArray[costed_means.Holding, MAX_HOLDINGS],
+    holdings_: DynArray[asset_means.Holding, MAX_HOLDINGS],
     over: uint256,
     is_share: bool,
 ) -> drafts.Draft:
@@ -132,23 +135,23 @@ def _with_cut(
          else. Of a share, what is to be traded is given as the value of an outright sale.
     """
     draft: drafts.Draft = draft_
-    holdings: DynArray[costed_means.Holding, MAX_HOLDINGS] = holdings_
+    holdings: DynArray[asset_means.Holding, MAX_HOLDINGS] = holdings_
     effect_e6: uint256 = fixed_point.RATE
     if is_share:
         effect_e6 = holdings_[0].rate_e6
     left: uint256 = over - min(over, sizing.ROUNDING_WAD)
     draft.plan.shortfall += over * fixed_point.RATE // effect_e6
-    edges: DynArray[costed_means.Edge, MAX_HOLDINGS] = []
-    for h: costed_means.Holding in holdings:
+    edges: DynArray[hulls.Edge, MAX_HOLDINGS] = []
+    for h: asset_means.Holding in holdings:
         edges.append(self._next_edge(h, is_share))
     for i: uint256 in range(MAX_CUTS):
         if left * drafts.LEAST_PART < over or drafts._is_full(draft):
             break
         best: uint256 = 0
         for k: uint256 in range(1, len(edges), bound=MAX_HOLDINGS):
-            if costed_means._goes_before(edges[k], holdings[k].rank, edges[best], holdings[best].rank):
+            if hulls._goes_before(edges[k], holdings[k].rank, edges[best], holdings[best].rank):
                 best = k
-        edge: costed_means.Edge = edges[best]
+        edge: hulls.Edge = edges[best]
         if edge.available == 0:
             break
         price: uint256 = holdings[best].price_wad
@@ -172,32 +175,32 @@ def _with_cut(
 
 @internal
 @pure
-def _next_edge(h: costed_means.Holding, is_share: bool) -> costed_means.Edge:
+def _next_edge(h: asset_means.Holding, is_share: bool) -> hulls.Edge:
     """@dev Collateral above its quota leaves first and has no part in the requirement."""
-    best: costed_means.Edge = empty(costed_means.Edge)
+    best: hulls.Edge = empty(hulls.Edge)
     sale: uint256 = h.sale + h.surplus
     if is_share and h.surplus != 0:
         sale = 0
-    best = self._edge(best, h, costed_means.WITHIN, sale, h.unit_wad, h.rate_e6, h.sales, is_share)
+    best = self._edge(best, h, hulls.WITHIN, sale, h.unit_wad, h.rate_e6, h.sales, is_share)
     trim: uint256 = min(h.trim, h.closing.most)
-    best = self._edge(best, h, costed_means.TRIM, trim, markets.SIZE_STEP, h.rate_e6, h.closing, is_share)
+    best = self._edge(best, h, hulls.TRIM, trim, markets.SIZE_STEP, h.rate_e6, h.closing, is_share)
     freed_e6: uint256 = h.rate_e6 - min(h.rate_e6, h.both_rates_e6)
     most: uint256 = h.hedging.most
-    return self._edge(best, h, costed_means.HEDGE, most, h.lot_wad, freed_e6, h.hedging, is_share)
+    return self._edge(best, h, hulls.HEDGE, most, h.lot_wad, freed_e6, h.hedging, is_share)
 
 
 @internal
 @pure
 def _edge(
-    best: costed_means.Edge,
-    h: costed_means.Holding,
+    best: hulls.Edge,
+    h: asset_means.Holding,
     form: uint256,
     available: uint256,
     lot_wad: uint256,
     released_e6: uint256,
-    curve: costed_means.Curve,
+    curve: curves.Curve,
     is_share: bool,
-) -> costed_means.Edge:
+) -> hulls.Edge:
     """@dev What costs more than it releases would leave the account weaker. An edge's cure is its effect here, in e6."""
     cost_e6: uint256 = convert(curve.first_e6 + convert(curve.impact_e6, int256), uint256) + curve.later_e6
     if h.used & form != 0 or cost_e6 >= released_e6:
@@ -208,9 +211,9 @@ def _edge(
     most: uint256 = min(available, h.open)
     if most == 0:
         return best
-    return costed_means._cheaper(
+    return hulls._cheaper(
         best,
-        costed_means.Edge(
+        hulls.Edge(
             form=form,
             available=most,
             lot_wad=lot_wad,

@@ -117,8 +117,10 @@ def _terms(
     move: int256 = unsafe_mul(size, unsafe_sub(packing._signed(price_wad), funding_wad))
     result: int256 = unsafe_sub(fixed_point._div_floor_signed(move, 10**18), cost_wad)
     delta: int256 = unsafe_add(packing._signed(collateral), size)
-    # A short that only collateral above the quota covers is not a short.
-    delta_init: int256 = max(unsafe_add(packing._signed(counted), size), min(delta, 0))
+    delta_init: int256 = delta
+    if counted != collateral:
+        # A short that only collateral above the quota covers is not a short.
+        delta_init = max(unsafe_add(packing._signed(counted), size), min(delta, 0))
     return Terms(
         equity_init=unsafe_add(self._value_down(counted, price_wad), min(result, 0)),
         required_init=self._required_up(

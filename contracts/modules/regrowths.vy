@@ -22,6 +22,7 @@ from contracts.interfaces import IPerps
 from contracts.interfaces import IPlanner
 from contracts.interfaces import IRebalancer
 from contracts.modules import allocations
+from contracts.modules import asset_means
 from contracts.modules import costed_means
 from contracts.modules import drafts
 from contracts.modules import fixed_point
@@ -33,7 +34,7 @@ from contracts.modules import sources
 from contracts.modules import steps
 
 uses: sources
-uses: costed_means
+uses: asset_means
 uses: mixes
 
 MAX_LEGS: constant(uint256) = 16
@@ -123,7 +124,7 @@ def _with_trade(
     change: int256 = convert(most, int256)
     if kind == steps.LEVER and packing._size_wad(leg.position) < 0:
         change = -change
-    cost_e6: uint256 = costed_means._cost_e6(request.account, leg, change)
+    cost_e6: uint256 = asset_means._cost_e6(request.account, leg, change)
     value: uint256 = min(drafts._part_of(growth.to_ceiling, use_e6 + cost_e6), drafts._most_value(draft, cost_e6))
     size: uint256 = most
     if value < most * price // fixed_point.WAD:
@@ -171,7 +172,7 @@ def _hedged(leg: IMandates.Leg, weights: uint256, measure: allocations.Measure) 
     if delta == 0 and not is_within:
         return 0
     most: uint256 = fixed_point._abs(size)
-    if costed_means._unpaid_gain(leg, size, 0) >= sources.UNIT_WAD:
+    if asset_means._unpaid_gain(leg, size, 0) >= sources.UNIT_WAD:
         most -= markets.SIZE_STEP
     return most
 

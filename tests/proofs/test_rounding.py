@@ -1161,7 +1161,7 @@ SITES: dict[str, tuple[tuple[str, str, str, Direction, Formula], ...]] = {
     ),
     "R53": (
         (
-            contract("Rebalancer"),
+            module("executions"),
             "_take",
             "msg.gas * 63 // 64",
             DOWN,
@@ -1191,7 +1191,7 @@ SITES: dict[str, tuple[tuple[str, str, str, Direction, Formula], ...]] = {
     ),
     "R76": (
         (
-            module("costed_means"),
+            module("asset_means"),
             "_cost_e6",
             "fixed_point._mul_div_up(lost, fixed_point.RATE, index)",
             UP,

@@ -115,7 +115,7 @@ THREATS: dict[str, Row] = {
     "T15": Row(
         "A blocked address or paused token stops others",
         "a refused sale is left out; liquidation moves no token of the account",
-        "Rebalancer.vy",
+        "modules/executions.vy",
         LIQUIDATED,
     ),
     "T16": Row(
@@ -322,7 +322,7 @@ THREATS: dict[str, Row] = {
     "T56": Row(
         "Calls for the reward alone",
         "a part of the gap closed, a cap, least gap per pay; nothing is left to close right after",
-        "Rebalancer.vy",
+        "modules/keeper_pay.vy",
         "threats/test_keeper_pay.py",
     ),
     "T57": Row(

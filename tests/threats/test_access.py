@@ -379,9 +379,10 @@ def test_sources__every_raw_call__stands_in_a_known_place() -> None:
         Path("Keepers.vy"),  # feeds, the governor's and those that owners watch
         Path("Liquidator.vy"),  # itself, and the owner's hook
         Path("Mandates.vy"),  # the owner's hook
-        Path("Rebalancer.vy"),  # the mandates contract
         Path("modules/attempts.vy"),  # the mandates contract, and the owner's hook
+        Path("modules/executions.vy"),  # the mandates contract, and the hook itself
         Path("modules/feeds.vy"),  # the governor's feeds
+        Path("modules/keeper_pay.vy"),  # the mandates contract
         Path("mocks/MockFeed.vy"),
     }
     found = {
