@@ -80,6 +80,7 @@ class Episode:
         self.tally = tally or Tally()
         self.invariants = Invariants(self.cast, self.tally.premises, only)
         self.steps: list[Step] = []
+        self._is_last_read = False  # whether the reading before was of the world as it is
 
     def send(self, step: Step) -> Outcome:
         """The transactions of a step, as far as they are accepted. Time has passed already."""
@@ -112,10 +113,12 @@ class Episode:
         if step.probe:
             name, *args = step.probe
             getattr(self.invariants, name)(*args)
+            self._is_last_read = False
             return Outcome(), before
         if step.wait_s:
             cast.world.chain.mine(1, step.wait_s)
-            earlier, before = before, cast.read()
+            earlier, before = before, cast.read(is_only_later=self._is_last_read)
+            self._is_last_read = True
             self.invariants.after_wait(earlier, before)
         outcome = self.send(step)
         # A transaction that reverted leaves the state as it was, by the rules of the machine; where
@@ -123,6 +126,7 @@ class Episode:
         is_refused = outcome.reason is not None and not outcome.receipts
         is_reading = not is_refused or len(self.steps) % REFUSALS_PER_READING == 0
         after = cast.read() if is_reading else before
+        self._is_last_read |= is_reading
         self.invariants.after(step, outcome, before, after)
         return outcome, after
 

@@ -273,9 +273,9 @@ class Cast:
         ids = self.world.system.perps.market_ids()
         return [name for name in self.names if self.world.asset(name) in ids]
 
-    def read(self) -> State:
-        """Everything, now."""
-        return self.reader.read()
+    def read(self, *, is_only_later: bool = False) -> State:
+        """Everything, now; see `Reader.read`."""
+        return self.reader.read(is_only_later=is_only_later)
 
     def unit(self, name: str) -> int:
         """WAD of one token unit."""
