@@ -105,7 +105,7 @@ def _terms(
     l_init: uint256 = (risk_word >> 24) & packing.MASK_24
     r_maint: uint256 = (risk_word >> 48) & packing.MASK_24
     l_maint: uint256 = (risk_word >> 72) & packing.MASK_24
-    if position >> 128 == 0 and cost_wad == 0:
+    if position == collateral and cost_wad == 0:
         return Terms(
             equity_init=self._value_down(counted, price_wad),
             required_init=self._required_up(price_wad, unsafe_mul(unsafe_add(r_init, l_init), counted)),

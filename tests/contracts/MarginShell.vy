@@ -22,3 +22,12 @@ def terms(
     """
     answer: margin.Terms = margin._terms(position, cost_wad, funding_wad, price_wad, risk_word)
     return answer.equity_init, answer.required_init, answer.equity_maint, answer.required_maint
+
+
+@external
+@pure
+def collateral_excess_init(position: uint256, price_wad: uint256, risk_word: uint256) -> int256:
+    """
+    @notice The short way to initial equity less requirement of a position without a perpetual.
+    """
+    return margin._collateral_excess_init(position, price_wad, risk_word)

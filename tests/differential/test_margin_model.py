@@ -107,11 +107,11 @@ def terms_on_chain(position: Position, mark: Mark) -> Terms:
 @example(Position(0, -1, 0), 1, 0, Risk(1, 1, 1, 1, 1, 0, 0))
 @example(Position(3, -2, 0), 1, 0, Risk(1, 1, 1, 1, 1, 0, 0))
 # What a closed perpetual left unpaid, and what the house still owes for one.
-@example(Position(5, 0, 7), 10**18, 0, Risk(10**5, 10**4, 10**4, 10**3, 10**9, 0, 0))
+@example(Position(5, 0, 1), 10**18, 0, Risk(10**5, 10**4, 10**4, 10**3, 10**9, 0, 0))
 @example(Position(5, 0, -7), 10**18, 0, Risk(10**5, 10**4, 10**4, 10**3, 10**9, 0, 0))
 # A gain; a short that only collateral above the quota covers.
 @example(Position(0, 9, 2), 3 * 10**18, 0, Risk(10**5, 10**4, 10**4, 10**3, 10**9, 0, 0))
-@example(Position(10, -5, 0), 10**24, 0, Risk(10**6, 10**5, 10**4, 10**3, 2, 0, 0))
+@example(Position(10**10, -5 * 10**9, 0), 10**24, 0, Risk(10**6, 10**5, 10**4, 10**3, 2, 0, 0))
 def test_terms__any_position__equal_the_model_and_survive_packing(
     position: Position, price_wad: int, funding_wad: int, risk: Risk
 ) -> None:
@@ -120,6 +120,19 @@ def test_terms__any_position__equal_the_model_and_survive_packing(
     bare = replace(position, cost_wad=0)
     assert Position.from_word(bare.word) == bare
     assert Mark.from_words(mark.price.word, risk.word) == replace(mark, funding_wad=0)
+
+
+@given(magnitudes(120), prices, any_risks)
+@example(MAX_BALANCE, MAX_PRICE, Risk(*[2**24 - 1] * 4, 2**72 - 1, 0, 0))
+@example(3, 1, Risk(1, 1, 1, 1, 1, 0, 0))
+@example(3 * 10**9, 10**24, Risk(3, 5, 0, 0, 2, 0, 0))
+def test_collateral_excess_init__any_collateral__is_the_difference_of_the_terms(
+    collateral_wad: int, price_wad: int, risk: Risk
+) -> None:
+    position, mark = Position(collateral_wad), mark_at(price_wad, risk)
+    terms = terms_of(position, mark)
+    excess = shell().collateral_excess_init(position.word, price_wad, risk.word)
+    assert excess == terms.equity_init - terms.required_init
 
 
 # ---- the model against the formula in rational numbers
