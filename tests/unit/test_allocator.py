@@ -35,6 +35,7 @@ from tests.support.allocations import (
 from tests.support.reading import read_account, read_marks
 from tests.support.world import QUOTE, WAD, World, to_wad
 
+NO_POLICY = 1
 READY, NOTHING, COOLING_DOWN, BELOW_MINIMUM, NO_MEANS, EXPIRED = 0, 2, 3, 4, 5, 6
 ETH, BTC = 1, 2
 NO_BOUNDS = (0, 0, 0, 0, False, 0, 0, 0, 0, 0, 0, 0)
@@ -118,6 +119,19 @@ def test_position__above_its_limit__is_brought_down_to_it(market: World, means: 
     assert most <= exposure(market, account, "ETH") * BPS <= most * 1_001 // 1_000
     market.wait(12)
     assert market.rebalancer.plan(account).code == NOTHING
+
+
+def test_position__above_its_limit_and_policy_expired__stays(market: World) -> None:
+    account = spot(market)
+    wish(market, account, position_bps=8_000)
+    enrol(market, account, sales=None)
+    expires_at = market.chain.time + 100
+    market.bound(account, expires_at=expires_at)
+    for time, code in ((expires_at - 1, READY), (expires_at, EXPIRED)):
+        market.chain.set_time(time)
+        assert market.rebalancer.plan(account).code == code
+    with reverts("rebalancer: policy expired"):
+        rebalance(market, account)
 
 
 @pytest.mark.parametrize("means", ["sell", "hedge"])
@@ -535,5 +549,7 @@ def test_mixer__asked_without_the_allocator__answers(market: World) -> None:
     empty = (0, 0, 0, 0, 0, [])
     request = (market.account(), 0, 0, 0, 0, 0, 0, [0] * 13)
     assert market.system.mixer.plan(request, 0, 0, empty).code == NOTHING
-    assert market.system.allocator.plan(request, 0, 0, empty).code == 1
+    for guard_word, policy_word in ((0, 0), (0, 2**256 - 1), (2**256 - 1, 0)):
+        request = (market.account(), guard_word, policy_word, 0, 0, 0, 0, [0] * 13)
+        assert market.system.allocator.plan(request, 0, 0, empty).code == NO_POLICY
     assert market.system.allocator.MIXER() == market.system.mixer.address
