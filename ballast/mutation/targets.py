@@ -26,6 +26,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "Allocator": (f"{_UNIT}allocator.py", f"{_MODEL}allocation_model.py"),
     "Clearinghouse": (
         *_LEDGER,
+        f"{_UNIT}call_state.py",
+        f"{_UNIT}margin_edges.py",
         f"{_UNIT}operators.py",
         f"{_MODEL}account_model.py",
         f"{_MODEL}margin_model.py",
@@ -145,6 +147,23 @@ SHELLS: dict[str, tuple[str, ...]] = {
     "ModulesShell": (f"{_UNIT}modules.py",),
     "OracleMath": (f"{_MODEL}oracle_model.py",),
 }
+# Contracts whose tests show another one's work as well.
+CALLERS: dict[str, tuple[str, ...]] = {
+    "Allocator": ("Rebalancer",),
+    "Clearinghouse": ("Liquidator", "Mandates", "Perps", "Deleverager", "LiquidityVault"),
+    "Exchange": ("Clearinghouse", "Mandates"),
+    "Insurance": ("Liquidator",),
+    "LendingVault": ("Clearinghouse", "Liquidator"),
+    "Liquidator": ("TokenLiquidator", "Keepers", "Insurance", "Deleverager"),
+    "Listings": ("Clearinghouse", "Governance"),
+    "LiquidityVault": ("Deleverager", "Perps"),
+    "Mandates": ("Rebalancer", "Keepers", "Liquidator"),
+    "Mixer": ("Rebalancer",),
+    "Perps": ("Deleverager", "Liquidator", "LiquidityVault", "Mandates"),
+    "Planner": ("Rebalancer", "Mandates"),
+    "Rebalancer": ("Keepers", "Liquidator", "Mandates", "Planner"),
+    "RiskOracle": ("Clearinghouse", "Perps", "Governance", "Liquidator"),
+}
 LOCKS = f"{_THREAT}locks.py"
 # What every rounding shows in, and who may call again: after a contract's own tests.
 LAST = (f"{_UNIT}rounding.py", f"{_THREAT}reentry.py")
@@ -194,10 +213,12 @@ def hosts_of(path: str, *, are_all: bool = True) -> list[str]:
 def tests_of(path: str, *, are_all: bool = True) -> list[str]:
     """Test files that exist, in the order in which they are to be run.
 
-    Not all of them are those of the first hosts.
+    Not all of them are those of the first hosts; all of them are those of their callers, too.
     """
     known = TESTS | SHELLS
     hosts = hosts_of(path, are_all=are_all)
+    if are_all:
+        hosts += [caller for host in hosts for caller in CALLERS.get(host, ())]
     wanted = [] if "modules" in Path(path).parts else [LOCKS]
     wanted += [test for host in hosts for test in known.get(host, ())]
     if are_all or len(wanted) < 2:
