@@ -194,7 +194,7 @@ def _modules_of(path: Path) -> frozenset[str]:
 def hosts_of(path: str, *, are_all: bool = True) -> list[str]:
     """The contracts that contain a file: those for tests first, then the shortest.
 
-    Not all of them are the first few.
+    Not all of them are the first few whose tests differ.
     """
     name = Path(path).stem
     if "modules" not in Path(path).parts:
@@ -207,7 +207,12 @@ def hosts_of(path: str, *, are_all: bool = True) -> list[str]:
         if name in _modules_of(ROOT / file):
             is_far = file in shells and name not in _IMPORT.findall(text)
             found.append((is_far, file not in shells, len(text), Path(file).stem))
-    return [host for *_, host in sorted(found)][: None if are_all else MOST_FIRST]
+    hosts = [host for *_, host in sorted(found)]
+    if are_all:
+        return hosts
+    known = TESTS | SHELLS
+    by_tests = {known.get(host, ()): host for host in reversed(hosts)}
+    return [host for host in hosts if host in by_tests.values()][:MOST_FIRST]
 
 
 def tests_of(path: str, *, are_all: bool = True) -> list[str]:
