@@ -23,7 +23,13 @@ settings.register_profile(
 settings.register_profile("mutants", _ONCE, max_examples=60)
 # Every call that is new is run twice: what matters is which paths there are.
 settings.register_profile("coverage", _ONCE, max_examples=8)
-settings.load_profile(os.environ.get("BALLAST_PROFILE", "quick"))
+PROFILE = os.environ.get("BALLAST_PROFILE", "quick")
+settings.load_profile(PROFILE)
+
+
+def is_profile(name: str) -> bool:
+    """Whether the tests run under the profile of this name."""
+    return name == PROFILE
 
 
 @contextmanager

@@ -165,8 +165,8 @@ CALLERS: dict[str, tuple[str, ...]] = {
     "RiskOracle": ("Clearinghouse", "Perps", "Governance", "Liquidator"),
 }
 LOCKS = f"{_THREAT}locks.py"
-# What every rounding shows in, and who may call again: after a contract's own tests.
-LAST = (f"{_UNIT}rounding.py", f"{_THREAT}reentry.py")
+# What every rounding shows in, who may call, and who may call again: after a contract's own tests.
+LAST = (f"{_UNIT}rounding.py", f"{_THREAT}access.py", f"{_THREAT}reentry.py")
 MOST_FIRST = 2  # hosts whose tests are run first
 # Where no mutant may survive: who may act, whether an account is sound, and rounding.
 STRICT = (

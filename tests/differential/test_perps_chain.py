@@ -13,7 +13,6 @@ and its last steps; `live(seed, number, Counter())` repeats that life alone.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from ballast.model import perps
 from ballast.model.ledger import NO_ADL, NO_GAIN, NO_WINNER
 from ballast.model.margin import GWEI, MARGIN_SHORT, PRICE_NOT_USABLE, WAD
 from ballast.model.perps import SIZE_STEP_WAD, Order
+from tests.conftest import is_profile
 from tests.support.fixtures import shared_world
 from tests.support.perps_scene import (
     BALANCE_LOW,
@@ -48,7 +48,7 @@ MARKETS = (ETH, BTC)
 LEAST_PRICE = {ETH: 3, BTC: 100}  # below which the oracle's band ends
 MOST_PRICE = {ETH: 100_000, BTC: 3_000_000}
 LIVES, STEPS = 40, 38
-SEEDS = range(20 if os.environ.get("BALLAST_PROFILE") == "deep" else 1)
+SEEDS = range(20 if is_profile("deep") else 1)
 
 # How often each is done, of all steps.
 ACTS = {

@@ -13,7 +13,7 @@ from ballast.artifacts import ROOT, compile_contract, contract_paths
 from ballast.chain import Contract
 from ballast.chain.abi import FunctionAbi
 from ballast.governance import Decision
-from tests.conftest import reverts
+from tests.conftest import is_profile, reverts
 from tests.governance_kit import govern_world, watch_sequencer
 from tests.support.hooks import deploy_hook
 from tests.support.world import QUOTE, UNLIMITED, World, build_world
@@ -229,7 +229,8 @@ def _wired(world: World) -> dict[str, Contract]:
     }
 
 
-@pytest.mark.parametrize("state", STATES)
+# A mistake that lets somebody in does so in any state: enough where each costs a run of all this.
+@pytest.mark.parametrize("state", ["normal"] if is_profile("mutants") else STATES)
 @pytest.mark.parametrize(("contract", "name"), ROWS)
 def test_call__every_role_in_every_state__only_the_allowed_pass(
     scene: Scene, contract: str, name: str, state: str
