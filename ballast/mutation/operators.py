@@ -140,9 +140,28 @@ class Walk:
 
     def _of_block(self, body: list[Any]) -> Iterator[tuple[int, str, int, int, str]]:
         for number, node in enumerate(body):
-            yield from self._of_statement(node)
+            if not self._is_only_declared(node, body[number + 1 :]):
+                yield from self._of_statement(node)
             if "_accrue" in self._text(node) and number + 1 < len(body):
                 yield from self._swapped(node, body[number + 1])
+
+    def _is_only_declared(self, node: Any, rest: list[Any]) -> bool:
+        """Whether a variable is there for a tuple to be unpacked into before anything reads it."""
+        if not isinstance(node, vy.AnnAssign):
+            return False
+        name = node.target.id
+        for later in rest:
+            if isinstance(later, vy.Assign) and isinstance(later.target, vy.Tuple):
+                targets = {self._text(part) for part in later.target.elements}
+                if name in targets:
+                    return not self._names(later.value, name)
+            if not isinstance(later, vy.AnnAssign) or self._names(later.value, name):
+                return False
+        return False
+
+    def _names(self, value: Any, name: str) -> bool:
+        parts = [value, *value.get_descendants()]
+        return any(isinstance(part, vy.Name) and part.id == name for part in parts)
 
     def _swapped(self, first: Any, second: Any) -> Iterator[tuple[int, str, int, int, str]]:
         """An accrual done one statement too late."""

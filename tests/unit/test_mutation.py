@@ -85,6 +85,20 @@ def test_mutants_of__lines_added_above__keep_their_keys() -> None:
     assert before == after
 
 
+def test_mutants_of__declared_for_a_tuple__value_is_nobodys() -> None:
+    """What is read before, or is no tuple's, has mutants as ever."""
+    function = (
+        "@internal\ndef _pair() -> (uint256, uint256):\n    return 7, 8\n\n\n@internal\ndef f():\n"
+    )
+    declared = "    a: uint256 = 3\n    b: uint256 = {}\n    a, b = self._pair()\n"
+    for value, places in (("4", 0), ("a", 1)):
+        text = function + declared.format(value)
+        threes = [m for m in mutants_of("x.vy", text) if text[m.start : m.end] == "3"]
+        assert len(threes) == 2 * places
+    text = function + "    a: uint256 = 3\n    a = 4\n"
+    assert any(text[m.start : m.end] == "3" for m in mutants_of("x.vy", text))
+
+
 def test_mutants_of__every_deployed_file__has_more_than_are_tried() -> None:
     """At least 60 of 100 lines of all files together, so that 40 stay valid."""
     lines = count = 0
