@@ -49,7 +49,11 @@ TESTS: dict[str, tuple[str, ...]] = {
         f"{_PAST}ended_market.py",
     ),
     "ERC4626Adapter": (f"{_UNIT}vault_adapter.py", f"{_WHOLE}vault_collateral.py"),
-    "Exchange": (f"{_UNIT}clearinghouse_swap.py", f"{_UNIT}listings.py"),
+    "Exchange": (
+        f"{_UNIT}exchange.py",
+        f"{_UNIT}clearinghouse_swap.py",
+        f"{_UNIT}listings.py",
+    ),
     "Governance": (
         f"{_UNIT}governance.py",
         f"{_THREAT}governance.py",
