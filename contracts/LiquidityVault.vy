@@ -11,15 +11,14 @@
 @dev     Shares by ERC-7540 requests over one account of the clearing house; no ledger of its own. Requests are gathered
          in epochs, and an epoch is fulfilled as a whole, so that work does not grow with the number of requests: what
          one controller gets is his part of what the epoch got, rounded down. Rooms: `requests` the book of them,
-         `house_worth` what a share is a part of; here are the shares and who may act. Assumptions:
+         `house_worth` what a share is a part of, `share_math` its price; here are the shares and who may act.
+         Assumptions:
          1. CLEARINGHOUSE and PERPS are our own contracts; a deposit takes exactly what is approved, a withdrawal sends
             exactly what is asked or reverts.
          2. The asset has 2 to 18 decimals, does not rebase, and delivers what is transferred (checked on entry).
          3. The value of the house is the ledger's and the markets' word. Tokens sent here belong to no share and to no
             request; cash that strangers deposit for the house belongs to all shares.
-         4. One million virtual shares stand against one virtual asset unit, so that inflating the first share costs an
-            attacker a million times what a rounding can cost a provider.
-         5. Who knows prices early gains nothing: what he asks is priced an hour (a day) later and after a later round of
+         4. Who knows prices early gains nothing: what he asks is priced an hour (a day) later and after a later round of
             every market with a skew (A16), less the spread within which the true price may lie meanwhile. A trade moves
             the value by its fee only, since the premium that it paid is owed to whoever closes (A6).
          Warning: nothing here ends a request but its fulfilment. See `ILiquidityVault`.
