@@ -10,14 +10,15 @@ contract reads and that the in-process chain can be told.
         self.total += amount
 
 A second kind of text has no mutants but a mark at each such statement: it looks at the balance of
-an address that nobody has. The chain lists every account that was looked at, in views as well, so
-it is known which statements each test reaches.
+an address that nobody has, made of the difficulty and the number of the statement. What the chain
+keeps in memory tells every account that was ever looked at, by views and by messages that were
+refused as well; with another difficulty for each test it is known which statements each reaches.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,10 @@ from vyper import ast as vy
 
 from ballast.mutation.operators import Mutant, Walk
 
-ORIGINAL, MARKING = 0, 1  # what the chain is told; mutants have the numbers from 2 on
-FIRST = 2
-_MARKS = 0xBA11A57 << 128  # addresses that are looked at
-_MARK = re.compile(r"0x0?ba11a57([0-9a-f]{32})", re.IGNORECASE)
+ORIGINAL = 0  # what the chain is told; mutants have the numbers from 1 on
+FIRST = 1
+_MARKS = 0xBA11A57 << 128  # difficulties that mark, and addresses that are looked at
+_MARK = re.compile(r"0x0*ba11a57([0-9a-f]{16})([0-9a-f]{16})", re.IGNORECASE)
 _PURE = re.compile(r"^@pure$", re.MULTILINE)
 _PURE_ENTRY = re.compile(r"^@external\n@pure$", re.MULTILINE)
 
@@ -115,6 +116,11 @@ def with_choices(text: str, chosen: Mapping[Place, Sequence[tuple[int, Mutant]]]
     return Schema("".join(pieces), lines)
 
 
+def marking(test: int) -> int:
+    """The difficulty under which a test of this number leaves marks."""
+    return _MARKS + (test << 64)
+
+
 def with_marks(text: str, places: Sequence[Place]) -> str:
     """The text with a mark at each place, numbered in their order."""
     anchors: dict[int, list[int]] = {}
@@ -124,18 +130,19 @@ def with_marks(text: str, places: Sequence[Place]) -> str:
     for anchor in sorted(anchors):
         margin = " " * (anchor - text.rfind("\n", 0, anchor) - 1)
         pieces.append(text[at:anchor])
-        pieces.append(f"if block.difficulty == {MARKING}:\n")
+        pieces.append(f"if block.difficulty >= {_MARKS}:\n")
         for number in anchors[anchor]:
-            address = f"convert({_MARKS + number}, address)"
+            address = f"convert(convert(block.difficulty + {number}, uint160), address)"
             pieces.append(f"{margin}    assert {address}.balance != max_value(uint256)\n")
         pieces.append(margin)
         at = anchor
     return "".join([*pieces, text[at:]])
 
 
-def marks_in(journal: str) -> set[int]:
-    """Numbers of the places that were reached, from what a chain tells of its accounts."""
-    return {int(number, 16) for number in _MARK.findall(journal)}
+def marks_in(addresses: Iterable[str], test: int) -> set[int]:
+    """Numbers of the places that a test reached, from the accounts that were looked at."""
+    marks = filter(None, map(_MARK.fullmatch, addresses))
+    return {int(mark[2], 16) for mark in marks if int(mark[1], 16) == test}
 
 
 def without_pure(root: Path) -> None:

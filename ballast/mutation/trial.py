@@ -23,6 +23,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,8 @@ INVALID, EQUIVALENT, KILLED, UNSEEN, SURVIVED, TIMEOUT = (
     "timeout",
 )
 BATCH = 80  # mutants compiled together
-EVERYWHERE = -1  # stands for every mark
 MOST_KEPT = 4  # chains that a test made and no longer needs
+TESTS_A_FORK = 100  # that are looked at one after the other: what they looked at adds up
 BUILD = ROOT / ".cache" / "mutants"  # what other runs compiled of the unchanged contracts
 _LINKED = (".venv", "node_modules", ".stamps", ".node")
 OPTIONS = (
@@ -127,15 +128,16 @@ class Selector:
     def __init__(self) -> None:
         import pyrevm
 
-        from ballast.chain import Reverted, revm
+        from ballast.chain import revm
 
         self.alive: weakref.WeakSet[Any] = weakref.WeakSet()
         self.newest: list[Any] = []  # kept until their marks were read
+        self.test = 0
         self.seen: set[int] = set()
-        self.is_any_refused = False
 
         def new_evm(chain: Any) -> Any:
-            self._note(chain)
+            if self.test:
+                self._note(chain)
             config = pyrevm.Env(cfg=pyrevm.CfgEnv(limit_contract_code_size=2**20))
             evm = pyrevm.EVM(env=config, gas_limit=revm.BLOCK_GAS_LIMIT, spec_id=chain._spec)
             evm.set_block_env(chain._block_env())
@@ -149,22 +151,13 @@ class Selector:
                 prevrandao=Selector.chosen.to_bytes(32, "big"),
             )
 
-        run = revm.RevmChain._run
-
-        def heard_run(chain: Any, *message: Any) -> bytes:
-            try:
-                return run(chain, *message)
-            except Reverted:
-                # What a refused message looked at is forgotten with the rest.
-                self.is_any_refused = True
-                raise
-
-        functions = {"_new_evm": new_evm, "_block_env": block_env, "_run": heard_run}
-        for name, function in functions.items():
-            setattr(revm.RevmChain, name, function)
+        for function in (new_evm, block_env):
+            setattr(revm.RevmChain, f"_{function.__name__}", function)
 
     def _note(self, chain: Any) -> None:
-        if Selector.chosen != schemata.MARKING or chain in self.alive:
+        if chain in self.alive:
+            # The EVM that it has goes.
+            self._read(chain)
             return
         self.alive.add(chain)
         self.newest.append(chain)
@@ -172,35 +165,33 @@ class Selector:
             self._read(self.newest.pop(0))
 
     def _read(self, chain: Any) -> None:
-        self.seen |= schemata.marks_in(chain.evm.journal_str)
-        self.seen |= schemata.marks_in(" ".join(chain._base))
+        self.seen |= schemata.marks_in(chain.evm.db_accounts, self.test)
+
+    def begin(self, test: int) -> None:
+        """From now on marks are those of a test; they have numbers from 1 on."""
+        self.test, Selector.chosen = test, schemata.marking(test)
+        for chain in list(self.alive):
+            chain._open()
 
     def reached(self) -> set[int]:
-        """Marks that chains saw since this was asked last; EVERYWHERE where one cannot know."""
+        """Marks that were left since the test began."""
         for chain in list(self.alive):
             self._read(chain)
         self.newest.clear()
         found, self.seen = self.seen, set()
-        if self.is_any_refused:
-            found.add(EVERYWHERE)
-        self.is_any_refused = False
         return found
 
 
 class Watch:
-    """A plugin of pytest: what failed, and what it reached."""
+    """A plugin of pytest: what failed."""
 
-    def __init__(self, selector: Selector) -> None:
-        self.selector = selector
+    def __init__(self) -> None:
         self.failed: set[str] = set()
-        self.reached: dict[str, set[int]] = {}
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         """A failing set-up counts as well: the system did not even come up."""
         if report.failed:
             self.failed.add(report.nodeid)
-        if Selector.chosen == schemata.MARKING and report.when != "teardown":
-            self.reached.setdefault(report.nodeid, set()).update(self.selector.reached())
 
 
 class File:
@@ -214,7 +205,7 @@ class File:
         self.tell = tell
         self.places = schemata.places_of(job["path"], self.text)
         self.selector = Selector()
-        self.watch = Watch(self.selector)
+        self.watch = Watch()
         self.items: list[Any] = []
         self.session: Any = None
         # Of each test: whether it fails without any mutant, seconds, and the places it reaches.
@@ -234,7 +225,11 @@ class File:
     def all(self) -> None:
         """Every mutant."""
         with self._compiled(schemata.with_marks(self.text, self.places)):
-            self.known = pickle.loads(self._forked(self._looked_around, 10_000) or b"\x80\x04}.")
+            for start in range(0, len(self.items), TESTS_A_FORK):
+                some = self.items[start : start + TESTS_A_FORK]
+                said = self._forked(partial(self._looked_at, some), 10_000)
+                assert said is not None, "the tests do not run"
+                self.known |= pickle.loads(said)
         # Not mutated, with the functions that were made views.
         with self._compiled(self.text) as code:
             self.code = code
@@ -253,7 +248,7 @@ class File:
         for mutant in survivors:
             self._try_alone(mutant, minding)
         for mutant in alone:
-            self._try_alone(mutant, self._ordered(mutant, self.items, []))
+            self._try_alone(mutant, self._ordered(mutant, self.items))
 
     # ---- compiling
 
@@ -322,11 +317,14 @@ class File:
         self, mutant: Mutant, place: Place, number: int, survivors: list[Mutant]
     ) -> None:
         mark = self.places.index(place)
-        sound = [item for item in self.items if not self.known[item.nodeid][0]]
-        sure = [item for item in sound if mark in self.known[item.nodeid][2]]
-        unsure = [item for item in sound if mark not in self.known[item.nodeid][2]]
-        rest = [item for item in unsure if EVERYWHERE in self.known[item.nodeid][2]]
-        verdict, by = self._judged(mutant, self._ordered(mutant, sure, rest), number)
+        # What made a contract that many tests share is no one's.
+        is_shared = mutant.function == "__init__"
+        able = [
+            item
+            for item in self.items
+            if not self.known[item.nodeid][0] and (is_shared or mark in self.known[item.nodeid][2])
+        ]
+        verdict, by = self._judged(mutant, self._ordered(mutant, able), number)
         if verdict == SURVIVED:
             survivors.append(mutant)
         else:
@@ -363,8 +361,8 @@ class File:
         self.killers.append((mutant.function, said.decode()))
         return KILLED, said.decode()
 
-    def _ordered(self, mutant: Mutant, sure: Sequence[Any], rest: Sequence[Any]) -> list[Any]:
-        """Those that are sure to reach it first, of them what killed others, then the fastest."""
+    def _ordered(self, mutant: Mutant, items: Sequence[Any]) -> list[Any]:
+        """First what killed others of the function, then of the file; of equals the fastest."""
         near = {test for function, test in self.killers if function == mutant.function}
         far = {test for _, test in self.killers}
 
@@ -372,7 +370,7 @@ class File:
             test = item.nodeid
             return test not in near, test not in far, self.known[test][1]
 
-        return [*sorted(sure, key=rank), *sorted(rest, key=rank)]
+        return sorted(items, key=rank)
 
     def _first_failure(self, items: Sequence[Any]) -> str:
         for item, following in zip(items, [*items[1:], None], strict=True):
@@ -381,15 +379,17 @@ class File:
                 return next(iter(self.watch.failed))
         return ""
 
-    def _looked_around(self) -> bytes:
-        Selector.chosen = schemata.MARKING
+    def _looked_at(self, items: Sequence[Any]) -> bytes:
         known = {}
-        for item, following in zip(self.items, [*self.items[1:], None], strict=True):
+        for number, (item, following) in enumerate(
+            zip(items, [*items[1:], None], strict=True), start=1
+        ):
+            self.selector.begin(number)
             start = time.process_time()
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             seconds = time.process_time() - start
             failed = item.nodeid in self.watch.failed
-            known[item.nodeid] = (failed, seconds, self.watch.reached[item.nodeid])
+            known[item.nodeid] = (failed, seconds, self.selector.reached())
         return pickle.dumps(known)
 
     def _forked(self, act: Callable[[], bytes], limit_s: float) -> bytes | None:

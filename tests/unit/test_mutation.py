@@ -220,15 +220,28 @@ def test_choices__line_of_a_variant__is_known_as_its_mutant() -> None:
 
 def test_marks__a_call__show_the_places_that_it_went_through() -> None:
     places = schemata.places_of("x.vy", CHOSEN)
-    chain, contract = _deployed(schemata.with_marks(CHOSEN, places), schemata.MARKING)
+    text = schemata.with_marks(CHOSEN, places)
+    chain, contract = _deployed(text, schemata.marking(7))
     contract.count(3, True, sender=chain.accounts[0])
     reached = {
         CHOSEN[places[number].start : places[number].end]
-        for number in schemata.marks_in(chain.evm.journal_str)
+        for number in schemata.marks_in(chain.evm.db_accounts, 7)
     }
+    assert not schemata.marks_in(chain.evm.db_accounts, 8)
     assert {"self.total = 7", "return self.total", "amount == 3"} <= reached
     assert "self.total -= doubled" not in reached
     assert "self.total += doubled" not in reached
+
+
+def test_marks__a_call_that_is_refused__are_left_too() -> None:
+    places = schemata.places_of("x.vy", CHOSEN)
+    chain, contract = _deployed(schemata.with_marks(CHOSEN, places), schemata.marking(1))
+    with pytest.raises(Reverted):
+        contract.count(6, False, sender=chain.accounts[0])
+    (taken,) = [
+        n for n, p in enumerate(places) if CHOSEN[p.start : p.end].startswith("self.total -")
+    ]
+    assert taken in schemata.marks_in(chain.evm.db_accounts, 1)
 
 
 def test_without_pure__entry_and_internal__may_look_and_the_entry_is_not_locked(
