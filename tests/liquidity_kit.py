@@ -170,7 +170,7 @@ class Liquidity:
 def deploy_vault(
     chain: Chain, asset: Contract, house: str, *, perps: str | None = None, cap: int | None = None
 ) -> Contract:
-    """A vault owned by the first account."""
+    """A vault owned by the first account, deployed by another one."""
     return chain.deploy(
         "LiquidityVault",
         asset.address,
@@ -180,7 +180,7 @@ def deploy_vault(
         house if perps is None else perps,
         chain.accounts[0],
         CAP_TOKENS * 10 ** int(asset.decimals()) if cap is None else cap,
-        sender=chain.accounts[0],
+        sender=chain.accounts[6],
     )
 
 

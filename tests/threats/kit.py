@@ -220,7 +220,10 @@ def list_token(
 
 
 def deploy_adapters(world: World, exchange: str) -> dict[str, Contract]:
-    """Every adapter. Any address serves as a factory: nobody here gets as far."""
+    """Every adapter, deployed by a stranger for the governor.
+
+    Any address serves as a factory: nobody here gets as far.
+    """
     governor, vault, feed = world.governor, world.system.vault, world.feeds[QUOTE]
     arguments = {
         "UniswapV3Adapter": (exchange, world.venue, governor),
@@ -228,5 +231,6 @@ def deploy_adapters(world: World, exchange: str) -> dict[str, Contract]:
         "VaultFeed": (vault, feed, 10**9, True),
     }
     return {
-        name: world.chain.deploy(name, *given, sender=governor) for name, given in arguments.items()
+        name: world.chain.deploy(name, *given, sender=world.stranger)
+        for name, given in arguments.items()
     }

@@ -217,7 +217,9 @@ def test_deploy__without_a_ledger_or_markets__reverts(new: Liquidity) -> None:
         with reverts("liquidity: bad receiver"):
             deploy_vault(new.chain, new.asset, clearinghouse, perps=perps)
     with reverts("liquidity: bad receiver"):
-        deploy_vault(new.chain, new.asset, new.chain.next_address(new.governor), perps=house)
+        deploy_vault(
+            new.chain, new.asset, new.chain.next_address(new.chain.accounts[6]), perps=house
+        )
     with reverts("liquidity: cap too high"):
         deploy_vault(new.chain, new.asset, house, cap=2**95 + 1)
 
@@ -225,7 +227,7 @@ def test_deploy__without_a_ledger_or_markets__reverts(new: Liquidity) -> None:
 def test_deploy__before_ledger_and_markets__views_tell_an_empty_vault(new: Liquidity) -> None:
     """C04, C20, C45: predicted addresses. Nothing reverts, nothing enters, and then it works."""
     chain = new.chain
-    later = chain.next_address(new.governor, 1)
+    later = chain.next_address(new.governor)
     vault = deploy_vault(chain, new.asset, later)
     who = new.provider
     new.asset.approve(vault.address, UNLIMITED, sender=who)
