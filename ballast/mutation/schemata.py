@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ _MARKS = 0xBA11A57 << 128  # difficulties that mark, and addresses that are look
 _MARK = re.compile(r"0x0*ba11a57([0-9a-f]{16})([0-9a-f]{16})", re.IGNORECASE)
 _PURE = re.compile(r"^@pure$", re.MULTILINE)
 _PURE_ENTRY = re.compile(r"^@external\n@pure$", re.MULTILINE)
+_UNLOCKED = "@external\n@reentrant\n@view"
 
 
 @dataclass(frozen=True)
@@ -153,8 +154,15 @@ def without_pure(root: Path) -> None:
     for path in [*root.rglob("*.vy"), *root.rglob("*.vyi")]:
         text = path.read_text()
         if path.suffix == ".vy":
-            text = _PURE_ENTRY.sub("@external\n@reentrant\n@view", text)
+            text = _PURE_ENTRY.sub(_UNLOCKED, text)
         path.write_text(_PURE.sub("@view", text))
+
+
+def moved(mutant: Mutant, text: str) -> Mutant:
+    """A mutant of a text, where it is after `without_pure`."""
+    entries = [entry for entry in _PURE_ENTRY.finditer(text) if entry.end() <= mutant.start]
+    added = sum(len(_UNLOCKED) - len(entry.group()) for entry in entries)
+    return replace(mutant, start=mutant.start + added, end=mutant.end + added)
 
 
 def _mutated(text: str, place: Place, mutant: Mutant) -> str:

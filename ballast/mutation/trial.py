@@ -89,6 +89,7 @@ class Copy:
             json.dumps(
                 {
                     "path": path,
+                    "text": (ROOT / path).read_text(),
                     "mutants": [asdict(mutant) for mutant in mutants],
                     "hosts": hosts,
                     "tests": tests,
@@ -200,7 +201,7 @@ class File:
     def __init__(self, job: Mapping[str, Any], tell: Callable[[str, str, str], None]) -> None:
         self.path = ROOT / job["path"]
         self.text = self.path.read_text()
-        self.mutants = [Mutant(**fields) for fields in job["mutants"]]
+        self.mutants = [schemata.moved(Mutant(**row), job["text"]) for row in job["mutants"]]
         self.hosts: list[str] = job["hosts"]
         self.tell = tell
         self.places = schemata.places_of(job["path"], self.text)
@@ -332,16 +333,16 @@ class File:
 
     def _try_alone(self, mutant: Mutant, items: Sequence[Any]) -> None:
         """A mutant compiled by itself."""
-        try:
-            with self._compiled(mutant.applied(self.text)) as code:
-                if code == self.code:
-                    self.tell(mutant.key, EQUIVALENT, "")
-                else:
-                    self.tell(mutant.key, *self._judged(mutant, items, schemata.ORIGINAL))
-        except AssertionError:
-            raise
-        except Exception:
-            self.tell(mutant.key, INVALID, "")
+        with contextlib.ExitStack() as stack:
+            try:
+                code = stack.enter_context(self._compiled(mutant.applied(self.text)))
+            except Exception:
+                self.tell(mutant.key, INVALID, "")
+                return
+            if code == self.code:
+                self.tell(mutant.key, EQUIVALENT, "")
+            else:
+                self.tell(mutant.key, *self._judged(mutant, items, schemata.ORIGINAL))
 
     def _judged(self, mutant: Mutant, items: Sequence[Any], number: int) -> tuple[str, str]:
         if not items:

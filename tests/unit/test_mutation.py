@@ -252,4 +252,12 @@ def test_without_pure__entry_and_internal__may_look_and_the_entry_is_not_locked(
     schemata.without_pure(tmp_path)
     text = (tmp_path / "A.vy").read_text()
     assert text == "@external\n@reentrant\n@view\ndef a():\n\n@internal\n@view\ndef b():\n"
+    entry = "@external\n@pure\ndef {}() -> uint256:\n    return {}\n\n"
+    original = entry.format("a", 1) + entry.format("b", 2)
+    (tmp_path / "A.vy").write_text(original)
+    schemata.without_pure(tmp_path)
+    for mutant in mutants_of("A.vy", original):
+        place = schemata.moved(mutant, original)
+        text = (tmp_path / "A.vy").read_text()
+        assert text[place.start : place.end] == original[mutant.start : mutant.end] != ""
     assert (tmp_path / "I.vyi").read_text() == "@external\n@view\ndef a(): ...\n"
