@@ -165,7 +165,7 @@ CALLERS: dict[str, tuple[str, ...]] = {
     "Mixer": ("Rebalancer",),
     "Perps": ("Deleverager", "Liquidator", "LiquidityVault", "Mandates"),
     "Planner": ("Rebalancer", "Mandates"),
-    "Rebalancer": ("Keepers", "Liquidator", "Mandates", "Planner"),
+    "Rebalancer": ("Keepers", "Liquidator", "Mandates", "Planner", "Allocator"),
     "RiskOracle": ("Clearinghouse", "Perps", "Governance", "Liquidator"),
 }
 LOCKS = f"{_THREAT}locks.py"

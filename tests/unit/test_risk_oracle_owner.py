@@ -631,6 +631,11 @@ def test_events__replayed__equal_what_is_stored(bench: OracleBench) -> None:
             case "ParametersChanged":
                 parameters = (event.args.old_word, event.args.new_word)
                 assert event.args.ramp_end == event.args.new_word >> 216
+    told = {event.name: event.args for event in reversed(bench.chain.events(bench.oracle))}
+    first_quote_wad, old = told["QuoteStored"].quote_wad, bench.feeds[1].address
+    assert first_quote_wad == DOLLAR * 10**10 and told["AssetListed"].feed == old
+    assert (told["FeedChanged"].old_feed, told["FeedChanged"].new_feed) == (old, feed.address)
+    assert told["FeedChanged"].feed_word & (2**160 - 1) == int(feed.address, 16)
     assert words is not None
     slots = {bench.chain.storage(bench.oracle.address, slot) for slot in range(32)}
     assert quote_wad == (DOLLAR - 12_345) * 10**10 and quote_wad in slots
