@@ -110,6 +110,7 @@ def test_set_guard__looser_in_one_field__waits_an_hour(world: World, case: str) 
     receipt = world.mandates.apply_guard(account, sender=world.keeper)
     assert receipt.time == ready_at
     assert in_force(world) == looser
+    assert tuple(world.mandates.announced_guard(account)) == (ZERO_ADDRESS, 0, 0)
 
 
 def test_set_guard__donor_that_gave_nothing__may_not_give_at_once(world: World) -> None:

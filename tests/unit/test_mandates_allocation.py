@@ -74,7 +74,7 @@ def test_set_allocation__first_without_a_guard__holds_at_once(world: World) -> N
 def test_set_allocation__beside_a_guard__holds_an_hour_after_it_was_announced(world: World) -> None:
     account = world.account()
     give(world, account)
-    arguments = arguments_of(world, share_bps=5_000)
+    arguments = arguments_of(world, share_bps=5_000, weights={"ETH": 6_000})
     receipt = world.mandates.set_allocation(account, arguments, sender=world.owner)
     args = args_of(world.mandates, receipt, "AllocationAnnounced")
     ready_at = world.chain.time + HOUR
@@ -89,6 +89,7 @@ def test_set_allocation__beside_a_guard__holds_an_hour_after_it_was_announced(wo
     world.mandates.apply_allocation(account, sender=world.keeper)
     assert allocation(world, account) == arguments
     assert world.mandates.guard_word(account) & ALLOCATES
+    assert tuple(world.mandates.announced_allocation(account)) == (0, 0, 0)
     with reverts("mandates: nothing to apply yet"):
         world.mandates.apply_allocation(account, sender=world.keeper)
 
