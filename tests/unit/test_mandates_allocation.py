@@ -74,13 +74,13 @@ def test_set_allocation__first_without_a_guard__holds_at_once(world: World) -> N
 def test_set_allocation__beside_a_guard__holds_an_hour_after_it_was_announced(world: World) -> None:
     account = world.account()
     give(world, account)
-    arguments = arguments_of(world, share_bps=5_000, weights={"ETH": 6_000})
+    arguments = arguments_of(world, share_bps=5_000, drift_bps=100, weights={"ETH": 6_000})
     receipt = world.mandates.set_allocation(account, arguments, sender=world.owner)
     args = args_of(world.mandates, receipt, "AllocationAnnounced")
     ready_at = world.chain.time + HOUR
     limits, weights, at = world.mandates.announced_allocation(account)
     assert (args.limits_word, args.weights_word, args.ready_at) == (limits, weights, at)
-    assert (at, limits) == (ready_at, 5_000 << 16)
+    assert (at, limits) == (ready_at, 5_000 << 16 | 100 << 96) and weights != 0
     assert world.mandates.allocation_words(account) == (0, 0)
     world.chain.advance(HOUR - 24)
     with reverts("mandates: nothing to apply yet"):
