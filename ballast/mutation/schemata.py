@@ -195,7 +195,9 @@ class _Places(Walk):
                     yield Place(*self._span(argument), "expression", before)
                 yield from self._places_in(node.body)
             elif isinstance(node, vy.AnnAssign):
-                value = self._span(node.value)[0]
+                # Not where the tree says: it knows of no parentheses around a value.
+                value = self.text.index("=", self._span(node.annotation)[1]) + 1
+                value += len(self.text[value:end]) - len(self.text[value:end].lstrip())
                 declared = tuple(self._text(part) for part in (node.target, node.annotation))
                 yield Place(start, end, "declaration", before, value, declared)  # type: ignore[arg-type]
             elif isinstance(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyrevm
 import pytest
 from vyper import compile_code
+from vyper.ast import parse_to_ast
 
 from ballast.artifacts import ROOT, Artifact
 from ballast.chain import Contract, Reverted, RevmChain
@@ -151,7 +152,9 @@ total: public(uint256)
 @external
 def count(amount: uint256, is_up: bool) -> uint256:
     """@notice Counts."""
-    doubled: uint256 = amount * 2
+    doubled: uint256 = (
+        amount * 2
+    )
     if amount > 5 and not is_up:
         self.total -= doubled
     elif amount == 3:
@@ -216,6 +219,19 @@ def test_choices__line_of_a_variant__is_known_as_its_mutant() -> None:
     schema = schemata.with_choices(CHOSEN, {place: [(2, mutant)]})
     lines = schema.text.split("\n")
     assert {lines[line - 1].strip() for line in schema.lines} == {"self.total = 8"}
+
+
+@pytest.mark.parametrize("path", targets.mutable_files())
+def test_choices__all_of_a_file__can_be_read(path: str) -> None:
+    """The compiler would not say which of them it does not understand."""
+    text = (ROOT / path).read_text()
+    places = schemata.places_of(path, text)
+    chosen: dict[schemata.Place, list[tuple[int, Mutant]]] = {}
+    for number, mutant in enumerate(mutants_of(path, text), schemata.FIRST):
+        place = schemata.place_of(mutant, places)
+        if place is not None:
+            chosen.setdefault(place, []).append((number, mutant))
+    assert parse_to_ast(schemata.with_choices(text, chosen).text, module_path=path).body
 
 
 def test_marks__a_call__show_the_places_that_it_went_through() -> None:
