@@ -46,6 +46,7 @@ CONDITIONAL = {
     "adl",
     "ask_exit",
     "liquidate",
+    "wind_down",
 }
 MEANT_TO_FAIL = {"bad_trade"}
 

@@ -23,11 +23,8 @@ from ballast.model.plan import Scene
 from tests.clearing_kit import in_order
 from tests.support.system_cast import Cast
 from tests.support.system_checks import Broken, Outcome
-from tests.support.system_liquidations import (
-    LIQUIDATION_PARTS,
-    LiquidationChecks,
-    is_liquidation,
-)
+from tests.support.system_endings import ENDING_PARTS, EndingChecks
+from tests.support.system_liquidations import LIQUIDATION_PARTS, is_liquidation
 from tests.support.system_markets import EXACT, LOOKS, NAV_ROUNDING_WAD, PARTS
 from tests.support.system_reading import Question
 from tests.support.system_state import LOW_128, PERPETUALS_SHIFT, WAD, State
@@ -47,15 +44,17 @@ REVOKED = 1 << 192  # the guard word that a revocation leaves in the event
 ALLOCATES = 1 << 193  # in a guard word: there is an allocation
 READY = 0
 MOST_TO_REST = 12  # rebalances for an allocation, at prices that stay
+REBALANCES = frozenset({("Mandates", "rebalance"), ("Mandates", "rebalance_for")})
 # What a rebalance and what was announced may do to others is judged by I14 to I16.
 OPEN_TO_ALL = frozenset(
     {
-        *(("Mandates", "rebalance"), ("Mandates", "apply_guard"), ("Mandates", "apply_allocation")),
+        *REBALANCES,
+        *(("Mandates", "apply_guard"), ("Mandates", "apply_allocation")),
         ("Rebalancer", "apply_policy"),
     }
 )
-# What settling and deleveraging do to others is foretold by the model, call by call.
-FORETOLD = frozenset({("Perps", "settle"), ("Deleverager", "adl")})
+# What settling, deleveraging and the end of a market do to others is foretold, call by call.
+FORETOLD = frozenset({("Perps", "settle"), ("Deleverager", "adl"), ("Deleverager", "wind_down")})
 ROOMS = (
     *("Clearinghouse", "Mandates", "Rebalancer", "Perps", "Deleverager"),
     *("Liquidator", "TokenLiquidator", "Insurance"),
@@ -68,18 +67,23 @@ IDS = tuple(
         *(18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 29, 31, 32, 40, 42, 44, 46, 50),
     )
 )
-PREMISES = (*IDS, *EXACT, *PARTS, *LIQUIDATION_PARTS, "I50 grown", "I50 rest")
+PREMISES = (
+    *(*IDS, *EXACT, *PARTS, *LIQUIDATION_PARTS, *ENDING_PARTS),
+    *("I14 alone", "I14 exposure", "I50 grown", "I50 rest"),
+)
 # A few thousand actions may do without.
 RARE = frozenset(
     {
         *("I10 pairs", "I10 entry", "I11 house", "I14 traded", "I28 pool"),
         *("I13 for tokens", "I13 offset", "exact flagged"),
+        *("exact wind down apart", "exact settle ended", "exact adl ended"),
+        *("I23 ended", "exact revival ended", "exact announce refused"),
     }
 )
 
 
 @dataclass
-class Invariants(LiquidationChecks):
+class Invariants(EndingChecks):
     """The checks, and what has to be remembered from action to action."""
 
     donated: Counter[tuple[str, str]] = field(default_factory=Counter)  # token, holder: units
@@ -139,11 +143,15 @@ class Invariants(LiquidationChecks):
         """Only time has passed."""
         self._of_state(after)
         self._of_vault(before, after)
+        self.of_endings(before, after)
         if self.held("I44", after.time > before.time):
             for account in self.cast.everyone:
                 same = before.words(account) == after.words(account)
                 self.must("I44", same, f"time changed {self.cast.labels[account]}")
-            for what in ("balances", "markets", "market_words", "pool_shares", "claims"):
+            for what in (
+                *("balances", "markets", "market_words", "pool_shares", "claims"),
+                *("endings", "closed"),
+            ):
                 same = getattr(before, what) == getattr(after, what)
                 self.must("I44", same, f"time changed {what}")
         if self.held("I08", before.vault["debt_shares"] != 0 and after.time > before.time):
@@ -160,6 +168,7 @@ class Invariants(LiquidationChecks):
         self.note(outcome)
         if after is not before:
             self._of_state(after)
+            self.of_endings(before, after)
         self._of_vault(before, after, outcome)
         self._of_prices(before, after)
         self._of_tokens(before, after)
@@ -177,7 +186,7 @@ class Invariants(LiquidationChecks):
         for call, receipt in outcome.receipts:
             self._of_risk(call, receipt, before, after)
             self._of_swaps(receipt, before)
-            if (call.contract, call.function) == ("Mandates", "rebalance"):
+            if (call.contract, call.function) in REBALANCES:
                 self._of_rebalance(call, receipt, before, after)
             is_swap = bool(self.cast.world.clearinghouse.events(receipt, "Swapped"))
             if is_swap or call.contract == "LiquidityVault":
@@ -196,6 +205,7 @@ class Invariants(LiquidationChecks):
         self._of_shares(now)
         self._of_lists(now)
         self.of_markets(now)
+        self.of_ended(now)
         self.of_model(now)
         self.of_pool(now)
         for account in cast.accounts:
@@ -359,6 +369,7 @@ class Invariants(LiquidationChecks):
         for what in (
             *("account_words", "listed", "positions", "costs", "settings", "supplies", "balances"),
             *("markets", "market_words", "sides", "pool", "pool_shares", "claims"),
+            *("endings", "closed"),
         ):
             same = getattr(before, what) == getattr(after, what)
             self.must("I24", same, f"a refused action changed {what}")
@@ -629,12 +640,17 @@ class Invariants(LiquidationChecks):
             self._of_allocation(account, allocation, given_wad, before, after)
         elif has_traded:
             most = -(-new.required_init * (guard.target_bps + guard.band_bps) // BPS)
+            self.held("I14 alone")
             self.must("I14", new.equity_init <= most, f"{label} traded beyond its target")
         for name in cast.names:
             is_still = before.positions[account, name] == after.positions[account, name]
+            # Whether an allocation may want more of it; how much is judged by I50.
+            has_weight = allocation.weight_of(before.ids[name]) is not None
+            may_grow = has_traded and (has_weight or allocation.ceiling_bps != 0)
+            self.held("I14 exposure", not is_still and not may_grow)
             most = before.held(account, name).delta_wad + given_wad[name]
             delta = after.held(account, name).delta_wad
-            fine = min(most, 0) <= delta <= max(most, 0) or is_still or is_allocated
+            fine = min(most, 0) <= delta <= max(most, 0) or is_still or may_grow
             self.must("I14", fine, f"{label}: exposure to {name} grew from {most} to {delta}")
 
         for donor in donors:
@@ -830,8 +846,15 @@ class Invariants(LiquidationChecks):
     def _close(
         self, account: int, name: str, state: State, attempt: Callable[..., Receipt]
     ) -> None:
-        """A live position closes whatever caps, mode and breaker say, but for its margin."""
+        """A live position closes whatever caps, mode and breaker say, but for its margin; one whose
+        market has ended by anybody, without a price."""
         size, asset = state.size_wad(account, name), state.ids[name]
+        if self.held("I23 ended", state.markets[name].is_latched):
+            wind_down = self.cast.world.system.deleverager.wind_down
+            attempt("I23", wind_down, asset, [account], sender="stranger")
+            fine = self.cast.read().size_wad(account, name) == 0
+            self.must("I23", fine, f"{name} has ended and {self.cast.labels[account]} is in it")
+            return
         if not state.marks[name].is_live:
             return
         order = Order(account, asset, -size, reduce_only=True)
