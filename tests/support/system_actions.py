@@ -17,10 +17,10 @@ from ballast.sandbox import BOUNDS
 from tests.clearing_kit import action
 from tests.support.allocations import arguments_of
 from tests.support.system_cast import ASSETS, Cast
-from tests.support.system_endings import EndingDraws
 from tests.support.system_state import WAD, State
 from tests.support.system_steps import Ahead, Call, Draw, Step
 from tests.support.system_trades import TRADE
+from tests.support.system_watches import WatchDraws
 from tests.support.world import QUOTE, UNLIMITED, ZERO_ADDRESS, to_wad
 
 HEARTBEAT_S = 3_900
@@ -31,7 +31,7 @@ ALL_ACTIONS = 31  # that a policy may allow
 FLOOR_SHIFT = 48  # of a donor, in a guard word
 
 
-class Actions(EndingDraws):
+class Actions(WatchDraws):
     """Draws the next step. Weights and sizes are such that about half are accepted."""
 
     def __init__(self, cast: Cast, rng: random.Random) -> None:
@@ -63,6 +63,7 @@ class Actions(EndingDraws):
             (10, "rebalance", self._rebalance),
             (5, "rebalance", self._pressure),
             (5, "rebalance", self._imbalance),
+            (2.5, "rebalance", self._drought),
             (4, "hook_acts", self._hook_acts),
             (2, "poke", self._poke),
             (8, "price", self._price),
@@ -103,6 +104,9 @@ class Actions(EndingDraws):
             (2, "ask_exit", self._ask_exit),
             (2, "fulfil", self._fulfil),
             (2.5, "claim", self._claim),
+            (0.6, "watch", self._watch),
+            (4, "serve", self._serve),
+            (0.8, "unwatch", self._unwatch),
         ]
         self._when_short: list[tuple[str, Draw]] = [
             ("adl", self._adl),

@@ -23,12 +23,13 @@ from ballast.model.plan import Scene
 from tests.clearing_kit import in_order
 from tests.support.system_cast import Cast
 from tests.support.system_checks import Broken, Outcome
-from tests.support.system_endings import ENDING_PARTS, EndingChecks
+from tests.support.system_endings import ENDING_PARTS
 from tests.support.system_liquidations import LIQUIDATION_PARTS, is_liquidation
 from tests.support.system_markets import EXACT, LOOKS, NAV_ROUNDING_WAD, PARTS
 from tests.support.system_reading import Question
 from tests.support.system_state import LOW_128, PERPETUALS_SHIFT, WAD, State
 from tests.support.system_steps import ENVIRONMENT, Call, Step
+from tests.support.system_watches import WATCH_PARTS, WatchChecks
 from tests.support.world import QUOTE, UNLIMITED
 
 RAY = 10**27
@@ -59,7 +60,7 @@ ROOMS = (
     *("Clearinghouse", "Mandates", "Rebalancer", "Perps", "Deleverager"),
     *("Liquidator", "TokenLiquidator", "Insurance"),
 )
-SETTLE_STEP = 5
+SELL_STEP, SETTLE_STEP = 4, 5
 IDS = tuple(
     f"I{number:02}"
     for number in (
@@ -68,8 +69,8 @@ IDS = tuple(
     )
 )
 PREMISES = (
-    *(*IDS, *EXACT, *PARTS, *LIQUIDATION_PARTS, *ENDING_PARTS),
-    *("I14 alone", "I14 exposure", "I50 grown", "I50 rest"),
+    *(*IDS, *EXACT, *PARTS, *LIQUIDATION_PARTS, *ENDING_PARTS, *WATCH_PARTS),
+    *("I14 alone", "I14 exposure", "I48", "I50 grown", "I50 rest"),
 )
 # A few thousand actions may do without.
 RARE = frozenset(
@@ -77,13 +78,13 @@ RARE = frozenset(
         *("I10 pairs", "I10 entry", "I11 house", "I14 traded", "I28 pool"),
         *("I13 for tokens", "I13 offset", "exact flagged"),
         *("exact wind down apart", "exact settle ended", "exact adl ended"),
-        *("I23 ended", "exact revival ended", "exact announce refused"),
+        *("I23 ended", "exact revival ended", "exact announce refused", "I48"),
     }
 )
 
 
 @dataclass
-class Invariants(EndingChecks):
+class Invariants(WatchChecks):
     """The checks, and what has to be remembered from action to action."""
 
     donated: Counter[tuple[str, str]] = field(default_factory=Counter)  # token, holder: units
@@ -119,6 +120,7 @@ class Invariants(EndingChecks):
             for token, receiver, units in given:
                 if receiver in holder_of:
                     self.donated[token, holder_of[receiver]] += units
+            self.note_watches(receipt)
             if (call.contract, call.function) in LOOKS:
                 self.looks = (self.looks[1], receipt.time)
             if call.function == "set_script":
@@ -165,7 +167,9 @@ class Invariants(EndingChecks):
 
     def after(self, step: Step, outcome: Outcome, before: State, after: State) -> None:
         """All checks after one action."""
+        kept_before = self.kept
         self.note(outcome)
+        self.of_watches(outcome, kept_before)
         if after is not before:
             self._of_state(after)
             self.of_endings(before, after)
@@ -250,7 +254,9 @@ class Invariants(EndingChecks):
             if contract == "Clearinghouse" or contract in cast.venues:
                 continue
             for name in (*cast.names, QUOTE):
-                if name != QUOTE or contract not in ("LendingVault", "LiquidityVault"):
+                if (name, contract) == (QUOTE, "Keepers"):
+                    self._balance_is(now, name, contract, self.kept, "I49")
+                elif name != QUOTE or contract not in ("LendingVault", "LiquidityVault"):
                     self._balance_is(now, name, contract, 0, "I26")
 
     def _balance_is(
@@ -673,6 +679,13 @@ class Invariants(EndingChecks):
                 self.must("I29", refusal == "", f"{cast.labels[donor]} gave on bad prices")
 
         self._of_losses(call, receipt, event, donors, before, after)
+        refusals = cast.world.rebalancer.events(receipt, "StepRefused")
+        sizes = {(e.args.kind, e.args.asset): e.args.amount for e in refusals}
+        for taken in cast.world.rebalancer.events(receipt, "StepTaken"):
+            size = sizes.get((taken.args.kind, taken.args.asset), 0)
+            if self.held("I48", taken.args.kind == SELL_STEP and taken.args.amount < size):
+                fine = shortfalls[1] < shortfalls[0] or shortfalls[0] == 0
+                self.must("I48", fine, f"{label} sold in part and is no nearer: {shortfalls}")
         self.held("I17")
         plan = cast.world.rebalancer.plan(account)
         is_default_hook = event.args.hook == cast.world.rebalancer.address
