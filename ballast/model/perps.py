@@ -348,6 +348,7 @@ class Market:
         breaker_word: int,
         market_word: int,
         is_close_only: bool = False,
+        is_latched: bool = False,
     ) -> Market:
         """As read from the chain."""
         return cls(
@@ -357,6 +358,7 @@ class Market:
             Breaker.from_word(breaker_word),
             Funding.from_word(market_word),
             is_close_only,
+            is_latched,
         )
 
     @property

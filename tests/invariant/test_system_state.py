@@ -46,6 +46,7 @@ CONDITIONAL = {
     "adl",
     "ask_exit",
     "liquidate",
+    "wind_down",
 }
 MEANT_TO_FAIL = {"bad_trade"}
 
@@ -65,7 +66,8 @@ def test_campaign__whole_system__no_invariant_breaks(
     shard: int, record_property: Callable[[str, object], None]
 ) -> None:
     """I01 I02 I03 I04 I05 I06 I07 I08 I09 I10 I11 I12 I14 I15 I16 I17 I18 I19 I20 I22 I23 I24 I25
-    I26 I27 I28 I29 I31 I32 I40 I42 I44 I46 I50, after each action, and the exact model of each."""
+    I26 I27 I28 I29 I31 I32 I40 I42 I44 I46 I48 I49 I50, after each action, and the exact model of
+    each."""
     if SEED:
         tally = campaign(int(SEED), PER_EPISODE)
         assert tally.done == PER_EPISODE

@@ -17,20 +17,21 @@ from ballast.sandbox import BOUNDS
 from tests.clearing_kit import action
 from tests.support.allocations import arguments_of
 from tests.support.system_cast import ASSETS, Cast
-from tests.support.system_liquidations import LiquidationDraws
 from tests.support.system_state import WAD, State
 from tests.support.system_steps import Ahead, Call, Draw, Step
 from tests.support.system_trades import TRADE
+from tests.support.system_watches import WatchDraws
 from tests.support.world import QUOTE, UNLIMITED, ZERO_ADDRESS, to_wad
 
 HEARTBEAT_S = 3_900
 SCRIPTED = (3, 4)  # accounts that begin with a hook that does what it is told
 ALL_PERMISSIONS = 63
+WITHOUT_ALLOCATION = 0.35  # of the accounts
 ALL_ACTIONS = 31  # that a policy may allow
 FLOOR_SHIFT = 48  # of a donor, in a guard word
 
 
-class Actions(LiquidationDraws):
+class Actions(WatchDraws):
     """Draws the next step. Weights and sizes are such that about half are accepted."""
 
     def __init__(self, cast: Cast, rng: random.Random) -> None:
@@ -60,8 +61,9 @@ class Actions(LiquidationDraws):
             (2, "apply_allocation", self._apply_allocation),
             (0.3, "clear_policy", self._clear_policy),
             (10, "rebalance", self._rebalance),
-            (4, "rebalance", self._pressure),
-            (4, "rebalance", self._imbalance),
+            (5, "rebalance", self._pressure),
+            (5, "rebalance", self._imbalance),
+            (2.5, "rebalance", self._drought),
             (4, "hook_acts", self._hook_acts),
             (2, "poke", self._poke),
             (8, "price", self._price),
@@ -102,6 +104,9 @@ class Actions(LiquidationDraws):
             (2, "ask_exit", self._ask_exit),
             (2, "fulfil", self._fulfil),
             (2.5, "claim", self._claim),
+            (0.6, "watch", self._watch),
+            (4, "serve", self._serve),
+            (0.8, "unwatch", self._unwatch),
         ]
         self._when_short: list[tuple[str, Draw]] = [
             ("adl", self._adl),
@@ -174,7 +179,16 @@ class Actions(LiquidationDraws):
         is_stale = any(m.headroom.is_stale(state.time + wait_s) for m in state.markets.values())
         if is_stale and rng.random() < 0.25:
             return Step("headroom", self._headroom(state), wait_s)
-        closed = [name for name, market in state.markets.items() if market.is_close_only]
+        scene = self._of_ending(state)
+        if scene:
+            self._queue = scene
+            return self.next(state)
+        kept = self.ending if self._is_announced(state) else ""
+        closed = [
+            name
+            for name, market in state.markets.items()
+            if market.is_close_only and not market.is_latched and name != kept
+        ]
         if closed and rng.random() < 0.05:
             call = Call("Perps", "set_close_only", (self._id(closed[0]), False), "governor")
             return Step("governor", (call,), wait_s)
@@ -443,10 +457,14 @@ class Actions(LiquidationDraws):
         return (Call("Mandates", "apply_guard", (account,), "keeper"),)
 
     def _set_allocation_of(self, account: int) -> Call:
-        """Some wishes, now and then none; near enough to what is there to be acted on."""
+        """Some wishes, near enough to what is there to be acted on; often none, so that there are
+        accounts whose rebalances their guard alone limits."""
         rng, cast = self.rng, self.cast
         terms: dict[str, int] = {}
         weights: dict[str, int] = {}
+        if rng.random() < WITHOUT_ALLOCATION:
+            given = arguments_of(cast.world, weights=weights)
+            return Call("Mandates", "set_allocation", (account, given), cast.owner_role(account))
         if rng.random() < 0.4:
             terms["share_bps"] = rng.choice((4_500, 6_000, 8_000))
         if rng.random() < 0.4:

@@ -98,6 +98,11 @@ class Episode:
                         code = receipt.return_value[0]
                         return Outcome(((call, receipt),), f"keepers: code {code}")
                     call = Call("Mandates", "rebalance", tuple(call.args[0]), call.sender)
+                if call.function == "on_price":
+                    served = cast.world.mandates.events(receipt, "Rebalanced")
+                    if served:  # there is one place a feed
+                        (event,) = served
+                        call = Call("Mandates", "rebalance", (event.args.account,), call.sender)
                 receipts.append((call, receipt))
         except Reverted as error:
             return Outcome(tuple(receipts), str(error))

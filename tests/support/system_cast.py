@@ -244,7 +244,7 @@ class Cast:
                 if role != "stranger":
                     system = world.system
                     spenders = (system.clearinghouse, system.vault, system.liquidity_vault)
-                    for spender in (*spenders, system.token_liquidator):
+                    for spender in (*spenders, system.token_liquidator, system.keepers):
                         token.approve(spender, UNLIMITED, sender=who)
 
     def owner_address(self, account: int) -> str:

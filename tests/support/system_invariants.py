@@ -23,15 +23,13 @@ from ballast.model.plan import Scene
 from tests.clearing_kit import in_order
 from tests.support.system_cast import Cast
 from tests.support.system_checks import Broken, Outcome
-from tests.support.system_liquidations import (
-    LIQUIDATION_PARTS,
-    LiquidationChecks,
-    is_liquidation,
-)
+from tests.support.system_endings import ENDING_PARTS
+from tests.support.system_liquidations import LIQUIDATION_PARTS, is_liquidation
 from tests.support.system_markets import EXACT, LOOKS, NAV_ROUNDING_WAD, PARTS
 from tests.support.system_reading import Question
 from tests.support.system_state import LOW_128, PERPETUALS_SHIFT, WAD, State
 from tests.support.system_steps import ENVIRONMENT, Call, Step
+from tests.support.system_watches import WATCH_PARTS, WatchChecks
 from tests.support.world import QUOTE, UNLIMITED
 
 RAY = 10**27
@@ -47,20 +45,22 @@ REVOKED = 1 << 192  # the guard word that a revocation leaves in the event
 ALLOCATES = 1 << 193  # in a guard word: there is an allocation
 READY = 0
 MOST_TO_REST = 12  # rebalances for an allocation, at prices that stay
+REBALANCES = frozenset({("Mandates", "rebalance"), ("Mandates", "rebalance_for")})
 # What a rebalance and what was announced may do to others is judged by I14 to I16.
 OPEN_TO_ALL = frozenset(
     {
-        *(("Mandates", "rebalance"), ("Mandates", "apply_guard"), ("Mandates", "apply_allocation")),
+        *REBALANCES,
+        *(("Mandates", "apply_guard"), ("Mandates", "apply_allocation")),
         ("Rebalancer", "apply_policy"),
     }
 )
-# What settling and deleveraging do to others is foretold by the model, call by call.
-FORETOLD = frozenset({("Perps", "settle"), ("Deleverager", "adl")})
+# What settling, deleveraging and the end of a market do to others is foretold, call by call.
+FORETOLD = frozenset({("Perps", "settle"), ("Deleverager", "adl"), ("Deleverager", "wind_down")})
 ROOMS = (
     *("Clearinghouse", "Mandates", "Rebalancer", "Perps", "Deleverager"),
     *("Liquidator", "TokenLiquidator", "Insurance"),
 )
-SETTLE_STEP = 5
+SELL_STEP, SETTLE_STEP = 4, 5
 IDS = tuple(
     f"I{number:02}"
     for number in (
@@ -68,18 +68,24 @@ IDS = tuple(
         *(18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 29, 31, 32, 40, 42, 44, 46, 50),
     )
 )
-PREMISES = (*IDS, *EXACT, *PARTS, *LIQUIDATION_PARTS, "I50 grown", "I50 rest")
+PREMISES = (
+    *(*IDS, *EXACT, *PARTS, *LIQUIDATION_PARTS, *ENDING_PARTS, *WATCH_PARTS),
+    *("I14 alone", "I14 exposure", "I48", "I50 grown", "I50 rest"),
+)
 # A few thousand actions may do without.
 RARE = frozenset(
     {
         *("I10 pairs", "I10 entry", "I11 house", "I14 traded", "I28 pool"),
         *("I13 for tokens", "I13 offset", "exact flagged"),
+        *("exact wind down apart", "exact settle ended", "exact adl ended"),
+        *("I23 ended", "exact revival ended", "exact announce refused"),
+        *("I48", "I49 dry", "I50 grown"),
     }
 )
 
 
 @dataclass
-class Invariants(LiquidationChecks):
+class Invariants(WatchChecks):
     """The checks, and what has to be remembered from action to action."""
 
     donated: Counter[tuple[str, str]] = field(default_factory=Counter)  # token, holder: units
@@ -115,6 +121,7 @@ class Invariants(LiquidationChecks):
             for token, receiver, units in given:
                 if receiver in holder_of:
                     self.donated[token, holder_of[receiver]] += units
+            self.note_watches(receipt)
             if (call.contract, call.function) in LOOKS:
                 self.looks = (self.looks[1], receipt.time)
             if call.function == "set_script":
@@ -139,11 +146,15 @@ class Invariants(LiquidationChecks):
         """Only time has passed."""
         self._of_state(after)
         self._of_vault(before, after)
+        self.of_endings(before, after)
         if self.held("I44", after.time > before.time):
             for account in self.cast.everyone:
                 same = before.words(account) == after.words(account)
                 self.must("I44", same, f"time changed {self.cast.labels[account]}")
-            for what in ("balances", "markets", "market_words", "pool_shares", "claims"):
+            for what in (
+                *("balances", "markets", "market_words", "pool_shares", "claims"),
+                *("endings", "closed"),
+            ):
                 same = getattr(before, what) == getattr(after, what)
                 self.must("I44", same, f"time changed {what}")
         if self.held("I08", before.vault["debt_shares"] != 0 and after.time > before.time):
@@ -157,9 +168,12 @@ class Invariants(LiquidationChecks):
 
     def after(self, step: Step, outcome: Outcome, before: State, after: State) -> None:
         """All checks after one action."""
+        kept_before = self.kept
         self.note(outcome)
+        self.of_watches(outcome, kept_before)
         if after is not before:
             self._of_state(after)
+            self.of_endings(before, after)
         self._of_vault(before, after, outcome)
         self._of_prices(before, after)
         self._of_tokens(before, after)
@@ -177,7 +191,7 @@ class Invariants(LiquidationChecks):
         for call, receipt in outcome.receipts:
             self._of_risk(call, receipt, before, after)
             self._of_swaps(receipt, before)
-            if (call.contract, call.function) == ("Mandates", "rebalance"):
+            if (call.contract, call.function) in REBALANCES:
                 self._of_rebalance(call, receipt, before, after)
             is_swap = bool(self.cast.world.clearinghouse.events(receipt, "Swapped"))
             if is_swap or call.contract == "LiquidityVault":
@@ -196,6 +210,7 @@ class Invariants(LiquidationChecks):
         self._of_shares(now)
         self._of_lists(now)
         self.of_markets(now)
+        self.of_ended(now)
         self.of_model(now)
         self.of_pool(now)
         for account in cast.accounts:
@@ -240,7 +255,9 @@ class Invariants(LiquidationChecks):
             if contract == "Clearinghouse" or contract in cast.venues:
                 continue
             for name in (*cast.names, QUOTE):
-                if name != QUOTE or contract not in ("LendingVault", "LiquidityVault"):
+                if (name, contract) == (QUOTE, "Keepers"):
+                    self._balance_is(now, name, contract, self.kept, "I49")
+                elif name != QUOTE or contract not in ("LendingVault", "LiquidityVault"):
                     self._balance_is(now, name, contract, 0, "I26")
 
     def _balance_is(
@@ -359,6 +376,7 @@ class Invariants(LiquidationChecks):
         for what in (
             *("account_words", "listed", "positions", "costs", "settings", "supplies", "balances"),
             *("markets", "market_words", "sides", "pool", "pool_shares", "claims"),
+            *("endings", "closed"),
         ):
             same = getattr(before, what) == getattr(after, what)
             self.must("I24", same, f"a refused action changed {what}")
@@ -629,12 +647,17 @@ class Invariants(LiquidationChecks):
             self._of_allocation(account, allocation, given_wad, before, after)
         elif has_traded:
             most = -(-new.required_init * (guard.target_bps + guard.band_bps) // BPS)
+            self.held("I14 alone")
             self.must("I14", new.equity_init <= most, f"{label} traded beyond its target")
         for name in cast.names:
             is_still = before.positions[account, name] == after.positions[account, name]
+            # Whether an allocation may want more of it; how much is judged by I50.
+            has_weight = allocation.weight_of(before.ids[name]) is not None
+            may_grow = has_traded and (has_weight or allocation.ceiling_bps != 0)
+            self.held("I14 exposure", not is_still and not may_grow)
             most = before.held(account, name).delta_wad + given_wad[name]
             delta = after.held(account, name).delta_wad
-            fine = min(most, 0) <= delta <= max(most, 0) or is_still or is_allocated
+            fine = min(most, 0) <= delta <= max(most, 0) or is_still or may_grow
             self.must("I14", fine, f"{label}: exposure to {name} grew from {most} to {delta}")
 
         for donor in donors:
@@ -657,14 +680,38 @@ class Invariants(LiquidationChecks):
                 self.must("I29", refusal == "", f"{cast.labels[donor]} gave on bad prices")
 
         self._of_losses(call, receipt, event, donors, before, after)
+        refusals = cast.world.rebalancer.events(receipt, "StepRefused")
+        sizes = {(e.args.kind, e.args.asset): e.args.amount for e in refusals}
+        for taken in cast.world.rebalancer.events(receipt, "StepTaken"):
+            size = sizes.get((taken.args.kind, taken.args.asset), 0)
+            if self.held("I48", taken.args.kind == SELL_STEP and taken.args.amount < size):
+                fine = shortfalls[1] < shortfalls[0] or shortfalls[0] == 0
+                self.must("I48", fine, f"{label} sold in part and is no nearer: {shortfalls}")
         self.held("I17")
         plan = cast.world.rebalancer.plan(account)
         is_default_hook = event.args.hook == cast.world.rebalancer.address
         if plan.code == READY and is_default_hook and plan.shortfall == shortfalls[1]:
             refused = [e for e in cast.world.rebalancer.events(receipt) if "Refused" in e.name]
             self.held("I17 in part")
-            fine = bool(refused) and shortfalls[1] < shortfalls[0]
+            is_nearer = shortfalls[1] < shortfalls[0] or self._is_dust(receipt, after)
+            fine = bool(refused) and is_nearer
             self.must("I17", fine, f"{label} is ready at once again: {shortfalls}")
+
+    def _is_dust(self, receipt: Receipt, after: State) -> bool:
+        """Whether all that moved is a gift so small that no share of a debt burns for it. Known of
+        the contracts: such a step counts as taken, though nothing is nearer."""
+        world, unit = self.cast.world, self.cast.unit(QUOTE)
+        events = world.clearinghouse.events(receipt)
+        moved = [e.args.amount for e in events if e.name == "Transferred" and not e.args.asset]
+        moved += [e.args.amount for e in world.mandates.events(receipt, "WalletPulled")]
+        has_more = any(
+            event.name in ("Swapped", "Settled")
+            or (event.name == "Transferred" and event.args.asset)
+            for event in events
+        )
+        has_more = has_more or bool(world.system.perps.events(receipt, "Traded"))
+        least = Loans(after.vault["index_wad"], unit).repayment_loss_wad
+        return self.held("I17 dust", not has_more and 0 < sum(moved) * unit <= least)
 
     def _of_allocation(
         self,
@@ -830,8 +877,15 @@ class Invariants(LiquidationChecks):
     def _close(
         self, account: int, name: str, state: State, attempt: Callable[..., Receipt]
     ) -> None:
-        """A live position closes whatever caps, mode and breaker say, but for its margin."""
+        """A live position closes whatever caps, mode and breaker say, but for its margin; one whose
+        market has ended by anybody, without a price."""
         size, asset = state.size_wad(account, name), state.ids[name]
+        if self.held("I23 ended", state.markets[name].is_latched):
+            wind_down = self.cast.world.system.deleverager.wind_down
+            attempt("I23", wind_down, asset, [account], sender="stranger")
+            fine = self.cast.read().size_wad(account, name) == 0
+            self.must("I23", fine, f"{name} has ended and {self.cast.labels[account]} is in it")
+            return
         if not state.marks[name].is_live:
             return
         order = Order(account, asset, -size, reduce_only=True)
@@ -961,8 +1015,10 @@ class Invariants(LiquidationChecks):
                 is_over = world.rebalancer.plan(account).code != READY
                 self.must("I17", is_over, f"{cast.labels[account]} is called again and again")
                 return
-            left = cast.read().terms[account].shortfall_up(guard.target_bps)
-            self.must("I17", left < before, f"repeated without getting nearer: {before} to {left}")
+            now = cast.read()
+            left = now.terms[account].shortfall_up(guard.target_bps)
+            fine = left < before or self._is_dust(receipt, now)
+            self.must("I17", fine, f"repeated without getting nearer: {before} to {left}")
 
     def _comes_to_rest(self, account: int, wanted_wad: int) -> None:
         """I50: at prices that stay an allocation is reached, or refused, in few rebalances; in more

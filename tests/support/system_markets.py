@@ -25,6 +25,7 @@ from ballast.model.perps import (
     Order,
     Refused,
     growths,
+    require,
 )
 from tests.clearing_kit import in_order
 from tests.support.system_checks import Checks, Outcome
@@ -34,6 +35,7 @@ from tests.support.system_steps import ENVIRONMENT, Call, Step
 MAY_TRADE = 16
 NOT_PERMITTED = "operators: not permitted"
 NOT_FOR_THE_HOUSE = "perps: not for the house"
+ENDED = "deleverager: market wound down"
 HEDGES_LAST = "deleverager: hedges last"
 HEDGE_GRACE_S = 1_800
 WATCH_S = 600
@@ -172,7 +174,8 @@ class MarketChecks(Checks):
         names = {(call.contract, call.function) for call in calls}
         if ("LiquidityVault", "fulfil_redemptions") not in names:
             self.held("I10 house", before.book.nav_wad != after.book.nav_wad)
-            change = after.book.nav_wad - before.book.nav_wad + self._owed(outcome)
+            change = after.book.nav_wad - before.book.nav_wad
+            change += self._owed(outcome) + self._owed_apart(outcome, before, after)
             self.must("I10", change >= -NAV_ROUNDING_WAD, f"the house lost {-change}")
         if names & {("LiquidityVault", f"fulfil_{what}") for what in ("deposits", "redemptions")}:
             self.held("I10 pool")
@@ -194,6 +197,21 @@ class MarketChecks(Checks):
                 elif event.name == "DeficitBooked":
                     owed += args.house_wad + args.claims_wad
         return owed
+
+    def _owed_apart(self, outcome: Outcome, before: State, after: State) -> int:
+        """What the house pays because a market ended at another price than the newest, and what its
+        premiums change by, whichever side is closed first."""
+        owed, deleverager = 0, self.cast.world.system.deleverager
+        closed = [e for _, r in outcome.receipts for e in deleverager.events(r, "WoundDown")]
+        if not self.held("I10 ended", bool(closed)):
+            return 0
+        for event in closed:
+            asset = event.args.asset
+            name = next(name for name in self.cast.market_names if before.ids[name] == asset)
+            apart = after.endings[name][1] - before.book.prices[asset].price_wad
+            owed += -event.args.size_change * apart // WAD
+        charges = [state.house_figures["skew_charge_wad"] for state in (before, after)]
+        return owed + charges[1] - charges[0]
 
     def of_fills(self, outcome: Outcome, before: State, after: State) -> None:
         """Each fill and settlement in the receipts, priced by the model; I19 and I20 for each.
@@ -296,6 +314,7 @@ class MarketChecks(Checks):
             self.held("I25")
             self.must("I25", outcome.reason == NOT_PERMITTED, f"{outcome.reason}")
             return
+        self.held("exact trade ended", outcome.reason == perps.WOUND_DOWN)
         order = Order(
             account,
             asset,
@@ -322,6 +341,9 @@ class MarketChecks(Checks):
         if any(who >= END_OF_ACCOUNTS for who, _ in losers):
             return
         self.held("exact settle with losers", bool(losers) and outcome.is_accepted)
+        has_ended = asset in book.markets and book.markets[asset].is_latched
+        is_open = book.account(account).position(asset).size_wad != 0
+        self.held("exact settle ended", has_ended and is_open and account != book.house)
 
         def act() -> Book:
             if account == before.house:
@@ -352,6 +374,7 @@ class MarketChecks(Checks):
         if asset not in book.markets or size < SIZE_STEP_WAD:
             self.must("exact adl", not outcome.is_accepted, "nothing was deleveraged")
             return
+        self.held("exact adl ended", book.markets[asset].is_latched)
         deleverager = self.cast.world.system.deleverager
         for _, receipt in outcome.receipts:
             called = deleverager.events(receipt, "HookCalled")
@@ -360,6 +383,7 @@ class MarketChecks(Checks):
                 return
 
         def act() -> Book:
+            require(not book.markets[asset].is_latched, ENDED)
             house, since = book.assess(book.house), self._below_since(outcome, before)
             is_due = house.equity_maint < 0 or since <= before.time - HEDGE_GRACE_S
             is_possible = house.excess_maint < 0 < book.adl_bound_wad(account, asset)
@@ -422,6 +446,8 @@ class Walk:
         self.book = before.book
         self.house = before.house
         self.markets: dict[int, Market] = dict(before.book.markets)
+        # Prices of all who are left of a market that has ended.
+        self.ended_at = {before.ids[name]: price for name, (_, price) in before.endings.items()}
         self.is_governed = False  # terms or mode were changed
         self._positions: dict[tuple[int, int], Position] = {}
 
@@ -461,6 +487,8 @@ class Walk:
         elif name == "MarketTouched":
             funding = Funding.from_word(args.market_word)
             self._change(args.asset, funding=funding)
+            if funding.has_ended and not self.markets[args.asset].is_latched:
+                self._ended(args.asset)
         elif name == "HeadroomRefreshed":
             self._change(args.asset, headroom=Headroom.from_word(args.headroom_word))
         elif name == "BreakerMoved":
@@ -470,6 +498,12 @@ class Walk:
 
     def _change(self, asset: int, **changes: Any) -> None:
         self.markets[asset] = replace(self.markets[asset], **changes)
+
+    def _ended(self, asset: int) -> None:
+        """At the newest price, without funding and backing from here on."""
+        terms = replace(self.markets[asset].terms, max_funding_e6=0, weight_bps=0)
+        self._change(asset, terms=terms, is_latched=True)
+        self.ended_at[asset] = self.book.prices[asset].price_wad
 
     def _put(self, account: int, asset: int, **changes: int) -> Position:
         new = replace(self.position(account, asset), **changes)
@@ -504,10 +538,13 @@ class Walk:
             self.book.prices[asset],
             self.markets[asset],
         )
-        is_adl = args.fee_e6 == 0
+        is_forced = args.fee_e6 == 0
+        message = f"asset {asset} has ended and was traded"
+        checks.must("exact fill", is_forced or not old.is_latched, message)
         market = old.in_round(mark)
-        if is_adl:
-            fill = old.forced(change, held, mark, mark.price_wad, self.now)[1]
+        if is_forced:
+            price = self.ended_at[asset] if old.is_latched else mark.price_wad
+            fill = old.forced(change, held, mark, price, self.now)[1]
         else:
             fill = old.priced(held, change, mark, self.now)
         new_size = held.size_wad + change
@@ -540,8 +577,9 @@ class Walk:
         checks.held("exact fill")
         checks.must("exact fill", expected == found, f"filled {found}, the model says {expected}")
         self.markets[asset] = market
-        checks.must("I29", mark.is_live, f"traded asset {asset} on a stale price")
-        if max(grown) > 0 and not is_adl:
+        is_priced = mark.is_live or old.is_latched
+        checks.must("I29", is_priced, f"traded asset {asset} on a stale price")
+        if max(grown) > 0 and not is_forced:
             self._increased(asset, abs(new_size), old, market, grown)
 
     def _increased(
@@ -597,7 +635,11 @@ def _listed(account: Account) -> tuple[Any, ...]:
 def _figures(book: Book) -> dict[str, int]:
     """What the markets say of all of them together."""
     marked = [(market, book.mark(asset)) for asset, market in book.markets.items()]
-    rounds = [mark.made_at * mark.is_live for market, mark in marked if market.skew_wad]
+    rounds = [
+        mark.made_at * (mark.is_live and not market.is_latched)
+        for market, mark in marked
+        if market.skew_wad
+    ]
     return {
         "skew_charge_wad": perps.skew_charge_wad(marked),
         "uncertainty_wad": perps.uncertainty_wad(marked),

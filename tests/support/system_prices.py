@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from tests.support.system_cast import ASSETS
+from tests.support.system_cast import ASSETS, WEALTH
 from tests.support.system_state import WAD, State
 from tests.support.system_steps import Call, Draws
 from tests.support.world import FEED_DECIMALS, QUOTE, VENUE_FEE_PPM, to_wad
 
 MOST_MOVE = 0.15
 ANSWER_UNIT = 10**FEED_DECIMALS
+POURER = "governor"  # has in the meantime what a dry venue had
 
 
 class PriceDraws(Draws):
@@ -89,6 +90,42 @@ class PriceDraws(Draws):
                 for pair, value in (((token, there), rate), ((there, token), WAD * WAD // rate)):
                     calls.append(Call("MockVenue", "set_price", (*pair, value, fee), "governor"))
         return calls
+
+    # ---- a venue that runs dry
+
+    def _dry(self, state: State, name: str, wanted_wad: int) -> tuple[Call, ...]:
+        """A pool is left where a small sale finds the oracle's price and a large one does not; a
+        mock is left with a part of the cash that is wanted of it, or with all but nothing."""
+        cast, rng = self.cast, self.rng
+        if cast.pools is not None:
+            off = rng.uniform(0.004, 0.0075) if rng.random() < 0.8 else rng.uniform(0.1, 0.9)
+            price = max(int(state.marks[name].price_wad * (1 - off)), 1)
+            order = cast.pools.aligning_order(name, price)
+            swap = Call("SwapRouter", "exactInputSingle", (order,), "arbitrageur")
+            return (swap,) if order else ()
+        left = int(wanted_wad * rng.choice((0, 0.5, 1, 2, 3))) // cast.unit(QUOTE)
+        drained = state.balances[QUOTE, "MockVenue"] - left
+        if drained <= 0:
+            return ()
+        token, quote = cast.world.tokens[name].address, cast.world.quote.address
+        # The mock believes that it was paid; at a price of one its decimals alone count.
+        paid = drained * cast.unit(QUOTE) // cast.unit(name)
+        price_wad = cast.world.venue.price_wad(token, quote)
+        fee_ppm = cast.world.venue.fee_ppm(token, quote)
+        return (
+            Call("MockVenue", "set_price", (token, quote, WAD, 0), "governor"),
+            Call("MockVenue", "swap", (token, quote, paid, 0, cast.roles[POURER]), POURER),
+            Call("MockVenue", "set_price", (token, quote, price_wad, fee_ppm), "governor"),
+        )
+
+    def _rain(self, state: State, name: str) -> tuple[Call, ...]:
+        """The venue is as it was."""
+        cast = self.cast
+        if cast.pools is not None:
+            return tuple(self._venue_prices(name, state.marks[name].price_wad))
+        units = state.balances[QUOTE, POURER] - WEALTH * WAD // cast.unit(QUOTE)
+        address = cast.world.venue.address
+        return (Call(f"token {QUOTE}", "transfer", (address, units), POURER),) if units > 0 else ()
 
     def _quote_price(self, state: State) -> tuple[Call, ...]:
         """The quote token off its peg, now and then beyond what is tolerated."""

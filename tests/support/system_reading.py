@@ -33,7 +33,10 @@ SETTINGS = (
 )
 # Kinds whose answers are more than one number.
 MANY_WORDS = frozenset(
-    {"round", "vault_state", "marks", "terms_of", "exposure_of", "headroom_of", "escrow"}
+    {
+        *("round", "vault_state", "marks", "escrow"),
+        *("terms_of", "exposure_of", "headroom_of", "wind_down_of"),
+    }
 )
 # Kinds that may change while time passes and nobody acts.
 WITH_TIME = frozenset(
@@ -42,6 +45,7 @@ WITH_TIME = frozenset(
         *("round", "vault", "vault_state", "marks"),
     }
 )
+WOUND_DOWN_AT = (2**24 - 1) * 256  # where a market says since when it is closed: for good
 VAULT_FIELDS = ("supply", "idle", "accrued_at", "debt_shares", "index_wad", "reserves")
 
 
@@ -83,8 +87,9 @@ def _questions(cast: Cast) -> list[Question]:
     for name in cast.market_names:
         asset = world.asset(name)
         ask(("market", name), ch, "market_word", asset)
-        for view in ("terms_of", "exposure_of", "headroom_of"):
+        for view in ("terms_of", "exposure_of", "headroom_of", "closed_at"):
             ask((view, name), perps, view, asset)
+        ask(("wind_down_of", name), system.deleverager, "wind_down_of", asset)
     for view in ("free_wad", "skew_charge_wad", "uncertainty_wad", "oldest_round_at"):
         ask(("house", view), perps, view)
     ask(("house", "below_since"), system.deleverager, "below_since")
@@ -218,6 +223,8 @@ class Reader:
             market_words=parts["market"],
             markets=self._markets(),
             sides={name: tuple(words[:2]) for name, words in parts["exposure_of"].items()},
+            endings=self._from("endings", ("wind_down_of",), _endings),
+            closed=parts["closed_at"],
             house_figures=parts["house"],
             pool=self._from("pool", ("pool", "escrow"), _pool),
             pool_shares=parts["pool_share"],
@@ -269,6 +276,7 @@ class Reader:
             seen.breakers.get(asset, 0),
             parts["market"][name],
             seen.close_only.get(asset, False),
+            parts["closed_at"][name] == WOUND_DOWN_AT,
         )
 
 
@@ -375,6 +383,10 @@ def _words(raw: bytes) -> list[int]:
 
 def _vault(views: Mapping[str, int], state: Mapping[tuple[()], list[int]]) -> Mapping[str, int]:
     return {**views, **dict(zip(VAULT_FIELDS, state[()], strict=False))}
+
+
+def _endings(answers: Mapping[str, list[int]]) -> Mapping[str, tuple[int, int]]:
+    return {name: (words[0], words[1]) for name, words in answers.items()}
 
 
 def _pool(views: Mapping[str, int], escrow: Mapping[tuple[()], list[int]]) -> Mapping[str, int]:

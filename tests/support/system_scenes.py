@@ -14,6 +14,7 @@ from tests.support.system_trades import TradeDraws
 from tests.support.world import UNLIMITED
 
 Scene = list[Step | Ahead]
+TARGET_BPS = 13_000  # about where rebalances aim
 
 
 class Scenes(TradeDraws):
@@ -26,12 +27,12 @@ class Scenes(TradeDraws):
         fresh = Step("refresh", self._refresh(state), 12)
         return [fresh, Step("headroom", self._headroom(state))]
 
-    def _levered(self, account: int) -> Ahead:
+    def _levered(self, account: int, least: float = 0.9, most: float = 1) -> Ahead:
         """All but a little of what the margin allows is borrowed and taken out."""
         rng, cast = self.rng, self.cast
 
         def ahead(state: State) -> Scene:
-            units = int(self._room(state, account) * rng.uniform(0.9, 1))
+            units = int(self._room(state, account) * rng.uniform(least, most))
             who = cast.owner_role(account)
             args = (account, 0, self._cash_and(state, account, units), cast.roles[who])
             return [Step("borrow", (Call("Clearinghouse", "withdraw", args, who),))]
@@ -203,6 +204,58 @@ class Scenes(TradeDraws):
             lever = self._ordered("open", account, market, size)
         headroom = Step("headroom", self._headroom(state))
         return [headroom, lever, turn, rebalance, rebalance]
+
+    def _drought(self, state: State) -> Scene:
+        """An account that may sell owes all that it can, the price turns against it, and the venue
+        has too little for the whole of what it has to sell."""
+        rng, cast, world = self.rng, self.cast, self.cast.world
+        hook_of, policy_of = world.mandates.hook_of, world.rebalancer.policy_of
+        policies = {
+            account: policy_of(account)
+            for account in cast.accounts
+            if hook_of(account) == world.rebalancer.address
+        }
+        sold = [
+            (account, name)
+            for account, policy in policies.items()
+            for name in cast.names
+            if policy.trigger_bps and state.collateral_wad(account, name)
+            if self._id(name) in [sale.asset for sale in policy.sales]
+        ]
+        if not sold:
+            return []
+        account, name = rng.choice(sold)
+
+        def turn(state: State) -> Scene:
+            if not world.rebalancer.plan(account).code:
+                return []
+            answer = int(self._sound_answer(state, name) * (1 - rng.uniform(0.05, MOST_MOVE)))
+            return [Step("price", self._round(state, name, answer), 12)]
+
+        def dry(state: State) -> Scene:
+            calls = self._dry(state, name, state.terms[account].shortfall_up(TARGET_BPS))
+            return [Step("drought", calls)] if calls else []
+
+        def rebalance(state: State) -> Scene:
+            return self._rebalanced(account)
+
+        def rain(state: State) -> Scene:
+            calls = self._rain(state, name)
+            return [Step("drought", calls)] if calls else []
+
+        fresh = Step("refresh", self._refresh(state), 12)
+        return [
+            fresh,
+            self._levered(account, 0.7, 0.95),
+            turn,
+            turn,
+            turn,
+            turn,
+            dry,
+            rebalance,
+            rebalance,
+            rain,
+        ]
 
     def _imbalance(self, state: State) -> Scene:
         """An account with an allocation pays what it owes and gets much of one asset, so that its

@@ -42,6 +42,9 @@ class State:
     market_words: Mapping[str, int]
     markets: Mapping[str, Market]  # as the model knows them
     sides: Mapping[str, tuple[int, int]]  # traders' longs and shorts as the markets count them
+    # When a market is due to end, 0 if it is not, and the price at which it did, 0 until then.
+    endings: Mapping[str, tuple[int, int]]
+    closed: Mapping[str, int]  # since when a market is close-only, 0 while it is not
     house_figures: Mapping[str, int]
     pool: Mapping[str, int]  # the liquidity vault
     pool_shares: Mapping[str, int]

@@ -12,7 +12,7 @@ from tests.support.system_state import WAD, State
 from tests.support.world import QUOTE, UNLIMITED, ZERO_ADDRESS
 
 ENVIRONMENT = frozenset(
-    {"price", "refresh", "poke", "wait", "feed_dies", "quote_price", "governor"}
+    {"price", "refresh", "poke", "wait", "feed_dies", "quote_price", "governor", "drought"}
 )
 
 

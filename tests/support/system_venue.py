@@ -11,7 +11,7 @@ from ballast.sandbox import World
 from ballast.venue import FEE_PPM, Arbitrageur, Pool, deploy_venue, deploy_weth
 
 ARBITRAGEUR = checksum("0x" + "c3" * 20)
-DEPTH = 10_000_000  # dollars on either side of a pool: 20,000 move it by 40 bp
+DEPTH = 4_000_000  # dollars on either side of a pool: 20,000 move it by 100 bp
 MANY = 2**100
 NEVER = 2**64
 
