@@ -39,6 +39,7 @@ from ballast.model.perps import SIZE_STEP_WAD, Market, Order, Refused
 
 QUOTE_ASSET = 0
 MAX_STEPS = 8
+LEAST_UNITS = 2  # of cash: a repayment of a single one may lose all to rounding
 MAX_PLANS = 3  # the plan, and what is planned anew after a step was refused
 MAX_HALVINGS = 2  # a refused sale or trade is tried at a half and at a quarter
 MAX_ASSETS = 16
@@ -384,12 +385,12 @@ def payable_gain(held: Position, mark: Mark) -> int:
 
 
 def _with_gains(plan: Plan, scene: Scene) -> Plan:
-    """All of a gain is paid, as far as the house's cash goes; less than a unit is not asked for."""
+    """All of a gain is paid, as far as the house's cash goes."""
     left = scene.house.cash_wad
     for leg in scene.own.legs(scene.marks):
         gain = min(payable_gain(leg.position, leg.mark), left)
         is_allowed = scene.allows(Action.SETTLE, Kind.SETTLE, leg.asset)
-        if not is_allowed or gain < scene.loans.unit_wad or not plan.uncured or plan.is_full:
+        if not is_allowed or gain < LEAST_UNITS * scene.loans.unit_wad or not plan.uncured or plan.is_full:
             continue
         left -= gain
         plan = plan.with_step(
@@ -421,7 +422,7 @@ def _with_cash(plan: Plan, scene: Scene, donor: int, slack: int) -> tuple[Plan, 
     cash = max(0, scene.accounts[donor].net_wad(scene.loans)) if is_able else 0
     unit_wad = scene.loans.unit_wad
     units = _cash_units(plan.uncured, min(cash, slack), unit_wad)
-    if units == 0 or plan.is_full:
+    if units < LEAST_UNITS or plan.is_full:
         return plan, slack
     value = units * unit_wad
     return plan.with_step(
@@ -436,7 +437,7 @@ def _with_wallet(plan: Plan, scene: Scene) -> Plan:
     units = _cash_units(plan.uncured, wallet.left_wad, unit_wad)
     units = min(units, wallet.balance, wallet.allowance)
     is_refused = (Kind.PULL_CASH, QUOTE_ASSET) in scene.refused
-    if units == 0 or not scene.policy.uses_wallet or is_refused:
+    if units < LEAST_UNITS or not scene.policy.uses_wallet or is_refused:
         return plan
     value = units * unit_wad
     step = Step(Kind.PULL_CASH, scene.account, QUOTE_ASSET, units, value, 0)

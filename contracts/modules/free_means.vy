@@ -21,6 +21,9 @@ from ethereum.ercs import IERC20
 
 uses: sources
 
+# Of a single unit of the quote token a repayment may lose all to rounding.
+LEAST_UNITS: constant(uint256) = 2
+
 
 @internal
 @pure
@@ -50,12 +53,12 @@ def _with_gains(
         if plan.uncured == 0 or len(plan.steps) == steps.MAX_STEPS:
             break
         gain: uint256 = self._payable_gain(leg)
-        if gain < sources.UNIT_WAD or refused & (1 << leg.asset) != 0:
+        if gain < LEAST_UNITS * sources.UNIT_WAD or refused & (1 << leg.asset) != 0:
             continue
         if left == max_value(uint256):
             left = sources._cash_wad(sources.HOUSE)
         paid: uint256 = min(gain, left)
-        if paid < sources.UNIT_WAD:
+        if paid < LEAST_UNITS * sources.UNIT_WAD:
             continue
         left -= paid
         plan.steps.append(
@@ -97,7 +100,7 @@ def _result(leg: IMandates.Leg, price_wad: uint256) -> int256:
 @view
 def _with_cash(plan_: IRebalancer.Plan, kind: uint256, source: uint256, units: uint256) -> IRebalancer.Plan:
     plan: IRebalancer.Plan = plan_
-    if units != 0 and len(plan.steps) != steps.MAX_STEPS:
+    if units >= LEAST_UNITS and len(plan.steps) != steps.MAX_STEPS:
         value_wad: uint256 = units * sources.UNIT_WAD
         plan.steps.append(
             IRebalancer.Step(
