@@ -78,8 +78,7 @@ RARE = frozenset(
         *("I10 pairs", "I10 entry", "I11 house", "I14 traded", "I28 pool"),
         *("I13 for tokens", "I13 offset", "exact flagged"),
         *("exact wind down apart", "exact settle ended", "exact adl ended"),
-        *("I23 ended", "exact revival ended", "exact announce refused"),
-        *("I48", "I49 dry", "I50 grown"),
+        *("I23 ended", "exact revival ended", "exact announce refused", "I48"),
     }
 )
 
@@ -693,25 +692,8 @@ class Invariants(WatchChecks):
         if plan.code == READY and is_default_hook and plan.shortfall == shortfalls[1]:
             refused = [e for e in cast.world.rebalancer.events(receipt) if "Refused" in e.name]
             self.held("I17 in part")
-            is_nearer = shortfalls[1] < shortfalls[0] or self._is_dust(receipt, after)
-            fine = bool(refused) and is_nearer
+            fine = bool(refused) and shortfalls[1] < shortfalls[0]
             self.must("I17", fine, f"{label} is ready at once again: {shortfalls}")
-
-    def _is_dust(self, receipt: Receipt, after: State) -> bool:
-        """Whether all that moved is a gift so small that no share of a debt burns for it. Known of
-        the contracts: such a step counts as taken, though nothing is nearer."""
-        world, unit = self.cast.world, self.cast.unit(QUOTE)
-        events = world.clearinghouse.events(receipt)
-        moved = [e.args.amount for e in events if e.name == "Transferred" and not e.args.asset]
-        moved += [e.args.amount for e in world.mandates.events(receipt, "WalletPulled")]
-        has_more = any(
-            event.name in ("Swapped", "Settled")
-            or (event.name == "Transferred" and event.args.asset)
-            for event in events
-        )
-        has_more = has_more or bool(world.system.perps.events(receipt, "Traded"))
-        least = Loans(after.vault["index_wad"], unit).repayment_loss_wad
-        return self.held("I17 dust", not has_more and 0 < sum(moved) * unit <= least)
 
     def _of_allocation(
         self,
@@ -1015,10 +997,8 @@ class Invariants(WatchChecks):
                 is_over = world.rebalancer.plan(account).code != READY
                 self.must("I17", is_over, f"{cast.labels[account]} is called again and again")
                 return
-            now = cast.read()
-            left = now.terms[account].shortfall_up(guard.target_bps)
-            fine = left < before or self._is_dust(receipt, now)
-            self.must("I17", fine, f"repeated without getting nearer: {before} to {left}")
+            left = cast.read().terms[account].shortfall_up(guard.target_bps)
+            self.must("I17", left < before, f"repeated without getting nearer: {before} to {left}")
 
     def _comes_to_rest(self, account: int, wanted_wad: int) -> None:
         """I50: at prices that stay an allocation is reached, or refused, in few rebalances; in more
