@@ -390,7 +390,12 @@ def _with_gains(plan: Plan, scene: Scene) -> Plan:
     for leg in scene.own.legs(scene.marks):
         gain = min(payable_gain(leg.position, leg.mark), left)
         is_allowed = scene.allows(Action.SETTLE, Kind.SETTLE, leg.asset)
-        if not is_allowed or gain < LEAST_UNITS * scene.loans.unit_wad or not plan.uncured or plan.is_full:
+        if (
+            not is_allowed
+            or gain < LEAST_UNITS * scene.loans.unit_wad
+            or not plan.uncured
+            or plan.is_full
+        ):
             continue
         left -= gain
         plan = plan.with_step(
