@@ -78,7 +78,8 @@ RARE = frozenset(
         *("I10 pairs", "I10 entry", "I11 house", "I14 traded", "I28 pool"),
         *("I13 for tokens", "I13 offset", "exact flagged"),
         *("exact wind down apart", "exact settle ended", "exact adl ended"),
-        *("I23 ended", "exact revival ended", "exact announce refused", "I48"),
+        *("I23 ended", "exact revival ended", "exact announce refused"),
+        *("I48", "I49 dry", "I50 grown"),
     }
 )
 
