@@ -254,7 +254,9 @@ class File:
     # ---- compiling
 
     @contextlib.contextmanager
-    def _compiled(self, text: str) -> Iterator[dict[str, bytes]]:
+    def _compiled(
+        self, text: str, hosts: Sequence[str] | None = None
+    ) -> Iterator[dict[str, bytes]]:
         """Creation code of the hosts with this text; whoever runs tests here deploys them.
 
         Raises the compiler's exceptions.
@@ -268,7 +270,9 @@ class File:
             with tempfile.TemporaryDirectory() as folder:
                 if text != self.text:
                     artifacts.BUILD_DIR = Path(folder)
-                code = {host: artifacts.compile_contract(host).bytecode for host in self.hosts}
+                code = {
+                    host: artifacts.compile_contract(host).bytecode for host in hosts or self.hosts
+                }
                 # Everything else is as it was, and so are the other hosts.
                 artifacts.BUILD_DIR = kept
                 self.path.write_text(self.text)
@@ -332,17 +336,20 @@ class File:
             self.tell(mutant.key, verdict, by)
 
     def _try_alone(self, mutant: Mutant, items: Sequence[Any]) -> None:
-        """A mutant compiled by itself."""
-        with contextlib.ExitStack() as stack:
-            try:
-                code = stack.enter_context(self._compiled(mutant.applied(self.text)))
-            except Exception:
-                self.tell(mutant.key, INVALID, "")
-                return
-            if code == self.code:
-                self.tell(mutant.key, EQUIVALENT, "")
-            else:
-                self.tell(mutant.key, *self._judged(mutant, items, schemata.ORIGINAL))
+        """A mutant compiled by itself, in one host after the other until a test sees it."""
+        verdict, by = EQUIVALENT, ""
+        for host in self.hosts:
+            with contextlib.ExitStack() as stack:
+                try:
+                    code = stack.enter_context(self._compiled(mutant.applied(self.text), [host]))
+                except Exception:
+                    verdict = INVALID
+                    break
+                if code[host] != self.code[host]:
+                    verdict, by = self._judged(mutant, items, schemata.ORIGINAL)
+                    if verdict != SURVIVED:
+                        break
+        self.tell(mutant.key, verdict, by)
 
     def _judged(self, mutant: Mutant, items: Sequence[Any], number: int) -> tuple[str, str]:
         if not items:
