@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ballast.artifacts import ROOT, compile_contract
 from ballast.mutation import targets, verdicts
+from ballast.mutation.trial import UNSEEN
 
 PAGE = ROOT / "docs" / "evidence.md"
 CAMPAIGN = ROOT / "tests" / "campaign" / "tally.json"
@@ -24,6 +25,7 @@ SEEDS = ROOT / "tests" / "mutation" / "seeds.json"
 REASONS = ROOT / "tests" / "mutation" / "reasons.json"
 MOST_SHOWN = 90  # characters of code in a table
 UNEXPLAINED = "not looked at yet"
+NOT_SHOWN = "not shown yet to the tests of other files"
 
 
 @cache
@@ -116,7 +118,7 @@ def _mutants() -> dict[str, Any] | None:
         {
             "place": f"{_short(verdict.path)}:{verdict.line}",
             "mistake": verdict.mistake.replace("|", "\\|"),
-            "reason": reasons.get(key, UNEXPLAINED),
+            "reason": reasons.get(key, NOT_SHOWN if verdict.verdict == UNSEEN else UNEXPLAINED),
         }
         for key, verdict in known.items()
         if verdict in verdicts.survivors([verdict])

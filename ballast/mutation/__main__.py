@@ -141,8 +141,8 @@ def cli(
         if not most and not verdicts.is_strict(path):
             count = -(-verdicts.code_lines(text) * PER_HUNDRED_LINES // 100)
         chosen[path] = verdicts.chosen(all_of_it, count)
-        for mutant in all_of_it:
-            if fresh:
+        if fresh:
+            for mutant in all_of_it:
                 campaign.known.pop(mutant.key, None)
     if not only_report:
         # First the tests of the file itself, then to those that are left all that reach it.

@@ -3,7 +3,7 @@
 Two slips. The deleverager asked for the rebalance in its own name, so what the hook paid for the
 call went to an account of the deleverager's, from which nobody ever withdraws. And it looked for
 less gas than a mandate of a large account needs: by sending just so much its caller could have the
-hook fail for want of gas, and the account go on without its hedge. Internal review, November 2026;
+hook fail for want of gas, and the account go on without its hedge. Found in review;
 T24, T57, A9.
 """
 

@@ -5,7 +5,7 @@ feed says. Until an account had its turn the ledger went on at the newest price,
 followed from that. A long latched at 2,000 was liquidated at 1,500: whoever took it at that price
 had it closed at 2,000 a moment later. A long that the market had lifted since was paid a gain that
 the latch had already denied it. And liquidity providers came and went at a value of the house that
-counted such gains and losses. Internal review, November 2026; T32, T51, A16.
+counted such gains and losses. Found in review; T32, T51, A16.
 """
 
 from __future__ import annotations

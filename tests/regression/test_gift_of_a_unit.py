@@ -3,7 +3,7 @@
 Whoever pays a debt of an index above one with a single unit burns no loan share. A donor with one
 unit of cash was asked for it all the same: the step counted, so a rebalance whose other steps were
 refused was accepted although nothing was nearer, and its plan was ready again. The long random
-campaign found it in November 2026; I17.
+campaign found it; I17.
 """
 
 from __future__ import annotations

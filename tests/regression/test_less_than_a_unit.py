@@ -2,7 +2,7 @@
 
 An account brought to its target to the unit may lack a fraction of a unit of the quote token. That
 counted as a shortfall: the plan asked for a unit more, the next price left a fraction again, and a
-keeper could call for ever. The long random campaign found it in November 2026; I17.
+keeper could call for ever. The long random campaign found it; I17.
 """
 
 from __future__ import annotations

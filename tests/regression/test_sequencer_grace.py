@@ -5,7 +5,7 @@ could not reduce. The liquidator, for which a stale price is the last good one, 
 meant to give owners time took it from them alone. Now an account that has half of what maintenance
 requires is left to its owner while the uptime feed tells of an outage, and for the hour after; one
 that has less endangers lenders and is not. An uptime feed that is broken tells of none, or it would
-end liquidation for good. Internal review, November 2026; T22.
+end liquidation for good. Found in review; T22.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A newcomer to a full list takes the place with the least left at more than twice as much, and could
 give it up in the same call: with money borrowed for that call everybody lost his place right before
 a round that he had paid to be looked after in, and nobody took it. Now whoever takes another's
-place keeps it for an hour and pays for its turns. Internal review, November 2026; T60.
+place keeps it for an hour and pays for its turns. Found in review; T60.
 """
 
 from __future__ import annotations

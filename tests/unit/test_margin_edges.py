@@ -31,7 +31,7 @@ class Edge:
     feeds: dict[int, Contract]
 
     def put(self, asset: int, part_wad: int) -> None:
-        """Deposits what adds so much to the excess, the least such amount but one."""
+        """Deposits the least that adds exactly so much to the excess; nothing below zero."""
         if part_wad < 0:
             return
         mark = Mark.from_words(*self.world.system.oracle.marks([asset]))
