@@ -91,7 +91,7 @@ class Campaign:
         unsure |= set() if are_tests_all else {SURVIVED}
         for key, verdict, by in copy.tried(path, mutants, hosts, tests):
             mutant = by_key[key]
-            mistake = mutant.described(text).split(" ", 1)[1]
+            mistake = mutant.mistake(text)
             left.discard(key)
             if verdict in unsure:
                 verdict = UNSEEN

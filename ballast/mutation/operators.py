@@ -61,11 +61,11 @@ class Mutant:
         """The file with the mistake."""
         return text[: self.start] + self.replacement + text[self.end :]
 
-    def described(self, text: str) -> str:
-        """One line for people."""
+    def mistake(self, text: str) -> str:
+        """What is wrong, in one line for people."""
         old = " ".join(text[self.start : self.end].split())
         new = " ".join(self.replacement.split()) or "nothing"
-        return f"{self.path}:{self.line} {self.kind}: {old[:70]} -> {new[:70]}"
+        return f"{self.kind}: {old[:70]} -> {new[:70]}"
 
 
 def mutants_of(path: str, text: str) -> list[Mutant]:

@@ -16,6 +16,7 @@ from ballast.mutation.trial import EQUIVALENT, INVALID, KILLED, SURVIVED, TIMEOU
 
 _DOCUMENTATION = re.compile(r'""".*?"""', re.DOTALL)
 STORE = ROOT / "tests" / "mutation" / "verdicts.json"
+EQUAL = ROOT / "tests" / "mutation" / "equal.json"
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Verdict:
 
     @property
     def is_valid(self) -> bool:
-        """It compiles, and to other code."""
+        """It compiles, to other code, and is not proved to do the same."""
         return self.verdict not in (INVALID, EQUIVALENT)
 
     @property
@@ -46,12 +47,21 @@ def read(path: Path = STORE) -> dict[str, Verdict]:
     return {key: Verdict(**fields) for key, fields in json.loads(path.read_text()).items()}
 
 
+def equal() -> dict[str, str]:
+    """The file of each mutant that is proved to compute the same (`tests/proofs`), by its key."""
+    return dict(json.loads(EQUAL.read_text()))
+
+
 def current(known: Mapping[str, Verdict]) -> dict[str, Verdict]:
     """Those whose function is as it was when they were tried, at the lines where they are now."""
-    found = {}
+    found, proved = {}, equal()
     for path in mutable_files():
-        for mutant in mutants_of(path, (ROOT / path).read_text()):
-            if mutant.key in known:
+        text = (ROOT / path).read_text()
+        for mutant in mutants_of(path, text):
+            if mutant.key in proved:
+                mistake = mutant.mistake(text)
+                found[mutant.key] = Verdict(path, mutant.line, mistake, EQUIVALENT)
+            elif mutant.key in known:
                 found[mutant.key] = replace(known[mutant.key], line=mutant.line)
     return found
 

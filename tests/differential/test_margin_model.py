@@ -25,6 +25,8 @@ from ballast.model.oracle import Price, Risk
 
 MAX_BALANCE = 2**120 - 1
 MAX_PRICE = 2**96 - 1
+# Charged at three millionths of a wei it requires the least more than a whole number of wei.
+A_LITTLE_MORE = pow(3, -1, WAD * RATE)
 
 
 def magnitudes(bits: int) -> st.SearchStrategy[int]:
@@ -106,6 +108,7 @@ def terms_on_chain(position: Position, mark: Mark) -> Terms:
 )
 @example(Position(0, -1, 0), 1, 0, Risk(1, 1, 1, 1, 1, 0, 0))
 @example(Position(3, -2, 0), 1, 0, Risk(1, 1, 1, 1, 1, 0, 0))
+@example(Position(A_LITTLE_MORE), 1, 0, Risk(3, 0, 3, 0, 2**72 - 1, 0, 0))
 # What a closed perpetual left unpaid, and what the house still owes for one.
 @example(Position(5, 0, 1), 10**18, 0, Risk(10**5, 10**4, 10**4, 10**3, 10**9, 0, 0))
 @example(Position(5, 0, -7), 10**18, 0, Risk(10**5, 10**4, 10**4, 10**3, 10**9, 0, 0))
@@ -126,6 +129,7 @@ def test_terms__any_position__equal_the_model_and_survive_packing(
 @example(MAX_BALANCE, MAX_PRICE, Risk(*[2**24 - 1] * 4, 2**72 - 1, 0, 0))
 @example(3, 1, Risk(1, 1, 1, 1, 1, 0, 0))
 @example(3 * 10**9, 10**24, Risk(3, 5, 0, 0, 2, 0, 0))
+@example(A_LITTLE_MORE, 1, Risk(3, 0, 3, 0, 2**72 - 1, 0, 0))
 def test_collateral_excess_init__any_collateral__is_the_difference_of_the_terms(
     collateral_wad: int, price_wad: int, risk: Risk
 ) -> None:

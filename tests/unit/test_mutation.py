@@ -136,6 +136,13 @@ def test_score__invalid_and_equivalent__count_for_nothing(tmp_path: Path) -> Non
     assert [v.line for v in verdicts.survivors(known.values())] == [1]
 
 
+def test_current__proved_equal__is_not_valid_whatever_was_found() -> None:
+    equal = verdicts.equal()
+    assert equal
+    found = verdicts.current({key: Verdict(equal[key], 1, "x", "survived") for key in equal})
+    assert set(found) >= set(equal) and not any(found[key].is_valid for key in equal)
+
+
 def test_chosen__rare_kinds__come_first() -> None:
     mutants = mutants_of("x.vy", SOURCE)
     few = verdicts.chosen(mutants, 6)
