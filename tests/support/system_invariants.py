@@ -454,7 +454,7 @@ class Invariants(WatchChecks):
         ):
             self._of_strangers(call, before, after)
         if (call.contract, call.function) != ("Deleverager", "adl"):
-            self._of_wallets(call, before, after)
+            self._of_wallets(call, receipt, before, after)
 
     def _of_strangers(self, call: Call, before: State, after: State) -> None:
         """I25 for one accepted transaction: whatever is not its sender's does not get less."""
@@ -481,14 +481,24 @@ class Invariants(WatchChecks):
                 fine = allowed & 62 != 0 and before.time < until
                 self.must("I25", fine, f"{call.sender} took from {label}")
 
-    def _of_wallets(self, call: Call, before: State, after: State) -> None:
-        """I25: nor does what is in the wallets of others."""
+    def _of_wallets(self, call: Call, receipt: Receipt, before: State, after: State) -> None:
+        """I25: nor does what is in the wallets of others, but for what a rescue may pull."""
         cast = self.cast
+        pulled: Counter[tuple[str, str]] = Counter()
+        told: Counter[int] = Counter()
+        for event in cast.world.mandates.events(receipt, "WalletPulled"):
+            role = cast.owner_role(event.args.account)
+            pulled[QUOTE, role] += event.args.amount // cast.unit(QUOTE)
+            told[event.args.account] += event.args.amount
+        for account, amount_wad in told.items():
+            left = before.wallets[account] - amount_wad
+            self.must("I16", after.wallets[account] == left, "a rescue's pull is not counted")
         for role in cast.roles:
             if role in (call.sender, "governor"):
                 continue
             for token in (*cast.names, QUOTE):
-                fine = after.balances[token, role] >= before.balances[token, role]
+                lost = before.balances[token, role] - after.balances[token, role]
+                fine = lost <= pulled[token, role]
                 self.must("I25", fine, f"{call.sender} took {token} out of the wallet of {role}")
             fine = after.shares[role] >= before.shares[role]
             fine = fine and after.pool_shares[role] >= before.pool_shares[role]
