@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -14,9 +15,10 @@ from ballast.chain import Reverted
 from ballast.model import perps
 from ballast.model.margin import RATE, Leg, terms_of
 from tests.conftest import reverts
-from tests.perps_kit import ETH, FAR, STEP, Desk, open_desk
+from tests.perps_kit import BTC, ETH, FAR, STEP, Desk, open_desk
 from tests.support.fixtures import shared_world
 from tests.support.world import QUOTE, UNLIMITED, WAD, ZERO_ADDRESS, World
+from tests.threats.kit import list_token
 
 
 def test_healths__many_accounts__are_those_of_assess_in_order(wide_world: World) -> None:
@@ -529,3 +531,149 @@ def test_largest_trade__any_account__is_filled_and_a_step_more_is_not(
         with world.chain.one_block():
             world.feeds["ETH"].set_answer(1_990 * 10**8, sender=world.governor)
             check_largest(desk, account, name, is_long)
+
+
+# ---- the largest trade to the WAD
+
+FINE = 201  # an asset at one quote token, of which the least amount is worth a WAD
+
+
+@dataclass(frozen=True)
+class Hedge:
+    """Ten ether and the perpetual against them, closed when it has lost or won so much an ether."""
+
+    result: int  # quote per unit
+    cash: int = 0  # quote
+    debt_percent: int = 0  # of what may be borrowed before the order
+    bitcoin_percent: int = 0  # of the largest position beside it
+    house_cash: int | None = None  # quote that is left of it; plenty by default
+    lendable: int | None = None  # quote
+
+
+HEDGES = {
+    "a gain repays a part": Hedge(50, debt_percent=95),
+    "a gain repays all": Hedge(50, debt_percent=3, bitcoin_percent=98),
+    "a gain without a loan": Hedge(50, bitcoin_percent=98),
+    "a gain beyond the house's cash": Hedge(50, debt_percent=95, house_cash=100),
+    "a loss from cash": Hedge(-50, cash=2_000, bitcoin_percent=98),
+    "a loss from cash and a loan": Hedge(-50, cash=200, bitcoin_percent=98),
+    "a loss from a loan": Hedge(-50, debt_percent=95),
+    "a loss beyond what is lent": Hedge(-50, cash=200, bitcoin_percent=98, lendable=150),
+}
+
+
+def hedged(desk: Desk, hedge: Hedge) -> int:
+    """An account as described, that may only close in ETH."""
+    world = desk.world
+    token = world.chain.deploy("MockToken", "fine", "FINE", 18, sender=world.governor)
+    list_token(world, token, FINE, price=1)
+    token.mint(world.owner, 10**24, sender=world.governor)
+    token.approve(world.clearinghouse, UNLIMITED, sender=world.owner)
+    account = world.account()
+    world.deposit(account, "ETH", 10 * WAD)
+    if hedge.cash:
+        world.deposit(account, QUOTE, hedge.cash * 10**6)
+    desk.trade(account, -10 * WAD)
+    if hedge.house_cash is not None:
+        drain_house(desk)
+        desk.fund_house(hedge.house_cash)
+    world.set_price("ETH", 2_000 - hedge.result)
+    desk.refresh()
+    if hedge.bitcoin_percent:
+        most = world.system.lens.largest_trade(account, BTC, True)
+        desk.trade(account, most * hedge.bitcoin_percent // 100 // STEP * STEP, "BTC")
+    if hedge.debt_percent:
+        units = desk.assess(account).excess_init // 10**12
+        world.borrow(account, units * hedge.debt_percent // 100)
+    if hedge.lendable is not None:
+        vault, lender = world.system.vault, world.lender
+        idle = vault.max_loan() - hedge.lendable * 10**6
+        vault.withdraw(idle, lender, lender, sender=lender)
+    desk.perps.set_close_only(ETH, True, sender=world.governor)
+    return account
+
+
+def poor_desk(world: World) -> Desk:
+    """A house with 30,000 dollars, all of it behind ETH."""
+    desk = open_desk(world, 30_000)
+    desk.set_terms("BTC", weight_bps=0)
+    desk.set_terms(weight_bps=10_000)
+    desk.refresh()
+    return desk
+
+
+def drain_house(desk: Desk) -> None:
+    """Somebody else wins all that it has."""
+    winner = desk.trader(owner=desk.world.other_owner)
+    desk.trade(winner, 20 * WAD)
+    desk.world.set_price("ETH", 5_000)
+    desk.settle(winner)
+    assert desk.world.clearinghouse.picture_of(desk.house)[0] == 0
+
+
+@pytest.mark.parametrize("case", sorted(HEDGES))
+def test_largest_trade__closing_that_just_suffices__is_accepted_from_the_same_wad(
+    world: World, case: str
+) -> None:
+    """The ledger settles as it closes, and the lens foretells it to the last unit."""
+    hedge = HEDGES[case]
+    desk = open_desk(world) if hedge.house_cash is None else poor_desk(world)
+    account = hedged(desk, hedge)
+
+    def answers(units: int) -> tuple[bool, bool]:
+        with world.isolated():
+            if units:
+                world.clearinghouse.deposit(account, FINE, units, sender=world.owner)
+            else:
+                world.chain.mine()
+            told = world.system.lens.largest_trade(account, ETH, True)
+            return outcome(desk, account, "ETH", 10 * WAD) == "", told == 10 * WAD
+
+    low, high = 0, 10**23
+    assert answers(low) == (False, False) and answers(high) == (True, True)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if answers(middle)[0] else (middle, high)
+    assert answers(low) == (False, False) and answers(high) == (True, True)
+
+
+# ---- the largest trade where the ledger's own rules end it
+
+
+def test_largest_trade__sixteen_other_assets__leave_no_place(world: World) -> None:
+    desk = open_desk(world)
+    trader = desk.trader()
+    for asset in range(FINE, FINE + 16):
+        token = world.chain.deploy("MockToken", "fine", "FINE", 18, sender=world.governor)
+        list_token(world, token, asset, price=1)
+        token.mint(world.owner, 1, sender=world.governor)
+        token.approve(world.clearinghouse, 1, sender=world.owner)
+        desk.refresh()
+        assert check_largest(desk, trader, "ETH", True) > 0
+        world.clearinghouse.deposit(trader, asset, 1, sender=world.owner)
+    assert world.system.lens.largest_trade(trader, ETH, True) == 0
+    assert outcome(desk, trader, "ETH", WAD) == "ledger: asset list full"
+
+
+def test_largest_trade__price_stale__does_not_even_close(world: World) -> None:
+    desk = open_desk(world)
+    trader = desk.trader()
+    desk.trade(trader, WAD)
+    assert world.system.lens.largest_trade(trader, ETH, False) > WAD
+    world.make_stale("ETH")
+    assert check_largest(desk, trader, "ETH", False) == 0
+
+
+def test_largest_trade__beside_a_position__may_be_less_than_the_minimum(world: World) -> None:
+    desk = open_desk(world)
+    desk.set_terms(min_size_gwei=10**6)
+    trader = desk.trader(cash=5)
+    most = check_largest(desk, trader, "ETH", True)
+    for left in (10**5 * STEP, STEP):
+        with world.isolated():
+            desk.trade(trader, most - left)
+            assert check_largest(desk, trader, "ETH", True) == left
+    desk.set_terms(min_size_gwei=1)
+    desk.trade(trader, STEP)
+    desk.perps.set_close_only(ETH, True, sender=world.governor)
+    assert check_largest(desk, trader, "ETH", False) == STEP
