@@ -10,6 +10,7 @@ import pytest
 from ballast.chain import Contract
 from tests.clearing_kit import UNIT, args_of, debt_units, excess_init
 from tests.conftest import reverts
+from tests.perps_kit import open_desk
 from tests.support.world import QUOTE, WAD, World
 
 ETH, BTC = 1, 2
@@ -398,3 +399,21 @@ def test_budget__loss_of_a_donor__counts_too(world: World, hook: Contract) -> No
     script(world, hook, ("move", (donor, 0, 10**9)), ("pull", (10**9,)), sale(world, 10**18))
     args = args_of(world.mandates, rebalance(world, account), "Rebalanced")
     assert 6 * WAD <= args.loss <= 6 * WAD + 3 * UNIT
+
+
+# ---- the picture that a hook gets
+
+
+def test_snapshot__trader_and_house__are_what_the_ledger_says(world: World) -> None:
+    """The house is charged its own rates."""
+    desk = open_desk(world)
+    trader = world.open_account(leverage=2)
+    desk.trade(trader, 3 * WAD)
+    for account in (trader, desk.house):
+        told = world.mandates.snapshot(account)
+        figures = (told.equity_init, told.required_init, told.equity_maint, told.required_maint)
+        assert figures == tuple(world.clearinghouse.assess(account))
+        (leg,) = told.legs
+        assert leg.asset == ETH
+        assert leg.position == world.clearinghouse.position_word(account, ETH)
+    assert told.required_init > 3_000 * WAD, "half of what it is short of, and more"
