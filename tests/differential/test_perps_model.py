@@ -1141,6 +1141,8 @@ def test_settle__any_book__moves_no_equity_and_lends_within_it(
 
 
 @given(sizes, st.integers(-(10**30), 10**30), some_prices, some_fundings)
+# A short that breaks even below the least price.
+@example(-WAD - GWEI, -1, 10**15, 0)
 def test_break_even__any_position__is_the_first_price_without_a_loss(
     size: int, cost: int, price: int, funding: int
 ) -> None:
@@ -1149,8 +1151,10 @@ def test_break_even__any_position__is_the_first_price_without_a_loss(
     sign = 1 if size > 0 else -1
     if even > 0:
         assert exact_u(held, mark, even) >= 0 > exact_u(held, mark, even - sign)
+    elif size > 0:
+        assert exact_u(held, mark, 0) >= 0, "no price is a loss"
     else:
-        assert sign * exact_u(held, mark, 0) >= 0 or exact_u(held, mark, sign) < 0 or size > 0
+        assert exact_u(held, mark, 1) < 0, "every price is a loss"
 
 
 def exact_u(held: Position, mark: Mark, price_wad: int) -> Fraction:
