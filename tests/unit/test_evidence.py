@@ -6,12 +6,14 @@ from __future__ import annotations
 import json
 import re
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from ballast import evidence
 from ballast.artifacts import ROOT
+from tests import deep
 from tests.seeds import seeds
 
 CONTRACTS, TESTS = ROOT / "contracts", ROOT / "tests"
@@ -106,3 +108,15 @@ def test_seeds__every_one__was_seen_as_it_is_now() -> None:
 
 def test_evidence__page__is_what_the_files_say() -> None:
     assert evidence.PAGE.read_text() == evidence.text(), "run `python -m ballast.evidence`"
+
+
+def test_deep__report_of_pytest__is_counted_without_what_was_skipped(tmp_path: Path) -> None:
+    report = tmp_path / "deep.xml"
+    report.write_text('<testsuites><testsuite tests="12" skipped="2" time="90.2"/></testsuites>')
+    assert deep.figures_of(report) == {
+        "code": evidence.code_of_the_contracts(),
+        "examples": 2_500,
+        "passed": 10,
+        "skipped": 2,
+        "minutes": 1.5,
+    }

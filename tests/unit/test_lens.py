@@ -536,11 +536,12 @@ def test_largest_trade__any_account__is_filled_and_a_step_more_is_not(
 # ---- the largest trade to the WAD
 
 FINE = 201  # an asset at one quote token, of which the least amount is worth a WAD
+HEDGED = 10 * WAD - 7 * STEP  # so that its value is no whole number of WAD
 
 
 @dataclass(frozen=True)
 class Hedge:
-    """Ten ether and the perpetual against them, closed when it has lost or won so much an ether."""
+    """Nearly ten ether and the perpetual against them, closed when it has lost or won so much."""
 
     result: int  # quote per unit
     cash: int = 0  # quote
@@ -570,10 +571,10 @@ def hedged(desk: Desk, hedge: Hedge) -> int:
     token.mint(world.owner, 10**24, sender=world.governor)
     token.approve(world.clearinghouse, UNLIMITED, sender=world.owner)
     account = world.account()
-    world.deposit(account, "ETH", 10 * WAD)
+    world.deposit(account, "ETH", HEDGED)
     if hedge.cash:
         world.deposit(account, QUOTE, hedge.cash * 10**6)
-    desk.trade(account, -10 * WAD)
+    desk.trade(account, -HEDGED)
     if hedge.house_cash is not None:
         drain_house(desk)
         desk.fund_house(hedge.house_cash)
@@ -627,7 +628,7 @@ def test_largest_trade__closing_that_just_suffices__is_accepted_from_the_same_wa
             else:
                 world.chain.mine()
             told = world.system.lens.largest_trade(account, ETH, True)
-            return outcome(desk, account, "ETH", 10 * WAD) == "", told == 10 * WAD
+            return outcome(desk, account, "ETH", HEDGED) == "", told == HEDGED
 
     low, high = 0, 10**23
     assert answers(low) == (False, False) and answers(high) == (True, True)
