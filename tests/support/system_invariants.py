@@ -449,12 +449,12 @@ class Invariants(WatchChecks):
             self.must("I25", fine, f"{call.sender} sent the tokens of another elsewhere")
         if (call.contract, call.function) in OPEN_TO_ALL:
             return
-        if (call.contract, call.function) not in FORETOLD and not is_liquidation(
-            cast.world.system.liquidator, receipt
-        ):
+        is_liquidated = is_liquidation(cast.world.system.liquidator, receipt)
+        if (call.contract, call.function) not in FORETOLD and not is_liquidated:
             self._of_strangers(call, before, after)
         if (call.contract, call.function) != ("Deleverager", "adl"):
-            self._of_wallets(call, receipt, before, after)
+            pulls = cast.world.mandates.events(receipt, "WalletPulled") if is_liquidated else []
+            self._of_wallets(call, pulls, before, after)
 
     def _of_strangers(self, call: Call, before: State, after: State) -> None:
         """I25 for one accepted transaction: whatever is not its sender's does not get less."""
@@ -481,12 +481,12 @@ class Invariants(WatchChecks):
                 fine = allowed & 62 != 0 and before.time < until
                 self.must("I25", fine, f"{call.sender} took from {label}")
 
-    def _of_wallets(self, call: Call, receipt: Receipt, before: State, after: State) -> None:
+    def _of_wallets(self, call: Call, pulls: Sequence[Event], before: State, after: State) -> None:
         """I25: nor does what is in the wallets of others, but for what a rescue may pull."""
         cast = self.cast
         pulled: Counter[tuple[str, str]] = Counter()
         told: Counter[int] = Counter()
-        for event in cast.world.mandates.events(receipt, "WalletPulled"):
+        for event in pulls:
             role = cast.owner_role(event.args.account)
             pulled[QUOTE, role] += event.args.amount // cast.unit(QUOTE)
             told[event.args.account] += event.args.amount
