@@ -1,11 +1,9 @@
 """What the tests of perpetuals share: a desk that trades, and what it must leave behind.
 
-    desk = open_desk(world)                  # the house has money, headroom is fresh
-    trader = desk.trader()                   # an account with a million in cash
-    fill = desk.predicted(trader, 2 * WAD)   # by the exact model
-    desk.trade(trader, 2 * WAD)
-
-The tests here are of the kit itself: what it reads is what the contracts hold.
+desk = open_desk(world)                  # the house has money, headroom is fresh
+trader = desk.trader()                   # an account with a million in cash
+fill = desk.predicted(trader, 2 * WAD)   # by the exact model
+desk.trade(trader, 2 * WAD)
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ballast.chain import BLOCK_INTERVAL_S, Receipt
-from ballast.model.margin import GWEI, WAD, Mark, Position, Terms, result_wad
+from ballast.model.margin import BPS, GWEI, WAD, Mark, Position, Terms, result_wad
 from ballast.model.perps import Exposure, Fill, Funding, Headroom, Market, MarketTerms
 from tests.clearing_kit import LOW_128, UNIT
 from tests.conftest import reverts
@@ -123,6 +121,14 @@ class Desk:
     def make_free(self, name: str = "ETH") -> None:
         """No fee; impact and funding stay."""
         self.set_terms(name, base_fee_e6=0, band_e6=0, lag_s=0)
+
+    def back_only(self, name: str) -> None:
+        """All that the house has is behind this one of the two markets."""
+        for other in ("ETH", "BTC"):
+            if other != name:
+                self.set_terms(other, weight_bps=0)
+        self.set_terms(name, weight_bps=BPS)
+        self.refresh()
 
     @contextmanager
     def refused(self, reason: str) -> Iterator[None]:
@@ -251,19 +257,3 @@ def open_desk(world: World, house_cash: int = 10**7) -> Desk:
     desk.fund_house(house_cash)
     desk.refresh()
     return desk
-
-
-def test_desk__after_trades__reads_what_the_contracts_hold(world: World) -> None:
-    desk = open_desk(world)
-    trader, other = desk.trader(), desk.trader(1)
-    for account, change, name in ((trader, 3 * WAD, "ETH"), (other, -WAD, "BTC")):
-        fill = desk.predicted(account, change, name)
-        receipt = desk.trade(account, change, name)
-        assert receipt.return_value == fill.price_wad
-        assert desk.held(account, name) == Position(0, change, fill.cost_change, fill.entry_wad)
-        assert desk.funding(name).touched_at == receipt.time
-    assert desk.skew() == 3 * WAD and desk.skew("BTC") == -WAD
-    assert desk.slot(trader) == (True, True) and desk.slot(trader, "BTC") == (False, False)
-    desk.check()
-    with desk.refused("perps: nothing to reduce"):
-        desk.trade(trader, WAD, reduce_only=True)

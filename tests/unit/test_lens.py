@@ -594,15 +594,6 @@ def hedged(desk: Desk, hedge: Hedge) -> int:
     return account
 
 
-def poor_desk(world: World) -> Desk:
-    """A house with 30,000 dollars, all of it behind ETH."""
-    desk = open_desk(world, 30_000)
-    desk.set_terms("BTC", weight_bps=0)
-    desk.set_terms(weight_bps=10_000)
-    desk.refresh()
-    return desk
-
-
 def drain_house(desk: Desk) -> None:
     """Somebody else wins all that it has."""
     winner = desk.trader(owner=desk.world.other_owner)
@@ -618,7 +609,11 @@ def test_largest_trade__closing_that_just_suffices__is_accepted_from_the_same_wa
 ) -> None:
     """The ledger settles as it closes, and the lens foretells it to the last unit."""
     hedge = HEDGES[case]
-    desk = open_desk(world) if hedge.house_cash is None else poor_desk(world)
+    if hedge.house_cash is None:
+        desk = open_desk(world)
+    else:
+        desk = open_desk(world, 30_000)
+        desk.back_only("ETH")
     account = hedged(desk, hedge)
 
     def answers(units: int) -> tuple[bool, bool]:

@@ -8,7 +8,7 @@ from math import ceil, floor
 
 import pytest
 
-from ballast.model.margin import BPS, WAD, Position, result_wad
+from ballast.model.margin import WAD, Position, result_wad
 from tests.clearing_kit import UNIT, args_of, debt_units
 from tests.conftest import reverts
 from tests.perps_kit import BTC, ETH, STEP, Desk, open_desk
@@ -33,9 +33,7 @@ def poor_desk(world: World, *, cash: int = 10**6) -> tuple[Desk, int, int]:
     At 5,000 the long has won 60,000, the short lost 30,000 and the house the rest, all it has.
     """
     desk = free_desk(world, 30_000)
-    desk.set_terms("BTC", weight_bps=0)
-    desk.set_terms("ETH", weight_bps=BPS)
-    desk.refresh()
+    desk.back_only("ETH")
     long, short = desk.trader(cash=cash), desk.trader(1, cash=cash)
     desk.trade(long, 20 * WAD)
     desk.trade(short, -10 * WAD)
