@@ -1,9 +1,11 @@
 """What the tests of perpetuals share: a desk that trades, and what it must leave behind.
 
-desk = open_desk(world)                  # the house has money, headroom is fresh
-trader = desk.trader()                   # an account with a million in cash
-fill = desk.predicted(trader, 2 * WAD)   # by the exact model
-desk.trade(trader, 2 * WAD)
+    desk = open_desk(world)                  # the house has money, headroom is fresh
+    trader = desk.trader()                   # an account with a million in cash
+    fill = desk.predicted(trader, 2 * WAD)   # by the exact model
+    desk.trade(trader, 2 * WAD)
+
+Sizes are in WAD units, cash is in whole quote tokens.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ballast.chain import BLOCK_INTERVAL_S, Receipt
-from ballast.model.margin import BPS, GWEI, WAD, Mark, Position, Terms, result_wad
+from ballast.model.margin import BPS, GWEI, Mark, Position, Terms, result_wad
 from ballast.model.perps import Exposure, Fill, Funding, Headroom, Market, MarketTerms
 from tests.clearing_kit import LOW_128, UNIT
 from tests.conftest import reverts
@@ -31,7 +33,7 @@ PERPETUALS_SHIFT = 136
 
 @dataclass(frozen=True)
 class Desk:
-    """Trades in a world. Sizes are WAD units; cash is in whole quote tokens."""
+    """Trades in a world."""
 
     world: World
 
