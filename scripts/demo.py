@@ -5,6 +5,7 @@ Run by `make demo ARGS="..."`, `ape run demo ...` or `python -m scripts.demo ...
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -187,16 +188,19 @@ def _liquidations(figures: dict[str, Any]) -> Table:
         for name in ("bare", "hooked")
     ]
 
-    def row(label: str, key: str, sign: int = 1, form: str = "+,.0f") -> None:
-        sums = (sign * sum(c["liquidations"][key] for c in kinds) for kinds in cohorts)
-        table.add_row(label, *(f"{value:{form}}" for value in sums))
+    def signed(value: float) -> str:
+        return f"{value:+,.0f}" if round(value) else "0"
 
-    row("slices taken", "slices", form=",d")
-    row("rescues by their own hooks", "rescues", form=",d")
+    def row(label: str, key: str, sign: int = 1, told: Callable[[Any], str] = signed) -> None:
+        sums = (sign * sum(c["liquidations"][key] for c in kinds) for kinds in cohorts)
+        table.add_row(label, *map(told, sums))
+
+    row("slices taken", "slices", told="{:,d}".format)
+    row("rescues by their own hooks", "rescues", told="{:,d}".format)
     row("owners", "owners_lost", -1)
     gains = figures.get("liquidator", {})
     table.add_row(
-        "the liquidator, exits paid", *(f"{gains.get(c, 0):+,.0f}" for c in ("bare", "hooked"))
+        "the liquidator, exits paid", *(signed(gains.get(c, 0)) for c in ("bare", "hooked"))
     )
     row("insurance", "insurance")
     row("the house", "house_bore", -1)
