@@ -89,7 +89,9 @@ class Campaign:
         tests = tests_of(path, are_all=are_tests_all)
         unsure = {EQUIVALENT} if len(hosts) < len(hosts_of(path)) else set()
         unsure |= set() if are_tests_all else {SURVIVED}
-        for key, verdict, by in copy.tried(path, mutants, hosts, tests):
+        for key, verdict, by in copy.tried(
+            path, mutants, hosts, tests, are_tests_all=are_tests_all
+        ):
             mutant = by_key[key]
             mistake = mutant.mistake(text)
             left.discard(key)

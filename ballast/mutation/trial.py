@@ -81,7 +81,13 @@ class Copy:
             schemata.without_pure(self.tree / folder)
 
     def tried(
-        self, path: str, mutants: Sequence[Mutant], hosts: Sequence[str], tests: Sequence[str]
+        self,
+        path: str,
+        mutants: Sequence[Mutant],
+        hosts: Sequence[str],
+        tests: Sequence[str],
+        *,
+        are_tests_all: bool,
     ) -> Iterator[tuple[str, str, str]]:
         """Key of each mutant, its verdict and the test that killed it, as they become known."""
         job = self.tree / "job.json"
@@ -93,6 +99,7 @@ class Copy:
                     "mutants": [asdict(mutant) for mutant in mutants],
                     "hosts": hosts,
                     "tests": tests,
+                    "are_tests_all": are_tests_all,
                 }
             )
         )
@@ -203,6 +210,7 @@ class File:
         self.text = self.path.read_text()
         self.mutants = [schemata.moved(Mutant(**row), job["text"]) for row in job["mutants"]]
         self.hosts: list[str] = job["hosts"]
+        self.are_tests_all: bool = job["are_tests_all"]
         self.tell = tell
         self.places = schemata.places_of(job["path"], self.text)
         self.selector = Selector()
@@ -247,7 +255,10 @@ class File:
             self._try_batch(chosen[start : start + BATCH], alone, survivors)
         minding = [item for item in self.items if self.known[item.nodeid][0]]
         for mutant in survivors:
-            self._try_alone(mutant, minding)
+            if self.are_tests_all:
+                self._try_alone(mutant, minding)
+            else:
+                self.tell(mutant.key, UNSEEN, "")
         for mutant in alone:
             self._try_alone(mutant, self._ordered(mutant, self.items))
 
