@@ -5,7 +5,9 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -16,13 +18,29 @@ from ballast import evidence
 from ballast.artifacts import ROOT
 from ballast.mutation import verdicts
 from ballast.mutation.operators import Mutant, mutants_of
-from ballast.mutation.targets import hosts_of, mutable_files, tests_of
+from ballast.mutation.targets import LOCKS, hosts_of, mutable_files, tests_of
 from ballast.mutation.trial import EQUIVALENT, SURVIVED, UNSEEN, Copy
 from ballast.mutation.verdicts import Verdict
 
 PER_HUNDRED_LINES = 43  # of which at least 40 are valid
 SAVE_EVERY = 20
 TABLE_WIDTH = 100
+
+
+@dataclass
+class Group:
+    """Mutants that are tried together: of files that have the same tests."""
+
+    are_tests_all: bool
+    mutants: list[Mutant] = field(default_factory=list)
+    hosts: dict[str, None] = field(default_factory=dict)  # in order
+    tests: dict[str, None] = field(default_factory=dict)
+
+    def add(self, path: str, mutants: Sequence[Mutant]) -> None:
+        """Those of one more file."""
+        self.mutants += mutants
+        self.hosts |= dict.fromkeys(hosts_of(path, are_all=self.are_tests_all))
+        self.tests |= dict.fromkeys(tests_of(path, are_all=self.are_tests_all))
 
 
 class Campaign:
@@ -33,7 +51,7 @@ class Campaign:
         self.until = until
         self.known = verdicts.current(verdicts.read())
         self.lock = threading.Lock()
-        self.queue: queue.Queue[tuple[str, list[Mutant], bool]] = queue.Queue()
+        self.queue: queue.Queue[Group] = queue.Queue()
         self.done = 0
         self.total = 0
 
@@ -47,16 +65,20 @@ class Campaign:
     ) -> None:
         """Those with one of these verdicts, until all are tried or time is up.
 
-        The mutants of one file are tried one after the other, by one process.
+        The mutants of one group are tried one after the other, by one process.
         """
         self.done = self.total = 0
+        groups: dict[frozenset[str], Group] = {}
         for path, mutants in chosen.items():
             left = [mutant for mutant in mutants if self._verdict(mutant) in open_ones]
             if left:
                 self.total += len(left)
-                self.queue.put((path, left, are_tests_all))
-        tests = "all tests" if are_tests_all else "tests of their files"
-        self.console.print(f"{self.total} mutants to try with {tests}, {servers} processes")
+                tests = frozenset(tests_of(path, are_all=are_tests_all)) - {LOCKS}
+                groups.setdefault(tests, Group(are_tests_all)).add(path, left)
+        for group in sorted(groups.values(), key=lambda group: len(group.hosts)):
+            self.queue.put(group)
+        shown = "all tests" if are_tests_all else "tests of their files"
+        self.console.print(f"{self.total} mutants to try with {shown}, {servers} processes")
         threads = [threading.Thread(target=self._work) for _ in range(servers)]
         for thread in threads:
             thread.start()
@@ -72,36 +94,31 @@ class Campaign:
         try:
             while time.monotonic() < self.until:
                 try:
-                    path, mutants, are_tests_all = self.queue.get_nowait()
+                    group = self.queue.get_nowait()
                 except queue.Empty:
                     return
-                self._try_file(copy, path, mutants, are_tests_all)
+                self._try_group(copy, group)
         finally:
             copy.close()
 
-    def _try_file(
-        self, copy: Copy, path: str, mutants: Sequence[Mutant], are_tests_all: bool
-    ) -> None:
-        text = (ROOT / path).read_text()
-        by_key = {mutant.key: mutant for mutant in mutants}
-        left = set(by_key)
-        hosts = hosts_of(path, are_all=are_tests_all)
-        tests = tests_of(path, are_all=are_tests_all)
-        unsure = {EQUIVALENT} if len(hosts) < len(hosts_of(path)) else set()
-        unsure |= set() if are_tests_all else {SURVIVED}
-        for key, verdict, by in copy.tried(
-            path, mutants, hosts, tests, are_tests_all=are_tests_all
-        ):
-            mutant = by_key[key]
-            mistake = mutant.mistake(text)
-            left.discard(key)
-            if verdict in unsure:
+    def _try_group(self, copy: Copy, group: Group) -> None:
+        left = {mutant.key: mutant for mutant in group.mutants}
+        answers = copy.tried(
+            group.mutants,
+            list(group.hosts),
+            list(group.tests),
+            are_tests_all=group.are_tests_all,
+        )
+        for key, verdict, by in answers:
+            mutant = left.pop(key)
+            mistake = mutant.mistake((ROOT / mutant.path).read_text())
+            if not group.are_tests_all and verdict in (EQUIVALENT, SURVIVED):
                 verdict = UNSEEN
             with self.lock:
-                self.known[key] = Verdict(path, mutant.line, mistake, verdict, by)
+                self.known[key] = Verdict(mutant.path, mutant.line, mistake, verdict, by)
                 self.done += 1
                 self.console.print(
-                    f"{self.done}/{self.total} {verdict:10} {path}:{mutant.line} {mistake}",
+                    f"{self.done}/{self.total} {verdict:10} {mutant.path}:{mutant.line} {mistake}",
                     highlight=False,
                     markup=False,
                 )
@@ -109,8 +126,8 @@ class Campaign:
                     verdicts.write(self.known)
             if time.monotonic() >= self.until:
                 return
-        if left:
-            self.console.print(f"[red]{path}: {len(left)} mutants have no verdict[/]")
+        for path, count in Counter(mutant.path for mutant in left.values()).items():
+            self.console.print(f"[red]{path}: {count} mutants have no verdict[/]")
 
 
 @click.command()

@@ -1,6 +1,6 @@
 """Many mutants in one contract: which of them acts is said by the chain, not by the compiler.
 
-Compiling takes longer than running tests until one fails. So all mutants of a file are compiled at
+Compiling takes longer than running tests until one fails. So many mutants are compiled at
 once: each statement that mutants change becomes a choice by `block.difficulty`, a number that no
 contract reads and that the in-process chain can be told.
 
@@ -122,10 +122,10 @@ def marking(test: int) -> int:
     return _MARKS + (test << 64)
 
 
-def with_marks(text: str, places: Sequence[Place]) -> str:
-    """The text with a mark at each place, numbered in their order."""
+def with_marks(text: str, places: Sequence[Place], first: int = 0) -> str:
+    """The text with a mark at each place, numbered in their order from the first on."""
     anchors: dict[int, list[int]] = {}
-    for number, place in enumerate(places):
+    for number, place in enumerate(places, start=first):
         anchors.setdefault(place.anchor, []).append(number)
     pieces, at = [], 0
     for anchor in sorted(anchors):

@@ -1,4 +1,4 @@
-"""Trying the mutants of one file: compile them, and run tests on each until one fails.
+"""Trying the mutants of some files: compile them, and run tests on each until one fails.
 
 It is done in a copy of the tree, by a process that has collected the tests once; each mutant is
 tried in a fork of it. A first fork runs all tests on the unchanged contract and notes which of them
@@ -21,9 +21,10 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,6 @@ class Copy:
 
     def tried(
         self,
-        path: str,
         mutants: Sequence[Mutant],
         hosts: Sequence[str],
         tests: Sequence[str],
@@ -90,12 +90,12 @@ class Copy:
         are_tests_all: bool,
     ) -> Iterator[tuple[str, str, str]]:
         """Key of each mutant, its verdict and the test that killed it, as they become known."""
+        paths = sorted({mutant.path for mutant in mutants})
         job = self.tree / "job.json"
         job.write_text(
             json.dumps(
                 {
-                    "path": path,
-                    "text": (ROOT / path).read_text(),
+                    "texts": {path: (ROOT / path).read_text() for path in paths},
                     "mutants": [asdict(mutant) for mutant in mutants],
                     "hosts": hosts,
                     "tests": tests,
@@ -125,7 +125,7 @@ class Copy:
         self.folder.cleanup()
 
 
-# ---- inside the process of one file
+# ---- inside the process of some files
 
 
 class Selector:
@@ -202,24 +202,26 @@ class Watch:
             self.failed.add(report.nodeid)
 
 
-class File:
-    """The mutants of one file and the tests that were collected for it."""
+class Trial:
+    """The mutants of some files and the tests that were collected for them."""
 
     def __init__(self, job: Mapping[str, Any], tell: Callable[[str, str, str], None]) -> None:
-        self.path = ROOT / job["path"]
-        self.text = self.path.read_text()
-        self.mutants = [schemata.moved(Mutant(**row), job["text"]) for row in job["mutants"]]
+        self.texts = {path: (ROOT / path).read_text() for path in job["texts"]}
+        mutants = [Mutant(**row) for row in job["mutants"]]
+        self.mutants = [schemata.moved(mutant, job["texts"][mutant.path]) for mutant in mutants]
         self.hosts: list[str] = job["hosts"]
         self.are_tests_all: bool = job["are_tests_all"]
         self.tell = tell
-        self.places = schemata.places_of(job["path"], self.text)
+        self.places = {path: schemata.places_of(path, text) for path, text in self.texts.items()}
+        ends = accumulate((len(places) for places in self.places.values()), initial=0)
+        self.first_mark = dict(zip(self.places, ends, strict=False))
         self.selector = Selector()
         self.watch = Watch()
         self.items: list[Any] = []
         self.session: Any = None
         # Of each test: whether it fails without any mutant, seconds, and the places it reaches.
         self.known: dict[str, tuple[bool, float, set[int]]] = {}
-        self.killers: list[tuple[str, str]] = []  # function, test; the newest last
+        self.killers: list[tuple[str, str, str]] = []  # file, function, test; the newest last
 
     def pytest_runtestloop(self, session: Any) -> bool:
         """Instead of running the tests once."""
@@ -233,19 +235,23 @@ class File:
 
     def all(self) -> None:
         """Every mutant."""
-        with self._compiled(schemata.with_marks(self.text, self.places)):
+        marked = {
+            path: schemata.with_marks(text, self.places[path], self.first_mark[path])
+            for path, text in self.texts.items()
+        }
+        with self._compiled(marked):
             for start in range(0, len(self.items), TESTS_A_FORK):
                 some = self.items[start : start + TESTS_A_FORK]
                 said = self._forked(partial(self._looked_at, some), 10_000)
                 assert said is not None, "the tests do not run"
                 self.known |= pickle.loads(said)
         # Not mutated, with the functions that were made views.
-        with self._compiled(self.text) as code:
+        with self._compiled({}) as code:
             self.code = code
         alone: list[Mutant] = []
         chosen: list[tuple[Mutant, Place]] = []
         for mutant in self.mutants:
-            place = schemata.place_of(mutant, self.places)
+            place = schemata.place_of(mutant, self.places[mutant.path])
             if place is None:
                 alone.append(mutant)
             else:
@@ -265,10 +271,8 @@ class File:
     # ---- compiling
 
     @contextlib.contextmanager
-    def _compiled(
-        self, text: str, hosts: Sequence[str] | None = None
-    ) -> Iterator[dict[str, bytes]]:
-        """Creation code of the hosts with this text; whoever runs tests here deploys them.
+    def _compiled(self, texts: Mapping[str, str]) -> Iterator[dict[str, bytes]]:
+        """Creation code of the hosts with these texts; whoever runs tests here deploys them.
 
         Raises the compiler's exceptions.
         """
@@ -276,22 +280,25 @@ class File:
 
         kept = artifacts.BUILD_DIR
         artifacts._compile.cache_clear()
-        self.path.write_text(text)
+        for path, text in texts.items():
+            (ROOT / path).write_text(text)
         try:
             with tempfile.TemporaryDirectory() as folder:
-                if text != self.text:
+                if texts:
                     artifacts.BUILD_DIR = Path(folder)
-                code = {
-                    host: artifacts.compile_contract(host).bytecode for host in hosts or self.hosts
-                }
+                code = {host: artifacts.compile_contract(host).bytecode for host in self.hosts}
                 # Everything else is as it was, and so are the other hosts.
                 artifacts.BUILD_DIR = kept
-                self.path.write_text(self.text)
+                self._restore(texts)
                 yield code
         finally:
             artifacts.BUILD_DIR = kept
-            self.path.write_text(self.text)
+            self._restore(texts)
             artifacts._compile.cache_clear()
+
+    def _restore(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            (ROOT / path).write_text(self.texts[path])
 
     def _try_batch(
         self,
@@ -302,19 +309,28 @@ class File:
         chosen = list(chosen)
         while chosen:
             numbers = {mutant.key: schemata.FIRST + i for i, (mutant, _) in enumerate(chosen)}
-            places: dict[Place, list[tuple[int, Mutant]]] = {}
+            places: dict[str, dict[Place, list[tuple[int, Mutant]]]] = {}
             for mutant, place in chosen:
-                places.setdefault(place, []).append((numbers[mutant.key], mutant))
-            schema = schemata.with_choices(self.text, places)
+                near = places.setdefault(mutant.path, {})
+                near.setdefault(place, []).append((numbers[mutant.key], mutant))
+            made = {
+                path: schemata.with_choices(self.texts[path], near) for path, near in places.items()
+            }
             try:
-                with self._compiled(schema.text):
+                with self._compiled({path: schema.text for path, schema in made.items()}):
                     for mutant, place in chosen:
                         self._try_chosen(mutant, place, numbers[mutant.key], survivors)
                 return
             except AssertionError:
                 raise
             except Exception as error:
-                bad = {schema.lines[line] for line in _lines_of(error) if line in schema.lines}
+                named = [path for path in made if path in str(error)] or list(made)
+                bad = {
+                    made[path].lines[line]
+                    for path in named
+                    for line in _lines_of(error)
+                    if line in made[path].lines
+                }
                 if not bad:
                     # The compiler does not say where: those that it does not like are in a half.
                     if len(chosen) == 1:
@@ -332,7 +348,7 @@ class File:
     def _try_chosen(
         self, mutant: Mutant, place: Place, number: int, survivors: list[Mutant]
     ) -> None:
-        mark = self.places.index(place)
+        mark = self.first_mark[mutant.path] + self.places[mutant.path].index(place)
         # What made a contract that many tests share is no one's.
         is_shared = mutant.function == "__init__"
         able = [
@@ -347,19 +363,17 @@ class File:
             self.tell(mutant.key, verdict, by)
 
     def _try_alone(self, mutant: Mutant, items: Sequence[Any]) -> None:
-        """A mutant compiled by itself, in one host after the other until a test sees it."""
+        """A mutant compiled by itself."""
         verdict, by = EQUIVALENT, ""
-        for host in self.hosts:
-            with contextlib.ExitStack() as stack:
-                try:
-                    code = stack.enter_context(self._compiled(mutant.applied(self.text), [host]))
-                except Exception:
-                    verdict = INVALID
-                    break
-                if code[host] != self.code[host]:
+        text = mutant.applied(self.texts[mutant.path])
+        with contextlib.ExitStack() as stack:
+            try:
+                code = stack.enter_context(self._compiled({mutant.path: text}))
+            except Exception:
+                verdict = INVALID
+            else:
+                if code != self.code:
                     verdict, by = self._judged(mutant, items, schemata.ORIGINAL)
-                    if verdict != SURVIVED:
-                        break
         self.tell(mutant.key, verdict, by)
 
     def _judged(self, mutant: Mutant, items: Sequence[Any], number: int) -> tuple[str, str]:
@@ -377,13 +391,14 @@ class File:
             return KILLED, "a crash"
         if not said:
             return SURVIVED, ""
-        self.killers.append((mutant.function, said.decode()))
+        self.killers.append((mutant.path, mutant.function, said.decode()))
         return KILLED, said.decode()
 
     def _ordered(self, mutant: Mutant, items: Sequence[Any]) -> list[Any]:
         """First what killed others of the function, then of the file; of equals the fastest."""
-        near = {test for function, test in self.killers if function == mutant.function}
-        far = {test for _, test in self.killers}
+        here = (mutant.path, mutant.function)
+        near = {test for *place, test in self.killers if tuple(place) == here}
+        far = {test for path, _, test in self.killers if path == mutant.path}
 
         def rank(item: Any) -> tuple[bool, bool, float]:
             test = item.nodeid
@@ -472,7 +487,7 @@ def main() -> None:
     quiet = os.open(os.environ.get("BALLAST_MUTANTS_LOG", os.devnull), os.O_WRONLY | os.O_CREAT)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
-    pytest.main([*OPTIONS, *job["tests"]], plugins=[File(job, tell)])
+    pytest.main([*OPTIONS, *job["tests"]], plugins=[Trial(job, tell)])
 
 
 if __name__ == "__main__":
