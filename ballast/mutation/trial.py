@@ -212,7 +212,16 @@ class Trial:
         self.hosts: list[str] = job["hosts"]
         self.are_tests_all: bool = job["are_tests_all"]
         self.tell = tell
-        self.places = {path: schemata.places_of(path, text) for path, text in self.texts.items()}
+        # Only where a mutant is: contracts with a mark at every place would be too large.
+        self.places: dict[str, list[Place]] = {}
+        for path, text in self.texts.items():
+            near = [mutant for mutant in self.mutants if mutant.path == path]
+            places = schemata.places_of(path, text)
+            self.places[path] = [
+                place
+                for place in places
+                if any(schemata.place_of(mutant, [place]) for mutant in near)
+            ]
         ends = accumulate((len(places) for places in self.places.values()), initial=0)
         self.first_mark = dict(zip(self.places, ends, strict=False))
         self.selector = Selector()
