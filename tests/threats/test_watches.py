@@ -332,6 +332,19 @@ def test_watch__list_full_of_squatters__who_means_it_gets_in_and_they_gain_nothi
             )
 
 
+def test_watch__place_taken_in_a_served_round__only_the_newcomer_has_a_turn(desk: Desk) -> None:
+    """In rounds of odd and of even number: the others do not pay for one of them twice."""
+    world = desk.world
+    for sub in range(PLACES):
+        desk.watch(world.account(sub))
+    for sub in range(2):
+        assert len(desk.served(desk.publish())) == PLACES
+        newcomer = world.account(sub, world.other_owner)
+        desk.watch(newcomer, 21 * DOLLAR)
+        receipt = desk.keepers.on_price(desk.feed, 0, sender=world.keeper)
+        assert desk.served(receipt) == [(newcomer, NOT_TRIGGERED)]
+
+
 def test_watch__attacker_displaces_and_leaves__not_for_an_hour_and_costs_the_victim_a_place(
     desk: Desk,
 ) -> None:

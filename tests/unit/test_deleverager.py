@@ -12,7 +12,7 @@ from ballast.model.margin import BPS, RATE, WAD, Position
 from tests.clearing_kit import args_of
 from tests.conftest import reverts
 from tests.perps_kit import BTC, ETH, STEP, Desk, open_desk
-from tests.support.world import World
+from tests.support.world import QUOTE, World
 
 NOT_SHORT = "deleverager: house not short"
 NO_WINNER = "deleverager: no winner to close"
@@ -75,6 +75,24 @@ def hedge_desk(world: World, *, bitcoin: int = 60_000) -> tuple[Desk, int, int]:
     return desk, hedger, winner
 
 
+def bitcoin_desk(world: World) -> tuple[Desk, int, int, int]:
+    """A house that bitcoin has ruined, while ether, of which traders are long, fell a little.
+
+    With who came late there and is long, a short of 1, and the winner from bitcoin.
+    """
+    desk, _, _, short = long_desk(world, price=2_000)
+    late, winner = desk.trader(3), desk.trader(owner=world.other_owner)
+    desk.fund_house(100_000)
+    for name in ("ETH", "BTC"):
+        desk.set_terms(name, weight_bps=5_000)
+    desk.refresh()
+    desk.trade(winner, 4 * WAD, "BTC")
+    desk.trade(late, WAD)
+    world.set_price("ETH", 1_990)
+    world.set_price("BTC", 66_000)
+    return desk, late, short, winner
+
+
 # ---- who and when
 
 
@@ -99,20 +117,35 @@ def test_adl__who_is_no_winner_on_the_side_of_the_skew__is_refused(world: World)
 
 def test_adl__loser_on_the_side_of_the_skew__is_refused(world: World) -> None:
     """Who came late has won nothing: bitcoin ruined the house, and its winner is closed."""
-    desk, _, _, _ = long_desk(world, price=2_000)
-    late, other = desk.trader(3), desk.trader(owner=world.other_owner)
-    desk.fund_house(100_000)
-    for name in ("ETH", "BTC"):
-        desk.set_terms(name, weight_bps=5_000)
-    desk.refresh()
-    desk.trade(other, 4 * WAD, "BTC")
-    desk.trade(late, WAD)
-    world.set_price("ETH", 1_990)
-    world.set_price("BTC", 66_000)
+    desk, late, _, winner = bitcoin_desk(world)
     assert desk.assess(desk.house).excess_maint < 0 and desk.result(late) < 0
     with desk.refused(NO_WINNER):
         adl(desk, late)
-    adl(desk, other, "BTC")
+    adl(desk, winner, "BTC")
+
+
+def test_adl__winner_on_the_other_side_of_the_skew__is_refused(world: World) -> None:
+    """Without the short the house would have to be short of more."""
+    desk, _, short, _ = bitcoin_desk(world)
+    assert desk.assess(desk.house).excess_maint < 0 < desk.result(short)
+    assert desk.held(short).size_wad < 0 < desk.skew()
+    with desk.refused(NO_WINNER):
+        adl(desk, short)
+
+
+def test_adl__winner_that_was_just_paid__is_refused(world: World) -> None:
+    """Of what it is worth, a fraction of 1e-18 is left, which nobody counts as a gain."""
+    desk, long, _, _ = long_desk(world, price=2_000)
+    desk.trade(long, STEP)
+    world.set_price("ETH", 3_800)
+    world.set_price("USD", "1.01")
+    assert desk.settle(long) > 20_000 * WAD
+    held, mark = desk.held(long), desk.mark()
+    gain = Fraction(held.size_wad * (mark.price.newest_wad - mark.funding_wad), WAD) - held.cost_wad
+    assert 0 < gain < 1 and desk.result(long) == 0
+    assert desk.assess(desk.house).excess_maint < 0
+    with desk.refused(NO_WINNER):
+        adl(desk, long)
 
 
 def test_adl__stale_price__is_refused(world: World) -> None:
@@ -162,6 +195,25 @@ def test_adl__more_than_is_needed__is_cut_to_what_restores_maintenance(world: Wo
     assert 0 <= desk.assess(desk.house).excess_maint < 5 * freed * STEP
     with desk.refused(NOT_SHORT):
         adl(desk, long)
+    desk.check()
+
+
+def test_adl__less_missing_than_the_least_unit_frees__closes_a_step(world: World) -> None:
+    """What is needed is rounded up before it is rounded to steps, or the house would stay short.
+
+    The price is one at which cash, of six decimals, brings the house that close to maintenance.
+    """
+    desk, long, second, _ = long_desk(world, price=2_000)
+    desk.trade(second, STEP)
+    world.set_price("ETH", "3800.34761914")
+    units = -desk.assess(desk.house).excess_maint // 10**12
+    world.fund(world.attacker, QUOTE, units)
+    world.clearinghouse.deposit(desk.house, 0, units, sender=world.attacker)
+    missing = -desk.assess(desk.house).excess_maint
+    assert 0 < missing < 3_800 * house_rates(desk) // RATE, "1e-18 ETH would free more"
+    receipt = adl(desk, long)
+    assert args_of(world.system.deleverager, receipt, "Deleveraged").size_change == -STEP
+    assert desk.assess(desk.house).excess_maint >= 0
     desk.check()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ballast.chain import RevmChain
 from ballast.deploy import WAD
 from tests.clearing_kit import args_of
 from tests.conftest import reverts
@@ -32,6 +33,7 @@ from tests.keepers_kit import (
     perform_data,
     word,
 )
+from tests.oracle_bench import OracleBench
 from tests.support.hooks import UNLIMITED_BUDGET, deploy_hook, hand_over, must
 from tests.support.world import QUOTE, UNLIMITED, ZERO_ADDRESS, World
 
@@ -373,6 +375,29 @@ def test_on_price__place_that_cannot_pay_again__ends_and_its_rest_is_the_owners(
     assert desk.held() == desk.owed()
 
 
+def test_on_price__place_with_one_fee_left__has_one_more_turn_and_no_other(desk: Desk) -> None:
+    world, account = desk.world, desk.quiet()
+    desk.watch(account, 3 * DOLLAR)
+    desk.keepers.set_fee(DOLLAR, sender=world.governor)
+    for left in (2 * DOLLAR, DOLLAR):
+        desk.publish()
+        assert desk.funds(account) == left
+    assert desk.served(desk.publish()) == [(account, NOT_TRIGGERED)]
+    assert desk.keepers.watched(desk.feed) == []
+    assert desk.keepers.events(desk.publish()) == []
+
+
+def test_on_price__place_ends_with_one_unit__it_is_the_owners(desk: Desk) -> None:
+    world, account = desk.world, desk.quiet()
+    desk.watch(account, 3 * DOLLAR + 1)
+    desk.keepers.set_fee(DOLLAR, sender=world.governor)
+    for _ in range(3):
+        desk.publish()
+    assert desk.keepers.watched(desk.feed) == []
+    assert desk.claimable(world.owner) == 1
+    assert desk.held() == desk.owed()
+
+
 def test_on_price__place_with_less_than_a_raised_fee__pays_what_it_has_and_ends(
     desk: Desk,
 ) -> None:
@@ -410,6 +435,17 @@ def test_on_price__order__begins_behind_the_last_and_ends_with_the_late(desk: De
     desk.watch(accounts[0])
     again = [account for account, _ in desk.served(desk.publish())]
     assert set(again[:2]) == set(accounts[1:]) and set(again[2:]) == {slow, accounts[0]}
+
+
+def test_on_price__late_one_between_others__next_round_begins_right_behind_it(desk: Desk) -> None:
+    """Wherever it began before: the place where it begins is replaced and not added to."""
+    quiet = [desk.quiet(sub, 1_000) for sub in range(3)]
+    slow, _ = desk.moody(at_work=SLOW)
+    places = [quiet[0], slow, *quiet[1:]]
+    for account in places:
+        desk.watch(account)
+    orders = [[account for account, _ in desk.served(desk.publish())] for _ in range(3)]
+    assert orders == [places, [*quiet, slow], [*quiet[1:], quiet[0], slow]]
 
 
 def test_on_price__hook_slow_once__is_on_time_again(desk: Desk) -> None:
@@ -586,6 +622,48 @@ def test_learn_feed__round_that_moves_volatility__is_answered_in_its_own_transac
     assert world.system.oracle.marks([1])[1] != rates
     assert args_of(world.mandates, receipt, "Rebalanced").account == account
     assert world.rebalancer.last_at(account) == world.chain.time
+
+
+def test_on_price__feed_of_a_known_asset__oracle_is_poked_once_for_all_turns(desk: Desk) -> None:
+    world, keepers = desk.world, desk.keepers
+    for sub in range(2):
+        desk.watch(desk.quiet(sub))
+    keepers.learn_feed(1, sender=world.stranger)
+    receipt = desk.publish()
+    assert len(desk.served(receipt)) == 2
+    poked = world.system.oracle.events(receipt, "Poked")
+    assert [event.args.asset for event in poked] == [1]
+    assert keepers.events(receipt, "PokeFailed") == []
+
+
+def test_on_price__feed_of_no_known_asset__oracle_is_left_alone(desk: Desk) -> None:
+    account = desk.quiet()
+    desk.watch(account)
+    receipt = desk.publish()
+    assert desk.served(receipt) == [(account, NOT_TRIGGERED)]
+    assert desk.world.system.oracle.events(receipt) == []
+    assert desk.keepers.events(receipt, "PokeFailed") == []
+
+
+def test_on_price__oracle_refuses_the_round__is_told_and_everybody_has_a_turn(
+    world: World,
+) -> None:
+    """An oracle of another ledger, which is at work."""
+    assert isinstance(world.chain, RevmChain)
+    bench = OracleBench(world.chain, has_quote=False)
+    keepers = world.chain.deploy(
+        *("Keepers", world.clearinghouse, world.mandates, bench.oracle, FEE),
+        sender=world.governor,
+    )
+    keepers.learn_feed(1, sender=world.stranger)
+    desk, feed = Desk(world, keepers), bench.feeds[1]
+    accounts = [desk.quiet(sub) for sub in range(2)]
+    for account in accounts:
+        desk.watch(account, feed=feed)
+    bench.clearinghouse.set_call_state(1, sender=bench.owner)
+    receipt = keepers.on_price(feed, 0, sender=world.keeper)
+    assert args_of(keepers, receipt, "PokeFailed").asset == 1
+    assert desk.served(receipt) == [(account, NOT_TRIGGERED) for account in accounts]
 
 
 def test_learn_feed__unknown_asset__is_refused(desk: Desk) -> None:

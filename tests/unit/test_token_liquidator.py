@@ -42,6 +42,11 @@ def now_for_sale(floor: Floor, victim: int) -> Slice:
         return floor.now(victim)[1]
 
 
+def test_deploy__account__is_the_first_of_its_own(floor: Floor) -> None:
+    seller = floor.world.system.token_liquidator
+    assert seller.ACCOUNT() == floor.world.account(0, seller.address)
+
+
 def test_buy__slice__costs_its_price_to_the_unit_and_comes_as_tokens(floor: Floor) -> None:
     """I26: collateral for the receiver, what is left of the money for the caller."""
     world, seller = floor.world, floor.world.system.token_liquidator

@@ -266,6 +266,17 @@ def test_swap__pool_asks_for_another_swap__reverts__T16(rogue):
     assert rogue.loot() == 10**8, "it was the other swap that was refused"
 
 
+def test_swap__token_for_itself__reverts(rogue):
+    """No true factory has such a pool; this one's word on what it paid is not believed."""
+    rogue.tries()
+    world, token = rogue.world, rogue.token.address
+    rogue.adapter.set_fee_tier(token, token, 500, sender=world.governor)
+    with pytest.raises(Reverted) as caught:
+        rogue.adapter.swap(token, token, 10**8, 0, world.receiver, sender=world.clearinghouse)
+    assert caught.value.reason == "", "what it took is no proceeds"
+    assert rogue.loot() == 0
+
+
 def test_callback__no_swap_under_way__reverts__T38(rogue):
     """What lies in the adapter is nobody's, not even the pool's, before and after a swap."""
     world = rogue.world
@@ -354,6 +365,15 @@ def test_cost_ppm__pair_not_listed__reverts(world):
     assert world.adapter.fee_tier.call(eth, bitcoin) == 0
     with pytest.raises(Reverted, match="^adapter: unknown pair$"):
         world.adapter.cost_ppm.call(eth, bitcoin)
+
+
+@pytest.mark.parametrize("fee_ppm", [1, 501, 2**24 - 1])
+def test_set_fee_tier__any_tier__is_kept_to_the_bit_beside_its_pool(rogue, fee_ppm):
+    """Odd ones too, of which the lowest bit lies next to the address."""
+    pair = rogue.token.address, rogue.world.venue.quote.address
+    rogue.adapter.set_fee_tier(*pair, fee_ppm, sender=rogue.world.governor)
+    assert rogue.adapter.fee_tier.call(*pair) == rogue.adapter.cost_ppm.call(*pair) == fee_ppm
+    assert rogue.adapter.pool_of.call(*pair) == rogue.pool.address
 
 
 def test_set_fee_tier__delisted__stops_swaps_and_says_so(world):

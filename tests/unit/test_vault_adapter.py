@@ -331,6 +331,18 @@ def test_swap__other_token__is_sold_on_as_it_is__I26(onward: Onward) -> None:
         onward.sell(token, 10**4)
 
 
+def test_swap__other_token_that_answers_nothing__is_sold_on(onward: Onward) -> None:
+    """T13: no answer counts as true."""
+    bench = onward.bench
+    token = bench.chain.deploy("QuirkyToken", sender=bench.governor)
+    onward.venue.set_price(token, onward.dollar, WAD * 5 // 2, 3_000, sender=bench.governor)
+    token.mint(bench.adapter, WAD, sender=bench.governor)
+    token.set_answers(QUIRKY_ANSWERS["says nothing"], sender=bench.governor)
+    quoted = onward.venue.quote(token, onward.dollar, WAD)
+    assert onward.sell(token, WAD, quoted) == quoted > 0
+    assert token.balanceOf(onward.venue) == WAD and token.balanceOf(bench.adapter) == 0
+
+
 def test_swap__pair_of_the_vault__does_not_go_on(onward: Onward) -> None:
     bench = onward.bench
     bench.send_shares(10**6)
