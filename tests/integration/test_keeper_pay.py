@@ -10,6 +10,7 @@ from ballast.chain import BLOCK_INTERVAL_S, Anvil, RpcChain
 from ballast.model.plan import Code
 from tests.clearing_kit import args_of
 from tests.conftest import reverts
+from tests.support import allocations
 from tests.support.reading import read_bounds
 from tests.support.world import QUOTE, WAD, World, build_world
 
@@ -52,6 +53,18 @@ def test_pay__base_fee__is_paid_with_its_margin_in_quote_tokens(world: World) ->
     # The hook cannot see what comes after it; what it counts for that is near what it is.
     assert most * 9 // 10 <= amount
     assert amount == world.clearinghouse.account_word(world.account(0, world.keeper)) % 2**128
+
+
+def test_allocation__base_fee_above_the_cap__waits_whatever_it_is(world: World) -> None:
+    """Nothing about how an account is made up is an emergency."""
+    account = world.open_account(leverage=2, sub=3)
+    allocations.wish(world, account, position_bps=8_000)
+    world.bound(account, gas_cap_gwei=50)
+    allocations.enrol(world, account)
+    for base_fee_wei, code in ((50 * GWEI + 1, Code.GAS_TOO_DEAR), (50 * GWEI, Code.READY)):
+        ask(world, base_fee_wei)
+        world.chain.mine()
+        assert world.rebalancer.plan(account).code == code
 
 
 def test_rebalance__base_fee_above_the_cap__waits_for_an_emergency(world: World) -> None:
