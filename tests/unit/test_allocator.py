@@ -33,7 +33,7 @@ from tests.support.allocations import (
     wish,
 )
 from tests.support.reading import read_account, read_marks
-from tests.support.world import QUOTE, WAD, World, to_wad
+from tests.support.world import QUOTE, TWO_ASSETS, WAD, AssetSpec, World, build_world, to_wad
 
 NO_POLICY = 1
 READY, NOTHING, COOLING_DOWN, BELOW_MINIMUM, NO_MEANS, EXPIRED = 0, 2, 3, 4, 5, 6
@@ -392,6 +392,118 @@ def test_drift__venue_pays_more_or_less_than_expected__passes_no_weight(
     assert value(market, account, "BTC") * BPS <= 4_000 * whole
 
 
+def test_drift__just_above_the_target__swaps_what_a_poor_price_allows(market: World) -> None:
+    """A unit swapped loses the slippage of a tenth at most, and frees 0.7% of requirement."""
+    account = spot(market)
+    target_bps = equity(market, account) * BPS // required(market, account) - 100
+    wish(market, account, drift_bps=500, weights={"ETH": 6_000, "BTC": 4_000})
+    enrol(market, account, target_bps=target_bps, slippage_bps=1_000)
+    spare = equity(market, account) - required(market, account) * target_bps // BPS
+    (step,) = market.rebalancer.plan(account).steps
+    assert step.kind == SWAP
+    assert step.value == pytest.approx(spare / (0.1 - 0.007 * target_bps / BPS), rel=0.001)
+
+
+def test_drift__cash_was_spent_down_to_the_ceiling__swaps_nothing_besides(market: World) -> None:
+    """A swap at a poor price would leave the account below the ceiling with more exposure."""
+    account = rich(market)
+    market.deposit(account, "ETH", 4 * WAD)
+    weights = {"ETH": 0, "BTC": BPS}
+    wish(market, account, ceiling_bps=60_000, drift_bps=500, weights=weights)
+    enrol(market, account, actions=MAY_RERISK, slippage_bps=1_000)
+    assert [step.kind for step in market.rebalancer.plan(account).steps] == [BUY]
+
+
+def test_drift__cash_must_not_be_spent__swaps_what_else_is_overweight(market: World) -> None:
+    """The most overweight is cash, which without a ceiling buys nothing."""
+    account = market.account()
+    market.deposit(account, "ETH", 2 * WAD)
+    market.deposit(account, QUOTE, market.units(QUOTE, 8_000))
+    wish(market, account, drift_bps=500, weights={"ETH": 0, "BTC": BPS})
+    enrol(market, account)
+    assert kinds_taken(market, rebalance(market, account)) == [(SWAP, ETH)]
+    assert position(market, account, "ETH") == (0, 0)
+
+
+def test_drift__sale_of_the_most_overweight_refused__sells_the_next(market: World) -> None:
+    """Though the maximum step had no room for both."""
+    account = spot(market, leverage=1)
+    wish(market, account, drift_bps=500, weights={"ETH": 5_000, "BTC": 2_000})
+    enrol(market, account)
+    market.bound(account, max_step=to_wad(1_000))
+    market.set_venue_price("ETH", fee_ppm=200_000)
+    assert [step.asset for step in market.rebalancer.plan(account).steps] == [ETH]
+    assert kinds_taken(market, rebalance(market, account)) == [(SELL, BTC)]
+
+
+def test_drift__perpetual_beside_collateral__counts_toward_the_weight(market: World) -> None:
+    account = rich(market)
+    trade(market, account, "ETH", 2 * WAD)
+    wish(market, account, ceiling_bps=20_000, drift_bps=500, weights={"ETH": 3_000})
+    enrol(market, account, actions=MAY_RERISK)
+    assert kinds_taken(market, rebalance(market, account)) == [(BUY, 0)]
+    whole = market.clearinghouse.picture_of(account)[0] + value(market, account, "ETH")
+    assert 2_900 * whole <= exposure(market, account, "ETH") * BPS <= 3_000 * whole
+
+
+def test_drift__asset_not_held_and_too_volatile__is_not_bought(market: World) -> None:
+    """It would make the account a volatile one, in which nothing may grow."""
+    account = market.account()
+    market.deposit(account, "BTC", 10**7)
+    market.deposit(account, QUOTE, market.units(QUOTE, 20_000))
+    sigma_bps = read_marks(market)[ETH].risk.sigma_e6 // 100
+    assert read_marks(market)[BTC].risk.sigma_e6 // 100 < sigma_bps - 1
+    terms = {"ceiling_bps": 20_000, "drift_bps": 500, "weights": {"ETH": 3_000}}
+    for low_bps, code in ((sigma_bps, READY), (sigma_bps - 1, NO_MEANS)):
+        with market.isolated():
+            wish(market, account, sigma_low_bps=low_bps, **terms)
+            enrol(market, account, actions=MAY_RERISK)
+            assert market.rebalancer.plan(account).code == code
+
+
+def test_drift__asset_not_held_and_not_sampled_for_long__is_not_bought(market: World) -> None:
+    """Its price is live and the same as before, and still must not back an increase."""
+    account = rich(market)
+    wish(market, account, ceiling_bps=20_000, drift_bps=500, weights={"BTC": 3_000})
+    enrol(market, account, actions=MAY_RERISK)
+    market.chain.advance(1_000)
+    market.set_price("BTC", 30_000, is_poked=False)
+    assert market.rebalancer.plan(account).code == NO_MEANS
+    market.poke(["BTC"])
+    assert market.rebalancer.plan(account).code == READY
+
+
+@pytest.mark.parametrize(("anticipates", "bought_wad"), [(False, 11_000), (True, 3_000)])
+def test_drift__quota_of_an_asset_not_held_will_fall__is_kept_if_anticipated(
+    market: World, anticipates: bool, bought_wad: int
+) -> None:
+    """Half of the account, or a tenth of a BTC."""
+    account = rich(market)
+    terms = {"ceiling_bps": 20_000, "drift_bps": 500, "weights": {"BTC": 5_000}}
+    wish(market, account, anticipates=anticipates, **terms)
+    enrol(market, account, actions=MAY_RERISK)
+    lower = (*market.system.oracle.parameters(BTC)[1][:-1], 10**8)
+    market.system.oracle.set_parameters(BTC, lower, sender=market.governor)
+    (step,) = market.rebalancer.plan(account).steps
+    assert step.kind == BUY and step.value == pytest.approx(to_wad(bought_wad), rel=0.03)
+
+
+def test_drift__unit_worth_a_wei__sells_to_the_wei() -> None:
+    """What is kept is rounded up, of a whole with all that swaps may lose, rounded up as well."""
+    market = build_world({**TWO_ASSETS, "ONE": AssetSpec(18, 1)})
+    account = market.account()
+    wish(market, account, drift_bps=500, weights={"ONE": 9_001})
+    enrol(market, account)
+    market.deposit(account, "ONE", to_wad(10_000))
+    for _ in range(12):
+        market.deposit(account, "ONE", 7)
+        whole, _ = position(market, account, "ONE")
+        lost = -(-(whole - 9_001 * whole // BPS) // 100)
+        kept = -(-9_001 * (whole + lost + 10) // BPS)
+        (step,) = market.rebalancer.plan(account).steps
+        assert (step.kind, step.amount) == (SELL, whole - kept)
+
+
 # ---- ceiling
 
 
@@ -452,6 +564,18 @@ def test_ceiling__not_asked_for__nothing_grows(market: World, why: str) -> None:
     wish(market, account, **terms)
     enrol(market, account, actions=actions)
     assert market.rebalancer.plan(account).code == NOTHING
+
+
+def test_ceiling__equity_beyond_it__is_rounded_down(market: World) -> None:
+    """What has to stay is rounded up, and roundings of swaps are kept back."""
+    account = rich(market)
+    market.deposit(account, "ETH", 3)
+    wish(market, account, ceiling_bps=20_001)
+    enrol(market, account, actions=MAY_RERISK)
+    kept = required(market, account) * 20_001
+    assert kept % BPS != 0
+    spare = equity(market, account) - kept // BPS - 1 - 32 * market.unit_wad(QUOTE)
+    assert market.rebalancer.plan(account).shortfall == spare
 
 
 def test_ceiling__within_the_band__is_left_alone(market: World) -> None:
