@@ -19,11 +19,15 @@ _LEDGER = tuple(
 _PERPETUALS = tuple(
     f"{_UNIT}perps_{part}.py" for part in ("trade", "limits", "settle", "funding", "headroom")
 )
+_ALLOCATIONS = (
+    *(f"{_UNIT}allocator.py", f"{_UNIT}allocator_limits.py"),
+    f"{_MODEL}allocation_model.py",
+)
 _PLANS = (f"{_MODEL}plan_model.py", f"{_UNIT}rebalancer.py", f"{_UNIT}rebalancer_perpetuals.py")
 
 # Tests of each deployed contract.
 TESTS: dict[str, tuple[str, ...]] = {
-    "Allocator": (f"{_UNIT}allocator.py", f"{_MODEL}allocation_model.py"),
+    "Allocator": _ALLOCATIONS,
     "Clearinghouse": (
         *_LEDGER,
         f"{_UNIT}call_state.py",
@@ -109,7 +113,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         f"{_THREAT}mandate_extraction.py",
         f"{_PAST}deleveraged_hook.py",
     ),
-    "Mixer": (f"{_UNIT}allocator.py", f"{_MODEL}allocation_model.py"),
+    "Mixer": _ALLOCATIONS,
     "Perps": (
         *_PERPETUALS,
         f"{_UNIT}perps_governor.py",
