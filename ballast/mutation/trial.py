@@ -257,6 +257,7 @@ class Trial:
         # Not mutated, with the functions that were made views.
         with self._compiled({}) as code:
             self.code = code
+            self._drop_failing()
         alone: list[Mutant] = []
         chosen: list[tuple[Mutant, Place]] = []
         for mutant in self.mutants:
@@ -276,6 +277,17 @@ class Trial:
                 self.tell(mutant.key, UNSEEN, "")
         for mutant in alone:
             self._try_alone(mutant, self._ordered(mutant, self.items))
+
+    def _drop_failing(self) -> None:
+        """A test that fails without a mutant, such as a count at few examples, kills none."""
+        failing = [item for item in self.items if self.known[item.nodeid][0]]
+        dropped = {
+            item for item in failing if self._forked(partial(self._fails, item), 10_000) != b""
+        }
+        self.items = [item for item in self.items if item not in dropped]
+
+    def _fails(self, item: Any) -> bytes:
+        return self._first_failure([item]).encode()
 
     # ---- compiling
 
