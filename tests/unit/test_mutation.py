@@ -284,3 +284,13 @@ def test_without_pure__entry_and_internal__may_look_and_the_entry_is_not_locked(
         text = (tmp_path / "A.vy").read_text()
         assert text[place.start : place.end] == original[mutant.start : mutant.end] != ""
     assert (tmp_path / "I.vyi").read_text() == "@external\n@view\ndef a(): ...\n"
+
+
+def test_verdicts__file_with_fewer_than_forty_to_a_hundred_lines__has_no_more_mutants() -> None:
+    """As the page of evidence says."""
+    known = verdicts.current(verdicts.read())
+    for path in targets.mutable_files():
+        text = (ROOT / path).read_text()
+        valid = verdicts.score(v for v in known.values() if v.path == path).valid
+        if 100 * valid < 40 * verdicts.code_lines(text):
+            assert all(mutant.key in known for mutant in mutants_of(path, text)), path
