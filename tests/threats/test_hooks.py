@@ -237,6 +237,24 @@ def test_swap__venue_pays_worst_allowed_price__loss_within_budget(world: World) 
         play(world, hook, account, must(world.mandates, "swap", world.venue, 1, 0, ETH, 0))
 
 
+def test_swap__feed_moved_by_the_hook_first__does_not_hide_a_loss(world: World) -> None:
+    """A4, T42, I29: before and after are judged at the marks of the opening."""
+    hook = deploy_hook(world)
+    account = _short_account(world, hook)
+    _worst_venue(world, 100)
+    total = equity(world, account)
+    play(
+        world,
+        hook,
+        account,
+        must(world.feeds["ETH"], "set_answer", 2_100 * 10**8),
+        must(world.mandates, "swap", world.venue, 1, 0, ETH, 0),
+    )
+    assert equity(world, account) > total
+    spent = BUDGET - world.mandates.budget_left(world.owner)
+    assert spent == pytest.approx(20 * WAD, abs=10**17)
+
+
 def test_swap__venue_below_slippage__refused(world: World) -> None:
     """A4, T42: whatever min_out the hook names."""
     hook = deploy_hook(world)

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from ballast.chain import Reverted
 from ballast.model import perps
 from ballast.model.margin import BPS, GWEI, RATE, WAD, Mark
-from tests.clearing_kit import args_of
+from tests.clearing_kit import UNIT, args_of
+from tests.conftest import reverts
 from tests.perps_kit import BTC, ETH, STEP, Desk, open_desk
 from tests.support.fixtures import shared_world
-from tests.support.world import World
+from tests.support.world import World, build_world
 
 NAMES = ("ETH", "BTC")
 
@@ -52,6 +53,27 @@ def crowd(desk: Desk) -> tuple[int, int]:
     ):
         desk.trade(account, change, name)
     return long, short
+
+
+# ---- what the house may pay out
+
+
+def test_house__cash_taken_out__leaves_its_requirement_at_its_own_rates() -> None:
+    """I11: all that traders are short is worth and half of what they are long stays backed."""
+    world = build_world()
+    desk = open_desk(world)
+    crowd(desk)
+    free_units = desk.assess(desk.house).excess_init // UNIT
+    assert 0 < free_units < desk.cash(desk.house) // UNIT
+    owner, second = world.system.liquidity_vault.address, 10**6  # of funding, at the most
+    world.chain.set_code(owner, b"")  # or it cannot send a transaction
+
+    def withdraw(units: int) -> None:
+        world.clearinghouse.withdraw(desk.house, 0, units, world.attacker, sender=owner)
+
+    with reverts("margin: initial margin short"):
+        withdraw(free_units + second)
+    withdraw(free_units - second)
 
 
 # ---- refresh
