@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+from eth_utils.crypto import keccak
 
 from tests.clearing_kit import action, args_of
 from tests.conftest import reverts
@@ -130,6 +131,28 @@ def test_operator__revoked__has_nothing_from_the_same_block_on(filled: World) ->
     args = args_of(filled.mandates, receipt, "OperatorChanged")  # type: ignore[arg-type]
     assert args.permissions == 0
     assert filled.mandates.permissions_of(filled.account(), filled.attacker) == 0
+
+
+def test_operator__revoked__leaves_no_word_behind(world: World) -> None:
+    """Whoever revokes is refunded for it."""
+    grant(world, ALL)
+    slot = next(slot for slot in _slots_of_a_grant(world) if _word(world, slot) == ALL | FAR << 8)
+    grant(world, 0, 0)
+    assert _word(world, slot) == 0
+
+
+def _slots_of_a_grant(world: World) -> Iterator[int]:
+    """For every word at which the map of maps may begin."""
+    for begin in range(64):
+        keys = (world.account().to_bytes(32, "big"), bytes.fromhex(world.attacker[2:]).rjust(32, b"\0"))
+        slot = begin.to_bytes(32, "big")
+        for key in keys:
+            slot = keccak(slot + key)
+        yield int.from_bytes(slot, "big")
+
+
+def _word(world: World, slot: int) -> int:
+    return world.chain.storage(world.mandates.address, slot)
 
 
 def test_operator__granted_again__has_the_new_mask_alone(filled: World) -> None:
