@@ -17,7 +17,15 @@ from ballast.model.margin import RATE, Leg, terms_of
 from tests.conftest import reverts
 from tests.perps_kit import BTC, ETH, FAR, STEP, Desk, open_desk
 from tests.support.fixtures import shared_world
-from tests.support.world import QUOTE, UNLIMITED, WAD, ZERO_ADDRESS, World
+from tests.support.world import (
+    QUOTE,
+    UNLIMITED,
+    WAD,
+    ZERO_ADDRESS,
+    AssetSpec,
+    World,
+    build_world,
+)
 from tests.threats.kit import list_token
 
 
@@ -515,6 +523,53 @@ def test_largest_trade__price_of_this_block_or_stale_neighbour__is_still_exact(
         assert check_largest(desk, trader, "BTC", is_long) == 0
 
 
+# A hedge helps at initial margin, where direction is dear. At maintenance direction frees 5% and
+# gross takes 4.8%, so there it does not as soon as it costs anything.
+STEEP = {
+    **{"z_init_bps": 0, "z_maint_bps": 0, "z_l_bps": 0},
+    **{"floor_init_bps": 2_000, "floor_maint_bps": 500, "floor_l_bps": 960, "cap_l_bps": 960},
+}
+
+
+@pytest.mark.parametrize("quota", [1_000, 6])
+def test_largest_trade__hedge_of_which_the_least_is_refused__is_what_suffices(quota: int) -> None:
+    """The least order is too little for initial margin and riskier at maintenance; the whole hedge
+    of what counts as collateral passes, and of more the charge on gross ends it."""
+    world = build_world({"ETH": AssetSpec(18, 2_000, STEEP | {"quota": quota})})
+    desk = open_desk(world)
+    trader = world.account()
+    world.deposit(trader, "ETH", 10 * WAD)
+    world.borrow(trader, desk.assess(trader).excess_init // 10**12)
+    world.set_price("ETH", 1_600)
+    desk.calm()
+    counted = min(10, quota)
+    freed_e6 = 104 * RATE // 1_000 - desk.market().terms.fee_e6(desk.mark().risk.sigma_e6)
+    freed = 1_600 * counted * freed_e6 // RATE  # by the whole hedge, quote
+    assert desk.assess(trader).excess_init < 0
+    missing = -desk.assess(trader).excess_init // WAD
+    world.deposit(trader, QUOTE, (missing - freed + 200) * 10**6)
+    assert outcome(desk, trader, "ETH", -(10**16)) == "margin: initial margin short"
+    largest = check_largest(desk, trader, "ETH", False)
+    assert counted * WAD < largest < (counted + 3) * WAD
+
+
+def test_largest_trade__hedge_whose_premium_outgrows_what_it_frees__ends_there() -> None:
+    """Far below initial margin a part passes for leaving the account no riskier; all would not."""
+    world = build_world({"ETH": AssetSpec(18, 2_000, STEEP)})
+    desk = open_desk(world)
+    desk.make_free()
+    sizes = {"depth": 1_000, "skew_cap": 20, "open_interest_cap": 500}
+    desk.set_terms(**{f"{name}_gwei": size * 10**9 for name, size in sizes.items()})
+    trader = world.account()
+    world.deposit(trader, "ETH", 10 * WAD)
+    world.borrow(trader, desk.assess(trader).excess_init // 10**12)
+    world.set_price("ETH", 1_600)
+    desk.calm()
+    largest = check_largest(desk, trader, "ETH", False)
+    # A unit of skew costs a thousandth, half of it in the mean.
+    assert largest == pytest.approx(4 * WAD, rel=0.2)
+
+
 @given(drawn=accounts, name=assets, is_long=st.booleans(), is_new=st.booleans())
 def test_largest_trade__any_account__is_filled_and_a_step_more_is_not(
     drawn: Any, name: str, is_long: bool, is_new: bool
@@ -549,6 +604,8 @@ class Hedge:
     bitcoin_percent: int = 0  # of the largest position beside it
     house_cash: int | None = None  # quote that is left of it; plenty by default
     lendable: int | None = None  # quote
+    coins: int = 0  # bitcoin as collateral beside it
+    days: int = 0  # of interest
 
 
 HEDGES = {
@@ -560,6 +617,11 @@ HEDGES = {
     "a loss from cash and a loan": Hedge(-50, cash=200, bitcoin_percent=98),
     "a loss from a loan": Hedge(-50, debt_percent=95),
     "a loss beyond what is lent": Hedge(-50, cash=200, bitcoin_percent=98, lendable=150),
+    "a loss from a loan that bitcoin bears": Hedge(-50, coins=3, debt_percent=95, days=90),
+    "a loss beyond what is lent, after months": Hedge(
+        -50, coins=3, debt_percent=90, lendable=150, days=90
+    ),
+    "a gain that repays a part, after months": Hedge(50, debt_percent=90, days=90),
 }
 
 
@@ -567,11 +629,13 @@ def hedged(desk: Desk, hedge: Hedge) -> int:
     """An account as described, that may only close in ETH."""
     world = desk.world
     token = world.chain.deploy("MockToken", "fine", "FINE", 18, sender=world.governor)
-    list_token(world, token, FINE, price=1)
+    feed = list_token(world, token, FINE, price=1)
     token.mint(world.owner, 10**24, sender=world.governor)
     token.approve(world.clearinghouse, UNLIMITED, sender=world.owner)
     account = world.account()
     world.deposit(account, "ETH", HEDGED)
+    if hedge.coins:
+        world.deposit(account, "BTC", hedge.coins * 10**8)
     if hedge.cash:
         world.deposit(account, QUOTE, hedge.cash * 10**6)
     desk.trade(account, -HEDGED)
@@ -590,6 +654,11 @@ def hedged(desk: Desk, hedge: Hedge) -> int:
         vault, lender = world.system.vault, world.lender
         idle = vault.max_loan() - hedge.lendable * 10**6
         vault.withdraw(idle, lender, lender, sender=lender)
+    if hedge.days:
+        world.wait(hedge.days * 86_400)
+        feed.set_answer(feed.latestRoundData()[1], sender=world.governor)
+        world.system.oracle.poke([FINE], sender=world.keeper)
+        desk.refresh()
     desk.perps.set_close_only(ETH, True, sender=world.governor)
     return account
 

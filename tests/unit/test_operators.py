@@ -144,7 +144,10 @@ def test_operator__revoked__leaves_no_word_behind(world: World) -> None:
 def _slots_of_a_grant(world: World) -> Iterator[int]:
     """For every word at which the map of maps may begin."""
     for begin in range(64):
-        keys = (world.account().to_bytes(32, "big"), bytes.fromhex(world.attacker[2:]).rjust(32, b"\0"))
+        keys = (
+            world.account().to_bytes(32, "big"),
+            bytes.fromhex(world.attacker[2:]).rjust(32, b"\0"),
+        )
         slot = begin.to_bytes(32, "big")
         for key in keys:
             slot = keccak(slot + key)
