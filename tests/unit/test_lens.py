@@ -558,8 +558,10 @@ def test_largest_trade__hedge_whose_premium_outgrows_what_it_frees__ends_there()
     world = build_world({"ETH": AssetSpec(18, 2_000, STEEP)})
     desk = open_desk(world)
     desk.make_free()
-    sizes = {"depth": 1_000, "skew_cap": 20, "open_interest_cap": 500}
-    desk.set_terms(**{f"{name}_gwei": size * 10**9 for name, size in sizes.items()})
+    thousand = 10**12
+    desk.set_terms(
+        depth_gwei=thousand, skew_cap_gwei=thousand // 50, open_interest_cap_gwei=thousand // 2
+    )
     trader = world.account()
     world.deposit(trader, "ETH", 10 * WAD)
     world.borrow(trader, desk.assess(trader).excess_init // 10**12)
