@@ -26,6 +26,8 @@ from tests.support.world import QUOTE, UNLIMITED, World
 ETH, BTC = 1, 2
 STEP = GWEI
 FAR = 2**40 - 1
+MOST_GWEI = 2**72 - 1  # that a term of a market may be
+LARGEST_VALUE_WAD = 2**110 - 1  # of a position that grows
 WINDOW_S = 600
 DEBT_SHIFT = 128
 PERPETUALS_SHIFT = 136
@@ -123,6 +125,16 @@ class Desk:
     def make_free(self, name: str = "ETH") -> None:
         """No fee; impact and funding stay."""
         self.set_terms(name, base_fee_e6=0, band_e6=0, lag_s=0)
+
+    def lift_caps(self, name: str = "ETH") -> None:
+        """Caps as large as their words hold."""
+        self.set_terms(
+            name,
+            depth_gwei=MOST_GWEI,
+            open_interest_cap_gwei=MOST_GWEI // 2,
+            skew_cap_gwei=MOST_GWEI // 100,
+            round_cap_gwei=MOST_GWEI,
+        )
 
     def back_only(self, name: str) -> None:
         """All that the house has is behind this one of the two markets."""

@@ -15,7 +15,7 @@ from ballast.chain import Reverted
 from ballast.model import perps
 from ballast.model.margin import RATE, Leg, terms_of
 from tests.conftest import reverts
-from tests.perps_kit import BTC, ETH, FAR, STEP, Desk, open_desk
+from tests.perps_kit import BTC, ETH, FAR, LARGEST_VALUE_WAD, STEP, Desk, open_desk
 from tests.support.fixtures import shared_world
 from tests.support.world import (
     QUOTE,
@@ -59,6 +59,13 @@ def test_healths__a_thousand_accounts__fit_in_one_call(world: World) -> None:
     told = world.system.lens.healths([account] * 1_000)
     assert len(told) == 1_000 and len(set(map(tuple, told))) == 1
     assert tuple(told[0]) == tuple(world.clearinghouse.assess(account))
+
+
+def test_plans__sixty_four_accounts__are_the_most_of_one_call(world: World) -> None:
+    accounts = [world.account(sub) for sub in range(65)]
+    assert len(world.system.lens.plans(accounts[:64])) == 64
+    with reverts(""):
+        world.system.lens.plans(accounts)
 
 
 def test_plans__enrolled_and_not__are_those_of_the_hook(world: World) -> None:
@@ -369,6 +376,7 @@ REFUSALS = CAPS | {
     "perps: close only",
     "perps: price not usable",
     "perps: price stale",
+    "perps: position too large",
 }
 
 
@@ -450,6 +458,21 @@ def test_largest_trade__caps__bind_before_the_margin(world: World) -> None:
                 closing = 0 if is_long else 5 * WAD
                 most = desk.perps.largest_increase(ETH, trader, is_long)
                 assert largest == closing + most
+
+
+def test_largest_trade__rich_beyond_what_words_hold__ends_at_the_largest_value(
+    world: World,
+) -> None:
+    desk = open_desk(world)
+    world.set_price("ETH", 100_000)
+    desk.calm()
+    desk.fund_house(10**17)
+    desk.lift_caps()
+    desk.refresh()
+    trader = desk.trader(cash=10**17)
+    for is_long in (True, False):
+        largest = check_largest(desk, trader, "ETH", is_long)
+        assert largest == LARGEST_VALUE_WAD // 100_000 // STEP * STEP
 
 
 def test_largest_trade__less_than_the_minimum__is_none(world: World) -> None:
@@ -600,7 +623,7 @@ HEDGED = 10 * WAD - 7 * STEP  # so that its value is no whole number of WAD
 class Hedge:
     """Nearly ten ether and the perpetual against them, closed when it has lost or won so much."""
 
-    result: int  # quote per unit
+    result: int  # quote per unit, before fees, which are some four percent
     cash: int = 0  # quote
     debt_percent: int = 0  # of what may be borrowed before the order
     bitcoin_percent: int = 0  # of the largest position beside it
@@ -611,10 +634,10 @@ class Hedge:
 
 
 HEDGES = {
-    "a gain repays a part": Hedge(50, debt_percent=95),
-    "a gain repays all": Hedge(50, debt_percent=3, bitcoin_percent=98),
-    "a gain without a loan": Hedge(50, bitcoin_percent=98),
-    "a gain beyond the house's cash": Hedge(50, debt_percent=95, house_cash=100),
+    "a gain repays a part": Hedge(150, debt_percent=95),
+    "a gain repays all": Hedge(150, debt_percent=3, bitcoin_percent=98),
+    "a gain without a loan": Hedge(150, bitcoin_percent=98),
+    "a gain beyond the house's cash": Hedge(150, debt_percent=95, house_cash=100),
     "a loss from cash": Hedge(-50, cash=2_000, bitcoin_percent=98),
     "a loss from cash and a loan": Hedge(-50, cash=200, bitcoin_percent=98),
     "a loss from a loan": Hedge(-50, debt_percent=95),
@@ -623,7 +646,7 @@ HEDGES = {
     "a loss beyond what is lent, after months": Hedge(
         -50, coins=3, debt_percent=90, lendable=150, days=90
     ),
-    "a gain that repays a part, after months": Hedge(50, debt_percent=90, days=90),
+    "a gain that repays a part, after months": Hedge(150, debt_percent=90, days=90),
 }
 
 
@@ -698,6 +721,8 @@ def test_largest_trade__closing_that_just_suffices__is_accepted_from_the_same_wa
 
     low, high = 0, 10**23
     assert answers(low) == (False, False) and answers(high) == (True, True)
+    paid = desk.perps.quote(ETH, account, HEDGED)[0] * HEDGED // WAD
+    assert (-desk.held(account).cost_wad > paid) == (hedge.result > 0)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if answers(middle)[0] else (middle, high)

@@ -9,10 +9,8 @@ import pytest
 from ballast.model.margin import GWEI, WAD
 from tests.clearing_kit import args_of
 from tests.conftest import reverts
-from tests.perps_kit import ETH, STEP, WINDOW_S, Desk, open_desk
+from tests.perps_kit import ETH, LARGEST_VALUE_WAD, STEP, WINDOW_S, Desk, open_desk
 from tests.support.world import QUOTE, World
-
-MOST_GWEI = 2**72 - 1
 
 
 def busy_desk(world: World) -> tuple[Desk, int, int]:
@@ -174,15 +172,10 @@ def test_position__value_or_cost_beyond_what_words_hold__is_refused(world: World
     world.set_price("ETH", 100_000)
     desk.calm()
     desk.fund_house(10**17)
-    desk.set_terms(
-        depth_gwei=MOST_GWEI,
-        open_interest_cap_gwei=MOST_GWEI // 2,
-        skew_cap_gwei=MOST_GWEI // 100,
-        round_cap_gwei=MOST_GWEI,
-    )
+    desk.lift_caps()
     desk.refresh()
     trader = desk.trader(cash=10**17)
-    largest = (2**110 - 1) * WAD // (100_000 * WAD) // STEP * STEP
+    largest = LARGEST_VALUE_WAD // 100_000 // STEP * STEP
     for sign in (1, -1):
         with desk.refused("perps: position too large"):
             desk.trade(trader, sign * (largest + STEP))
@@ -196,12 +189,7 @@ def test_position__value_or_cost_beyond_what_words_hold__is_refused(world: World
 def test_market__side_beyond_its_field__is_refused(world: World) -> None:
     """Nothing wraps, whatever the caps."""
     desk = open_desk(world)
-    desk.set_terms(
-        depth_gwei=MOST_GWEI,
-        open_interest_cap_gwei=MOST_GWEI // 2,
-        skew_cap_gwei=MOST_GWEI // 100,
-        round_cap_gwei=MOST_GWEI,
-    )
+    desk.lift_caps()
     trader = desk.trader()
     for sign in (1, -1):
         with desk.refused("perps: market too large"):
