@@ -290,6 +290,13 @@ def test_liquidation_price__below_maintenance_already__is_the_present_price(worl
     assert desk.assess(account).excess_maint < 0
     assert check_line(desk, account, "ETH") == 1_450 * WAD
     assert check_line(desk, account, "BTC") is None
+    # A wei of an asset is enough to ask about it.
+    account = world.open_account(leverage=3, mix={"BTC": 1}, owner=world.other_owner)
+    world.fund(world.other_owner, "ETH", 1)
+    world.deposit(account, "ETH", 1)
+    world.set_price("BTC", 21_000)
+    assert desk.held(account).collateral_wad == 1 and desk.assess(account).excess_maint < 0
+    assert check_line(desk, account, "ETH") == 1_450 * WAD
 
 
 def test_liquidation_price__feed_that_goes_there__makes_it_true(world: World) -> None:
