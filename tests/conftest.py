@@ -20,7 +20,7 @@ settings.register_profile(
     "deep", max_examples=2_500, deadline=None, print_blob=True, suppress_health_check=_SLOW
 )
 # Many runs of one test against broken contracts.
-settings.register_profile("mutants", _ONCE, max_examples=60)
+settings.register_profile("mutants", _ONCE, max_examples=250)
 # Every call that is new is run twice: what matters is which paths there are.
 settings.register_profile("coverage", _ONCE, max_examples=8)
 PROFILE = os.environ.get("BALLAST_PROFILE", "quick")
