@@ -21,7 +21,8 @@ from tests.threats.kit import EXTRA_ID, FAR, list_token, renew
 ETH, BTC = 1, 2
 WAD = 10**18
 SHORT, BUSY = "margin: initial margin short", "clearinghouse: busy"
-WITHDRAW, SWAP, DEPOSIT = 2, 5, 1
+WITHDRAW, SWAP, DEPOSIT, TRADE = 2, 5, 1, 6
+IN_BATCH, IN_MANDATE, IN_TOKEN = 1, 2, 3
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,75 @@ def test_batch__price_falls_while_a_token_moves__marks_are_those_of_the_swap(own
     assert excess_init(world, owner.account) < 0
 
 
+@pytest.mark.parametrize("is_opening", [True, False])
+def test_batch__price_falls_after_an_increase__marks_are_those_of_the_trade(
+    owner: Owner, is_opening: bool
+) -> None:
+    """I29: a trade that adds risk fixes the marks of all that its account has, not of its own
+    market alone."""
+    world, house = owner.world, owner.world.clearinghouse
+    token, btc = world.chain.deploy("CallbackToken", sender=world.attacker), world.tokens["BTC"]
+    list_token(world, token)
+    token.mint(owner.contract, WAD, sender=world.attacker)
+    btc.mint(owner.contract, 10**9, sender=world.governor)
+    grow = action(TRADE, owner.account, other=FAR, asset=ETH, amount=WAD // 10, min_out=2**255)
+    add = action(DEPOSIT, owner.account, asset=EXTRA_ID, amount=1)
+    owner.run(
+        (token, "approve", (house, UNLIMITED)),
+        (btc, "approve", (house, UNLIMITED)),
+        (house, "deposit", (owner.account, BTC, btc.balanceOf(owner.contract))),
+        (house, "withdraw", (owner.account, 0, 50_000 * 10**6, owner.contract)),
+    )
+    if not is_opening:
+        owner.run((house, "batch", ([grow],)))
+    assert (house.position_word(owner.account, ETH) >> 128 == 0) == is_opening
+    feed = world.feeds["BTC"]
+    token.arm(feed, feed.set_answer.encode(100 * 10**8), sender=world.attacker)
+    owner.run((house, "batch", ([grow, add],)))
+    assert token.has_succeeded()
+    assert excess_init(world, owner.account) < 0
+
+
+def test_withdraw__price_fell_since_a_batch_of_the_transaction__is_at_the_new_price(
+    owner: Owner,
+) -> None:
+    """I29, I11: marks stay for a whole call and not a step longer."""
+    house, feed = owner.world.clearinghouse, owner.world.feeds["ETH"]
+    loan = action(WITHDRAW, owner.account, amount=1, target=owner.contract)
+    first = (house, "batch", ([loan],))
+    last = (house, "withdraw", (owner.account, 0, 1, owner.contract))
+    owner.run(first, last)
+    with reverts(SHORT):
+        owner.run(first, (feed, "set_answer", (10 * 10**8,)), last)
+
+
+def test_call_state__asked_by_a_token__tells_what_is_under_way(owner: Owner) -> None:
+    """I42: 1 in a batch, 3 while an entry of its own or a venue has control."""
+    world, house = owner.world, owner.world.clearinghouse
+    token = world.chain.deploy("CallbackToken", sender=world.attacker)
+    list_token(world, token)
+    for who in (owner.contract, world.venue):
+        token.mint(who, 100 * WAD, sender=world.attacker)
+    world.venue.set_price(world.tokens["ETH"], token, 100 * WAD, 0, sender=world.governor)
+    owner.run((token, "approve", (house, UNLIMITED)))
+    token.arm(house, house.call_state.encode(), sender=world.attacker)
+    buy = action(
+        SWAP, owner.account, asset=ETH, asset_out=EXTRA_ID, amount=10**9, target=world.venue
+    )
+    add = action(DEPOSIT, owner.account, asset=EXTRA_ID, amount=1)
+
+    def seen(name: str, *arguments: object) -> int:
+        owner.run((house, name, arguments))
+        assert token.has_succeeded()
+        return int.from_bytes(token.answer(), "big")
+
+    assert seen("deposit", owner.account, EXTRA_ID, 1) == IN_TOKEN
+    assert seen("withdraw", owner.account, EXTRA_ID, 1, owner.contract) == IN_TOKEN
+    assert seen("batch", [add]) == IN_BATCH
+    assert seen("batch", [buy]) == IN_TOKEN
+    assert house.call_state() == 0
+
+
 def test_batch__purchase_on_credit_beyond_the_margin__is_refused(owner: Owner) -> None:
     """I11"""
     world = owner.world
@@ -177,6 +247,67 @@ def test_mandates__without_a_mandate__are_refused(rooms: Rooms, name: str) -> No
     for names in ((name,), ("open_mandate", "close_mandate", name)):
         with reverts(BUSY):
             rooms.run(*names)
+
+
+def test_call_state__in_a_mandate__tells_it(rooms: Rooms) -> None:
+    """I42"""
+    world, ledger = rooms.world, rooms.ledger
+    token = world.chain.deploy("CallbackToken", sender=world.attacker)
+    token.arm(ledger, ledger.call_state.encode(), sender=world.attacker)
+    calls = [
+        (ledger.address, ledger.open_mandate.encode(ONE)),
+        (token.address, token.transfer.encode(world.keeper, 0)),
+        (ledger.address, ledger.close_mandate.encode()),
+    ]
+    rooms.contract.run(calls, sender=world.keeper)
+    assert int.from_bytes(token.answer(), "big") == IN_MANDATE
+    assert ledger.call_state() == 0
+
+
+def test_latch__price_falls_in_a_mandate__sibling_is_judged_by_the_marks_before(
+    rooms: Rooms,
+) -> None:
+    """I29: a mandate's marks stay for a sibling too, from before it is touched."""
+    world, ledger = rooms.world, rooms.ledger
+    who, feed = world.other_owner, world.feeds["ETH"]
+    account, price = account_id(who), world.price_wad("ETH")
+    assert feed.decimals() == 8
+    units = price // 2 // world.unit_wad(QUOTE)
+    world.fund(who, QUOTE, units)
+    world.quote.approve(ledger, UNLIMITED, sender=who)
+    ledger.deposit(account, 0, units, sender=who)
+    long = (ETH, 0, WAD, price, 0, price)  # one ETH, at what it is worth
+    take = ledger.take.encode(ONE, account, [long])
+    rooms.contract.run([(ledger.address, take)], sender=world.keeper)
+    before, latch, fall, *after = (
+        (ledger.address, ledger.open_mandate.encode(account + 1)),
+        (ledger.address, ledger.latch.encode(account)),
+        (feed.address, feed.set_answer.encode(10 * 10**8)),
+        (ledger.address, ledger.mandate_transfer.encode(account, account + 1, 0, 1)),
+        (ledger.address, ledger.close_mandate.encode()),
+    )
+    with reverts(SHORT):
+        rooms.contract.run([before, fall, *after], sender=world.keeper)
+    rooms.contract.run([before, latch, fall, *after], sender=world.keeper)
+    assert ledger.account_word(account + 1) == world.unit_wad(QUOTE)
+    assert ledger.assess(account)[0] < 0
+
+
+def test_pay__months_after_the_last_accrual__tells_the_loan_index_of_now(world: World) -> None:
+    """The liquidator reckons with what a loan share is worth at this second."""
+    system, account = world.system, world.account(0)
+    world.deposit(account, "ETH", WAD)
+    world.clearinghouse.withdraw(account, 0, 500 * 10**6, world.owner, sender=world.owner)
+    ledger = world.chain.deploy(
+        *("Clearinghouse", world.quote, system.oracle, system.vault),
+        *[world.stranger] * 4,
+        *(world.keeper, world.owner),
+        sender=world.governor,
+    )
+    before = system.vault.debt_index_ray()
+    world.chain.set_time(world.chain.time + 90 * 86_400)
+    now = ledger.pay(ONE, OTHER, 0, sender=world.keeper).return_value[2]
+    assert now == system.vault.debt_index_ray() > before
 
 
 def test_house__cash_that_is_not_there__is_not_borrowed(rooms: Rooms) -> None:

@@ -244,6 +244,21 @@ def test_deploy__before_ledger_and_markets__views_tell_an_empty_vault(new: Liqui
     assert vault.requestDeposit(new.unit, who, who, sender=who).return_value != 0
 
 
+@pytest.mark.parametrize("there", ["ledger", "markets"])
+def test_deploy__one_of_ledger_and_markets_is_there__views_tell_an_empty_vault(
+    new: Liquidity, there: str
+) -> None:
+    """C04: a house needs both before it is worth anything."""
+    house, later = new.house.address, new.chain.next_address(new.governor)
+    clearinghouse, perps = (house, later) if there == "ledger" else (later, house)
+    vault = deploy_vault(new.chain, new.asset, clearinghouse, perps=perps)
+    assert vault.totalAssets() == vault.convertToAssets(10**5) == 0
+    assert vault.convertToShares(new.unit) == new.unit * VIRTUAL_SHARES
+    if there == "ledger":
+        assert vault.entry_assets() == vault.exit_assets() == 0
+        assert vault.request_room() == CAP_TOKENS * new.unit
+
+
 # ---- asking to enter
 
 
@@ -570,6 +585,44 @@ def test_fulfil_deposits__worth_no_share__waits_for_a_better_price(new: Liquidit
     assert new.fulfil_in(epoch) > 0
 
 
+def test_fulfil_deposits__assets_set_aside_for_others__stay_set_aside(
+    liquidity: Liquidity,
+) -> None:
+    """I10: what a redemption was paid and nobody claimed yet is as much as before."""
+    vault, who = liquidity.vault, liquidity.provider
+    waiting = 40 * liquidity.unit
+    epoch = liquidity.ask_in(liquidity.other_provider, waiting)
+    paid = liquidity.fulfil_out(liquidity.ask_out(who, liquidity.shares(who) // 3))
+    assert tuple(vault.escrow()) == (waiting, paid)
+    assert paid > 0
+    liquidity.fulfil_in(epoch)
+    assert tuple(vault.escrow()) == (0, paid)
+    assert vault.withdraw(paid, who, who, sender=who).return_value > 0
+    assert (tuple(vault.escrow()), liquidity.tokens(vault)) == ((0, 0), 0)
+
+
+def test_fulfil_deposits__shares_beyond_their_half_of_a_word__are_refused() -> None:
+    """I10: however little the house is worth, there are never 2**128 shares; the last one fits."""
+    poor = deploy_liquidity(RevmChain(), 18)
+    vault, governor = poor.vault, poor.governor
+    vault.set_deposit_cap(2**95, sender=governor)
+    # Figures at which the price divides so that the last share of all can be bought.
+    first, value, assets = 65_425_270, 2_321, 12_076_918_351_479_493_484_435_940_457
+    poor.enter(poor.provider, first)
+    supply = vault.totalSupply()
+    assert supply + assets * (supply + VIRTUAL_SHARES) // (value + 1) == 2**128 - 1
+    _with_equity(poor, value)
+    with poor.chain.isolated():
+        poor.fulfil_in(poor.ask_in(poor.other_provider, assets))
+        assert vault.totalSupply() == 2**128 - 1
+    epoch = poor.ask_in(poor.other_provider, assets + 1)
+    with reverts("liquidity: too many shares"):
+        poor.fulfil_in(epoch)
+    # They wait for a better price.
+    _with_equity(poor, 2 * value)
+    assert poor.fulfil_in(epoch) < 2**128 - 1 - supply
+
+
 # ---- asking to leave
 
 
@@ -648,6 +701,17 @@ def test_request_redeem__bad_input__reverts_and_moves_nothing(liquidity: Liquidi
     with reverts("liquidity: clearinghouse busy"):
         liquidity.ask_out(who, 1)
     assert (liquidity.shares(who), vault.oldest_redemption()) == (balance, 0)
+
+
+def test_request_redeem__shares_beyond_their_half_of_a_word__are_refused(
+    liquidity: Liquidity,
+) -> None:
+    """What is asked would run over into what was filled; up to there only the balance counts."""
+    for shares in (2**128, 2**255, UNLIMITED):
+        with reverts("liquidity: amount too large"):
+            liquidity.ask_out(liquidity.provider, shares)
+    with reverts("erc20: transfer amount exceeds balance"):
+        liquidity.ask_out(liquidity.provider, 2**128 - 1)
 
 
 # ---- fulfilling redemptions
