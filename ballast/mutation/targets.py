@@ -89,7 +89,6 @@ TESTS: dict[str, tuple[str, ...]] = {
         f"{_UNIT}liquidator_perpetuals.py",
         f"{_UNIT}liquidator_rescue.py",
         f"{_UNIT}liquidator_deficits.py",
-        f"{_MODEL}liquidation_model.py",
         f"{_THREAT}liquidation.py",
         f"{_THREAT}liquidation_books.py",
         f"{_THREAT}liquidation_entries.py",
