@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from ballast.chain import Contract
+from ballast.chain import Contract, Reverted
 from ballast.deploy import WAD
 from tests.conftest import reverts
 from tests.support.hooks import (
@@ -26,7 +26,8 @@ from tests.support.hooks import (
     outcomes,
     play,
 )
-from tests.support.world import QUOTE, World
+from tests.support.world import QUOTE, World, build_world
+from tests.threats.gang import as_sender
 from tests.threats.kit import entries, equity, lenders_claim, wealth
 
 BUDGET = 100 * WAD
@@ -88,6 +89,31 @@ def test_rebalance__hook_answers_too_much__gas_stays_small(world: World, mode: i
     with pytest.raises(Exception, match=None) as caught:
         world.mandates.rebalance(account, sender=world.keeper)
     assert len(caught.value.data) <= 128
+
+
+def test_rebalance__hook_reverts_with_much__first_128_bytes_surface(world: World) -> None:
+    """T60: the beginning of a long answer, and no more of it."""
+    hook = deploy_hook(world)
+    account = _short_account(world, hook)
+    hook.set_mode(REVERTS_BOMB, sender=world.attacker)
+    with pytest.raises(Reverted) as caught:
+        world.mandates.rebalance(account, sender=world.keeper)
+    assert caught.value.data == bytes(128)
+
+
+def test_on_mandate__gas__is_six_million_and_less_in_a_rescue() -> None:
+    """T60, I47: to the unit, whatever the caller sends, so that a hook can be tested for it."""
+    world = build_world()
+    account = world.open_account(leverage=2)
+    # GAS PUSH0 SSTORE STOP: keeps what it was given, less the two that asking costs.
+    code = bytes.fromhex("635a5f55005f526004601cf3")
+    hook = world.chain.send_raw(None, code, world.attacker).contract_address
+    world.mandates.set_guard(account, hook, (20_000, 300, 100, 0, 0, 0), sender=world.owner)
+    world.mandates.rebalance(account, sender=world.keeper)
+    assert world.chain.storage(hook, 0) + 2 == 6_000_000
+    with as_sender(world, world.system.liquidator) as liquidator:
+        world.mandates.rescue(account, sender=liquidator)
+    assert world.chain.storage(hook, 0) + 2 == 1_800_000
 
 
 def test_rebalance__hook_does_nothing__nothing_changes(world: World) -> None:
@@ -251,6 +277,28 @@ def test_swap__feed_moved_by_the_hook_first__does_not_hide_a_loss(world: World) 
         must(world.mandates, "swap", world.venue, 1, 0, ETH, 0),
     )
     assert equity(world, account) > total
+    spent = BUDGET - world.mandates.budget_left(world.owner)
+    assert spent == pytest.approx(20 * WAD, abs=10**17)
+
+
+def test_swap__feed_of_a_donor_moved_meanwhile__does_not_hide_a_loss(world: World) -> None:
+    """A4, A5, I29: a sibling's marks are fixed when it first gives, though it owes nothing."""
+    hook = deploy_hook(world)
+    account, donor = _short_account(world, hook), world.account(1)
+    world.deposit(donor, "BTC", 10**8)
+    world.deposit(donor, QUOTE, 10**7)
+    world.make_donor(donor)
+    _worst_venue(world, 100)
+    total = equity(world, donor)
+    play(
+        world,
+        hook,
+        account,
+        must(world.mandates, "move", donor, 0, 10**7),
+        must(world.feeds["BTC"], "set_answer", 33_000 * 10**8),
+        must(world.mandates, "swap", world.venue, 1, 0, ETH, 0),
+    )
+    assert equity(world, donor) > total
     spent = BUDGET - world.mandates.budget_left(world.owner)
     assert spent == pytest.approx(20 * WAD, abs=10**17)
 

@@ -13,6 +13,7 @@ from tests.support.allocations import (
     arguments_of,
     enrol,
     fund_house,
+    position,
     price_pairs,
     rebalance,
     trade,
@@ -357,6 +358,75 @@ def test_hook__wash_trades_under_an_allocation__lose_no_more_than_the_budget(
         play(world, hook, account, there, back, there, back)
 
 
+# ---- growth of an exposure, without an allocation and with a ceiling
+
+WIDE_GUARD = (65_535, 10_000, 1_000, 0, 0, 0)
+
+
+def test_hook__whole_hedge_of_a_collateral__is_no_growth(world: World, hook: Contract) -> None:
+    """An exposure of zero is on no other side."""
+    account = world.open_account(leverage="3.6")
+    give(world, account, WIDE_GUARD, hook)
+    play(world, hook, account, trades(world, -18 * WAD))
+    assert position(world, account, "ETH") == (18 * WAD, -18 * WAD)
+
+
+def test_hook__hedge_sold_with_most_of_its_collateral__is_growth(
+    world: World, hook: Contract
+) -> None:
+    """What requires less may still be more exposed than nothing was."""
+    account = world.account()
+    world.deposit(account, "ETH", 10 * WAD)
+    trade(world, account, "ETH", -10 * WAD)
+    world.borrow(account, world.units(QUOTE, 17_000))
+    give(world, account, WIDE_GUARD, hook)
+    with world.isolated():
+        play(world, hook, account, trades(world, 5 * WAD), swap(world, "ETH", QUOTE, 10_000))
+        assert position(world, account, "ETH") == (5 * WAD, -5 * WAD)
+    with reverts(GREW):
+        play(world, hook, account, trades(world, 10 * WAD), swap(world, "ETH", QUOTE, 18_000))
+
+
+def test_hook__side_flipped_to_the_least_amount__is_growth(world: World, hook: Contract) -> None:
+    """From short to long by a WAD, of which the other side was far more."""
+    account = world.account()
+    world.deposit(account, "ETH", 10 * WAD + 1)
+    world.deposit(account, QUOTE, world.units(QUOTE, 1_000))
+    trade(world, account, "ETH", -20 * WAD)
+    give(world, account, WIDE_GUARD, hook)
+    with reverts(GREW):
+        play(world, hook, account, trades(world, 10 * WAD))
+
+
+def test_hook__inflow_and_a_hedged_purchase__is_growth(world: World, hook: Contract) -> None:
+    """Collateral of a sibling lets the requirement grow by its own, and by no pair beside it."""
+    account = world.open_account(leverage="2.5", mix={"ETH": 1, "BTC": 1})
+    donor = world.account(1)
+    world.deposit(donor, "ETH", WAD)
+    world.make_donor(donor, floor_bps=BPS)
+    give(world, account, WIDE_GUARD, hook)
+    move = must(world.mandates, "move", donor, ETH, WAD // 10)
+    with world.isolated():
+        play(world, hook, account, move, trades(world, -WAD))
+    price_pairs(world, fee_ppm=0)
+    with reverts(GREW):
+        play(world, hook, account, move, swap(world, "BTC", "ETH", 2_000), trades(world, -WAD))
+
+
+def test_hook__above_the_ceiling__builds_no_hedged_pair(world: World, hook: Contract) -> None:
+    """A pair without exposure is on no side that was held."""
+    price_pairs(world, fee_ppm=0)
+    account = world.account()
+    world.deposit(account, QUOTE, world.units(QUOTE, 50_000))
+    world.deposit(account, "ETH", WAD // 20)
+    wish(world, account, ceiling_bps=20_000)
+    give(world, account, hook=hook)
+    with world.isolated():
+        play(world, hook, account, swap(world, QUOTE, "ETH", 1_900))
+    with reverts(GREW):
+        play(world, hook, account, swap(world, QUOTE, "ETH", 1_900), trades(world, -WAD))
+
+
 # ---- requirements that are going to rise
 
 # ETH's rate at initial margin goes from 24% to 36% of the value over the notice period.
@@ -442,3 +512,61 @@ def test_anticipates__requirement_that_falls__counts_as_it_is(world: World) -> N
     world.system.oracle.set_parameters(ETH, lower, sender=world.governor)
     picture, now = world.mandates.snapshot(account), world.clearinghouse.assess(account)
     assert (picture.equity_init, picture.required_init) == (now[0], now[1])
+
+
+def test_anticipates__account_at_initial_margin__may_pay_out_what_its_target_leaves(
+    world: World, hook: Contract
+) -> None:
+    """The protocol's own test asks for the requirements of now, which the account exceeds."""
+    account = world.account()
+    world.deposit(account, QUOTE, world.units(QUOTE, 10_000))
+    trade(world, account, "ETH", 15 * WAD)
+    wish(world, account, anticipates=True)
+    give(world, account, (13_000, 300, 1_000, 0, 0, 0), hook)
+    announce(world)
+    before = world.mandates.snapshot(account)
+    assert before.equity_init < before.required_init
+    pay = must(world.mandates, "pay", account, 1_600 * 10**6)
+    play(world, hook, account, trades(world, -2 * WAD), pay)
+    after = world.mandates.snapshot(account)
+    assert after.equity_init - after.required_init < before.equity_init - before.required_init
+    equity, required, *_ = world.clearinghouse.assess(account)
+    assert equity > required
+
+
+def test_anticipates__account_below_initial_margin__is_not_left_weaker(
+    world: World, hook: Contract
+) -> None:
+    account = world.open_account(leverage=3, mix={"BTC": 1})
+    wish(world, account, anticipates=True)
+    give(world, account, (20_000, 10_000, 1_000, 0, 0, 0), hook)
+    world.set_price("BTC", 25_000)
+    price_pairs(world)
+    equity, required, *_ = world.clearinghouse.assess(account)
+    assert equity < required
+    with reverts("mandates: account left weaker"):
+        play(world, hook, account, swap(world, "BTC", "ETH", 1_000))
+
+
+FEWER = (*COMING[:-1], 5 * 10**9)  # the same rates and five ether that count
+
+
+@pytest.mark.parametrize(("coming", "floor_bps"), [(COMING, 30_000), (FEWER, 35_000)])
+def test_anticipates__donor__keeps_its_floor_of_what_is_coming(
+    world: World, hook: Contract, coming: tuple[int, ...], floor_bps: int
+) -> None:
+    """I15: whether requirements rise or less of a collateral counts."""
+    account = world.open_account(leverage=2)
+    donors = [world.account(sub) for sub in (1, 2)]
+    for donor in donors:
+        world.deposit(donor, "ETH", 10 * WAD)
+        world.deposit(donor, QUOTE, 10**6)
+    wish(world, donors[1], anticipates=True)
+    for donor in donors:
+        world.make_donor(donor, floor_bps=floor_bps)
+    give(world, account, hook=hook)
+    world.system.oracle.set_parameters(ETH, coming, sender=world.governor)
+    world.poke()
+    play(world, hook, account, must(world.mandates, "move", donors[0], 0, 1))
+    with reverts("mandates: donor below its floor"):
+        play(world, hook, account, must(world.mandates, "move", donors[1], 0, 1))

@@ -7,7 +7,7 @@ import pytest
 from ballast.chain import Contract
 from tests.clearing_kit import args_of
 from tests.conftest import reverts
-from tests.support.world import WAD, World
+from tests.support.world import QUOTE, WAD, World
 
 MICRO = 10**12
 MASK_64 = 2**64 - 1
@@ -167,3 +167,73 @@ def test_budget__gain__refills_nothing(world: World, seller: Contract) -> None:
     args = args_of(world.mandates, receipt, "Rebalanced")
     assert args.loss == 0
     assert args.budget_left == world.mandates.budget_left(world.owner) <= 4 * WAD + MICRO
+
+
+# ---- what rounding may take
+
+UNIT = 10**12  # WAD of a unit of the quote token
+STEPS = ("move", "swap", "settle", "pull", "pay")
+
+
+def stepper(world: World) -> int:
+    """An account that owes nothing, and a sibling that gives."""
+    account, donor = world.account(), world.account(1)
+    for giver in (account, donor):
+        world.deposit(giver, QUOTE, 10**9)
+    world.deposit(account, "ETH", 10**19)
+    world.make_donor(donor, floor_bps=10_000)
+    world.fund(world.owner, QUOTE, 10**9)
+    world.set_venue_price("ETH", fee_ppm=0)
+    world.mandates.arm_budget((WAD, 60, WAD), sender=world.owner)
+    return account
+
+
+def loss_of(world: World, account: int, target_bps: int, *calls: bytes) -> int:
+    """What a mandate with these calls was found to have lost."""
+    hook = world.chain.deploy("ScriptedHook", sender=world.governor)
+    hook.set_script([(world.mandates.address, call) for call in calls], sender=world.governor)
+    with world.isolated():
+        guard = (target_bps, 10_000, 100, 0, 10**6 * WAD, 86_400)
+        world.mandates.set_guard(account, hook, guard, sender=world.owner)
+        receipt = world.mandates.rebalance(account, sender=world.keeper)
+        return int(args_of(world.mandates, receipt, "Rebalanced").loss)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_budget__step_with_cash__may_round_two_units_away(world: World, name: str) -> None:
+    """As much is no loss and a unit more is one, in full. What is paid away tells how much."""
+    account = stepper(world)
+    mandates = world.mandates
+    step = {
+        "move": mandates.move.encode(world.account(1), 0, 10**6),
+        "swap": mandates.swap.encode(world.venue, 1, 0, 10**18, 0),
+        "settle": mandates.settle.encode(1),
+        "pull": mandates.pull.encode(10**6),
+        "pay": mandates.pay.encode(account, 1),
+    }[name]
+    # What leaves an account must not make it fall short, what comes to it needs a shortfall.
+    target_bps = 10_000 if name in ("settle", "pay") else 65_535
+    paid = 1 if name == "pay" else 0
+    for units, loss in ((4, 0), (5, 5 * UNIT)):
+        pay = mandates.pay.encode(account, units - paid)
+        assert loss_of(world, account, target_bps, step, pay) == loss
+
+
+def test_budget__cash_that_repays_a_debt__rounding_is_no_loss(world: World) -> None:
+    """An owner without a budget may be given cash of which the debt's rounding takes a unit."""
+    account, donor = world.open_account(leverage=2), world.account(1)
+    world.deposit(donor, QUOTE, 10**9)
+    world.make_donor(donor, floor_bps=10_000)
+    hook = world.chain.deploy("ScriptedHook", sender=world.governor)
+    world.mandates.set_guard(account, hook, (65_535, 10_000, 100, 0, 0, 0), sender=world.owner)
+    world.wait(30 * 86_400)
+    taken = set()
+    for units in range(10**6, 10**6 + 30):
+        move = world.mandates.move.encode(donor, 0, units)
+        hook.set_script([(world.mandates.address, move)], sender=world.governor)
+        with world.isolated():
+            receipt = world.mandates.rebalance(account, sender=world.keeper)
+        args = args_of(world.mandates, receipt, "Rebalanced")
+        assert args.loss == 0
+        taken.add(units - (args.equity_after - args.equity_before) // UNIT)
+    assert 1 in taken <= {0, 1, 2}

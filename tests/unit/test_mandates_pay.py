@@ -108,3 +108,13 @@ def test_pay__outside_a_mandate__is_refused(world: World, tank: int) -> None:
     for who in (world.owner, world.keeper, world.governor):
         with reverts("mandates: only the hook at work"):
             world.mandates.pay(tank, PAY, sender=who)
+
+
+def test_pay__nobody_named__is_refused(world: World) -> None:
+    """Whoever names no account to pay gets no pay, and nothing leaves for the account 0."""
+    account, hook = world.account(), deploy_hook(world)
+    world.deposit(account, QUOTE, world.units(QUOTE, 10))
+    hand_over(world, account, hook)
+    hook.set_script([must(world.mandates, "pay", account, PAY)], sender=world.attacker)
+    with reverts("mandates: nobody to pay"):
+        world.mandates.rebalance_for(account, 0, sender=world.keeper)

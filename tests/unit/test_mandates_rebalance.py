@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
-from ballast.chain import Contract
+from ballast.chain import Contract, Receipt
+from ballast.model.margin import Mark, Position, terms_of
 from tests.clearing_kit import UNIT, args_of, debt_units, excess_init
 from tests.conftest import reverts
 from tests.perps_kit import open_desk
-from tests.support.world import QUOTE, WAD, World
+from tests.support.world import QUOTE, UNLIMITED, WAD, World
+from tests.threats.kit import list_token
 
 ETH, BTC = 1, 2
 LOOSE = (20_000, 10_000, 1_000, 0, 10**6 * WAD, 86_400)
@@ -417,3 +420,257 @@ def test_snapshot__trader_and_house__are_what_the_ledger_says(world: World) -> N
         assert leg.asset == ETH
         assert leg.position == world.clearinghouse.position_word(account, ETH)
     assert told.required_init > 3_000 * WAD, "half of what it is short of, and more"
+
+
+# ---- several mandates of one transaction
+
+
+def in_one(world: World, *calls: tuple[Contract, bytes]) -> Receipt:
+    """Several calls of anybody in one transaction."""
+    caller = world.chain.deploy("Caller", sender=world.governor)
+    encoded = [(target.address, data) for target, data in calls]
+    receipt: Receipt = caller.run(encoded, sender=world.keeper)
+    return receipt
+
+
+def mandate(world: World, account: int) -> tuple[Contract, bytes]:
+    """One of the calls of a transaction."""
+    return world.mandates, world.mandates.rebalance.encode(account)
+
+
+def second_hook(world: World, account: int, guard: Sequence[int], *calls: Any) -> None:
+    """An account with a scripted hook of its own."""
+    hook = world.chain.deploy("ScriptedHook", sender=world.governor)
+    give(world, hook, account, guard)
+    script(world, hook, *calls)
+
+
+def test_hook_entries__after_the_mandate_in_its_transaction__are_refused(
+    world: World, hook: Contract
+) -> None:
+    """A hook is at work until it answers, and not until the transaction ends."""
+    account = world.open_account(leverage=3)
+    give(world, hook, account)
+    for name, arguments in (
+        ("settle", (ETH,)),
+        ("pull", (1,)),
+        ("trade", (ETH, WAD)),
+        sale(world, 1),
+    ):
+        late = [(world.mandates.address, world.mandates.function(name).encode(*arguments))]
+        with reverts(NOT_AT_WORK):
+            in_one(world, mandate(world, account), (hook, hook.run.encode(late)))
+
+
+def test_rebalance__collateral_moved_in_a_mandate_before__is_no_room_for_growth(
+    world: World, hook: Contract
+) -> None:
+    """A7: what a sibling gave to one account lets no exposure of another grow."""
+    account, other, donor = world.open_account(leverage=3), world.account(1), world.account(2)
+    world.deposit(donor, "BTC", 10**8)
+    world.make_donor(donor, floor_bps=10_000)
+    world.deposit(other, QUOTE, 10**10)
+    give(world, hook, account)
+    script(world, hook, ("move", (donor, BTC, 10**8)))
+    second_hook(world, other, LOOSE, sale(world, 10**9, asset=0, out=BTC))
+    with reverts("mandates: exposure grew"):
+        in_one(world, mandate(world, account), mandate(world, other))
+
+
+def test_rebalance__nine_collaterals_moved_in_each_mandate__fit_a_transaction(
+    wide_world: World,
+) -> None:
+    """What is remembered of inflows has room for those of one mandate, however many came before."""
+    world = wide_world
+    account, donor = world.account(), world.account(1)
+    names = world.names[:9]
+    for name in names:
+        world.deposit(donor, name, 10)
+    world.make_donor(donor, floor_bps=10_000)
+    second_hook(world, account, LOOSE, *[("move", (donor, world.asset(n), 1)) for n in names])
+    in_one(world, mandate(world, account), mandate(world, account))
+    for name in names:
+        held = world.clearinghouse.position_word(account, world.asset(name))
+        assert held == 2 * world.unit_wad(name)
+
+
+def test_rebalance__after_a_mandate_that_traded__idle_hook_may_leave_too_much(
+    world: World, hook: Contract
+) -> None:
+    """Only a hook that trades must not end above target and band."""
+    account, other = world.open_account(leverage=3), world.open_account(leverage=1, sub=1)
+    give(world, hook, account)
+    script(world, hook, sale(world, 10**17))
+    second_hook(world, other, (13_000, 300, 100, 0, 0, 0))
+    receipt = in_one(world, mandate(world, account), mandate(world, other))
+    events = world.mandates.events(receipt, "Rebalanced")
+    assert [event.args.account for event in events] == [account, other]
+
+
+def test_rebalance__after_a_mandate_with_cash__its_rounding_covers_no_other_loss(
+    world: World, hook: Contract
+) -> None:
+    """Each may lose what its own steps round, and a unit more is a loss."""
+    account = world.account()
+    world.deposit(account, QUOTE, 10**9)
+    give(world, hook, account)
+    script(world, hook, ("pay", (account, 3)))
+    pay = world.account(5, world.keeper)
+    call = world.mandates, world.mandates.rebalance_for.encode(account, pay)
+    events = world.mandates.events(in_one(world, call, call), "Rebalanced")
+    assert [event.args.loss for event in events] == [3 * UNIT, 3 * UNIT]
+
+
+# ---- to the unit
+
+
+def test_settle__gain__becomes_cash_of_the_account(world: World, hook: Contract) -> None:
+    """Out of the house's cash, and equity is what it was."""
+    desk = open_desk(world)
+    desk.make_free()
+    account = desk.trader(cash=10_000)
+    desk.trade(account, 2 * WAD)
+    world.set_price("ETH", 2_100)
+    give(world, hook, account)
+    script(world, hook, ("settle", (ETH,)))
+    before, house = desk.cash(account), desk.cash(desk.house)
+    with world.isolated():
+        world.chain.mine()
+        due = desk.result(account)
+    assert 199 * WAD < due < 200 * WAD
+    args = args_of(world.mandates, rebalance(world, account), "Rebalanced")
+    assert desk.cash(account) - before == house - desk.cash(desk.house) == due
+    assert desk.result(account) == 0
+    assert args.loss == 0
+
+
+def test_rebalance__below_initial_margin__may_be_left_as_it_was(
+    world: World, hook: Contract
+) -> None:
+    """A step with cash that moved nothing has made nobody weaker."""
+    account = world.open_account(leverage=3)
+    world.set_price("ETH", 1_700)
+    assert excess_init(world, account) < 0
+    give(world, hook, account)
+    script(world, hook, ("settle", (ETH,)))
+    args = args_of(world.mandates, rebalance(world, account), "Rebalanced")
+    assert (args.equity_after, args.required_after) == (args.equity_before, args.required_before)
+
+
+def test_rebalance__debt_of_one_loan_share__is_owed_before_and_after(
+    world: World, hook: Contract
+) -> None:
+    """The smallest debt is a debt of a unit."""
+    account = world.account()
+    world.deposit(account, "ETH", 10**18)
+    world.open_account(leverage=2, sub=1)
+    world.wait(86_400)
+    world.borrow(account, 1)
+    assert world.clearinghouse.account_word(account) >> 128 == 1
+    give(world, hook, account)
+    args = args_of(world.mandates, rebalance(world, account), "Rebalanced")
+    assert (
+        args.equity_after == args.equity_before == 2_000 * WAD - debt_units(world, account) * UNIT
+    )
+
+
+# ---- what it costs
+
+
+def test_rebalance__assets_that_did_not_move__are_valued_once(wide_world: World) -> None:
+    """Fifteen more of them cost 131,000 gas, and 36,000 on top were each looked at again when the
+    hook is done. What is judged is the same either way."""
+    assert 0 < _idle_gas(wide_world, 16) - _idle_gas(wide_world, 1) < 150_000
+
+
+def _idle_gas(world: World, assets: int) -> int:
+    """Of a mandate in which nothing happens, for so many assets."""
+    with world.isolated():
+        account = world.account()
+        for name in world.names[:assets]:
+            world.deposit(account, name, 10**6)
+        give(world, world.chain.deploy("ScriptedHook", sender=world.governor), account)
+        rebalance(world, account)
+        return int(rebalance(world, account).gas_used)
+
+
+# ---- to the WAD
+
+FINE = 201  # an asset of 18 decimals at one quote token
+MOST_BPS = 65_535
+
+
+def put_at(world: World, account: int, bps: int, gap_wad: int, *, less_wad: int = 0) -> None:
+    """An account whose equity, less so much, exceeds `bps` of what it requires, rounded up, by
+    `gap_wad`. That part of the requirement is no whole number."""
+    token = world.chain.deploy("MockToken", "fine", "FINE", 18, sender=world.governor)
+    list_token(world, token, FINE, price=1)
+    token.mint(world.owner, 10**18, sender=world.governor)
+    token.approve(world.clearinghouse, UNLIMITED, sender=world.owner)
+    world.deposit(account, "ETH", 10**19)
+    mark = Mark.from_words(*world.system.oracle.marks([FINE]))
+
+    def gap(units: int) -> int:
+        part = terms_of(Position(collateral_wad=units), mark)
+        required = base[1] + part.required_init
+        wanted = -(-required * bps // 10_000)
+        is_odd = required * bps % 10_000 != 0
+        return base[0] + part.equity_init - less_wad - wanted if is_odd else 2**255
+
+    base = world.clearinghouse.assess(account)
+    world.deposit(account, QUOTE, (-(-base[1] * bps // 10_000) + less_wad - base[0]) // UNIT + 1)
+    base = world.clearinghouse.assess(account)
+    low, high = 1, 10**18
+    while low < high:
+        middle = (low + high) // 2
+        part = terms_of(Position(collateral_wad=middle), mark)
+        is_above = (base[0] + part.equity_init - less_wad - gap_wad) * 10_000 > (
+            base[1] + part.required_init
+        ) * bps
+        low, high = (middle + 1, high) if is_above else (low, middle)
+    units = next(units for units in range(max(low - 200, 1), low + 200) if gap(units) == gap_wad)
+    world.clearinghouse.deposit(account, FINE, units, sender=world.owner)
+
+
+@pytest.mark.parametrize(("gap_wad", "reason"), [(-1, None), (0, "mandates: pull above shortfall")])
+def test_pull__shortfall_of_a_wad__is_one(
+    world: World, hook: Contract, gap_wad: int, reason: str | None
+) -> None:
+    """What is wanted is rounded up, and so is what may be pulled for it."""
+    account = world.account()
+    put_at(world, account, MOST_BPS, gap_wad)
+    give(world, hook, account, (MOST_BPS, 10_000, 100, 0, 10**6 * WAD, 86_400))
+    world.fund(world.owner, QUOTE, 10**6)
+    script(world, hook, ("pull", (1,)))
+    with reverts(reason) if reason else nullcontext():
+        rebalance(world, account)
+
+
+@pytest.mark.parametrize(("gap_wad", "reason"), [(0, None), (1, "mandates: above target and band")])
+def test_swap__end_of_the_band__is_the_most_to_the_wad(
+    world: World, hook: Contract, gap_wad: int, reason: str | None
+) -> None:
+    """Without an allocation it holds for whoever trades, though no position is smaller for it."""
+    account = world.account()
+    put_at(world, account, MOST_BPS + 10_000, gap_wad)
+    world.set_venue_price("ETH", fee_ppm=0)
+    give(world, hook, account, (MOST_BPS, 10_000, 100, 0, 0, 0))
+    script(world, hook, sale(world, 10**17), sale(world, 200 * 10**6, asset=0, out=ETH))
+    with reverts(reason) if reason else nullcontext():
+        rebalance(world, account)
+
+
+@pytest.mark.parametrize(
+    ("gap_wad", "reason"), [(0, None), (-1, "mandates: donor below its floor")]
+)
+def test_move__floor_of_a_donor__is_the_least_to_the_wad(
+    world: World, hook: Contract, gap_wad: int, reason: str | None
+) -> None:
+    """I15: what it has to keep is rounded up."""
+    account, donor = world.open_account(leverage=3, sub=1), world.account()
+    put_at(world, donor, MOST_BPS, gap_wad, less_wad=UNIT)
+    world.make_donor(donor, floor_bps=MOST_BPS)
+    give(world, hook, account)
+    script(world, hook, ("move", (donor, 0, 1)))
+    with reverts(reason) if reason else nullcontext():
+        rebalance(world, account)
