@@ -36,19 +36,20 @@ class Group:
     hosts: dict[str, None] = field(default_factory=dict)  # in order
     tests: dict[str, None] = field(default_factory=dict)
 
-    def add(self, path: str, mutants: Sequence[Mutant]) -> None:
+    def add(self, path: str, mutants: Sequence[Mutant], tests: Sequence[str]) -> None:
         """Those of one more file."""
         self.mutants += mutants
         self.hosts |= dict.fromkeys(hosts_of(path, are_all=self.are_tests_all))
-        self.tests |= dict.fromkeys(tests_of(path, are_all=self.are_tests_all))
+        self.tests |= dict.fromkeys(tests)
 
 
 class Campaign:
     """Mutants to be tried, and what came of them so far."""
 
-    def __init__(self, console: Console, until: float) -> None:
+    def __init__(self, console: Console, until: float, tests: Sequence[str] = ()) -> None:
         self.console = console
         self.until = until
+        self.tests = tests  # instead of all, for a quick look at what new ones see
         self.known = verdicts.current(verdicts.read())
         self.lock = threading.Lock()
         self.queue: queue.Queue[Group] = queue.Queue()
@@ -73,11 +74,13 @@ class Campaign:
             left = [mutant for mutant in mutants if self._verdict(mutant) in open_ones]
             if left:
                 self.total += len(left)
-                tests = frozenset(tests_of(path, are_all=are_tests_all)) - {LOCKS}
-                groups.setdefault(tests, Group(are_tests_all)).add(path, left)
+                tests = frozenset(self._tests_of(path, are_all=are_tests_all)) - {LOCKS}
+                group = groups.setdefault(tests, Group(are_tests_all))
+                group.add(path, left, self._tests_of(path, are_all=are_tests_all))
         for group in sorted(groups.values(), key=lambda group: len(group.hosts)):
             self.queue.put(group)
         shown = "all tests" if are_tests_all else "tests of their files"
+        shown = f"{len(self.tests)} test files" if self.tests else shown
         self.console.print(f"{self.total} mutants to try with {shown}, {servers} processes")
         threads = [threading.Thread(target=self._work) for _ in range(servers)]
         for thread in threads:
@@ -85,6 +88,9 @@ class Campaign:
         for thread in threads:
             thread.join()
         verdicts.write(self.known)
+
+    def _tests_of(self, path: str, *, are_all: bool) -> Sequence[str]:
+        return self.tests or tests_of(path, are_all=are_all)
 
     def _verdict(self, mutant: Mutant) -> str | None:
         return self.known[mutant.key].verdict if mutant.key in self.known else None
@@ -114,6 +120,9 @@ class Campaign:
             mistake = mutant.mistake((ROOT / mutant.path).read_text())
             if not group.are_tests_all and verdict in (EQUIVALENT, SURVIVED):
                 verdict = UNSEEN
+            if self.tests and verdict == SURVIVED:
+                # Of some tests; what all of them say stays.
+                verdict = self.known[key].verdict if key in self.known else UNSEEN
             with self.lock:
                 self.known[key] = Verdict(mutant.path, mutant.line, mistake, verdict, by)
                 self.done += 1
@@ -133,6 +142,7 @@ class Campaign:
 @click.command()
 @click.option("--file", "names", multiple=True, help="Part of a path; all files by default.")
 @click.option("--again", is_flag=True, help="Try survivors again, with all tests.")
+@click.option("--test", "tests", multiple=True, help="Show survivors to this test file alone.")
 @click.option("--fresh", is_flag=True, help="Forget what is known of the chosen files.")
 @click.option("--most", type=int, help="Mutants of a file; by default by its length.")
 @click.option("--servers", default=2, show_default=True, help="Processes.")
@@ -141,6 +151,7 @@ class Campaign:
 def cli(
     names: tuple[str, ...],
     again: bool,
+    tests: tuple[str, ...],
     fresh: bool,
     most: int | None,
     servers: int,
@@ -149,7 +160,7 @@ def cli(
 ) -> None:
     """Try mutants of the contracts that have no verdict yet, and tell the score."""
     console = Console(width=TABLE_WIDTH)
-    campaign = Campaign(console, time.monotonic() + 60 * minutes)
+    campaign = Campaign(console, time.monotonic() + 60 * minutes, tests)
     chosen: dict[str, list[Mutant]] = {}
     for path in sorted(mutable_files(), key=lambda path: not verdicts.is_strict(path)):
         if names and not any(name in path for name in names):
@@ -165,8 +176,9 @@ def cli(
                 campaign.known.pop(mutant.key, None)
     if not only_report:
         # First the tests of the file itself, then to those that are left all that reach it.
-        campaign.run(chosen, {None}, servers, are_tests_all=False)
-        open_ones = {UNSEEN, SURVIVED} if again else {UNSEEN}
+        if not tests:
+            campaign.run(chosen, {None}, servers, are_tests_all=False)
+        open_ones = {UNSEEN, SURVIVED} if again or tests else {UNSEEN}
         campaign.run(chosen, open_ones, servers, are_tests_all=True)
     _tell(console, list(campaign.known.values()))
     evidence.write()
