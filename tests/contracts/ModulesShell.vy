@@ -17,6 +17,7 @@ from contracts.modules import margin_rates
 from contracts.modules import markets
 from contracts.modules import packing
 from contracts.modules import sizing
+from contracts.modules import steps
 from contracts.modules import volatility
 
 
@@ -330,3 +331,15 @@ def ln_e10(price_wad: uint256) -> uint256:
 @pure
 def exp_minus_wad(x_wad: uint256) -> uint256:
     return volatility._exp_minus_wad(x_wad)
+
+
+@external
+@pure
+def with_refused(refused: uint256[steps.KINDS], kind: uint256, source: uint256, asset: uint256) -> uint256[steps.KINDS]:
+    return steps._with_refused(refused, kind, source, asset)
+
+
+@external
+@pure
+def is_refused(refused: uint256[steps.KINDS], kind: uint256, key: uint256) -> bool:
+    return steps._is_refused(refused, kind, key)

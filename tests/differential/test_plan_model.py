@@ -12,20 +12,27 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from random import Random
 
+import pytest
 from hypothesis import given, seed
 from hypothesis import strategies as st
 
 from ballast.chain import Reverted
 from ballast.model import plan as plans
 from ballast.model import sizing
+from ballast.model.ledger import Account
 from ballast.model.mandate import judgement, least_proceeds_up
-from ballast.model.margin import BPS, WAD, div_up
+from ballast.model.margin import BPS, GWEI, WAD, Position, div_up, terms_of
+from ballast.model.oracle import NO_INCREASE
 from ballast.model.perps import SIZE_STEP_WAD
 from ballast.model.plan import (
+    Action,
     Code,
     Kind,
     Plan,
+    Policy,
+    Sale,
     Scene,
     Step,
     Venue,
@@ -34,6 +41,7 @@ from ballast.model.plan import (
 )
 from tests.conftest import has_few_examples
 from tests.support.fixtures import shared_world
+from tests.support.pictures import plan_of, random_picture, with_own
 from tests.support.reading import (
     assess_on_chain,
     listed_assets,
@@ -736,6 +744,218 @@ def check_sizes(scene: Scene, plan: Plan) -> None:
             assert amount_wad <= scene.accounts[source].cash_wad
 
 
+# ---- pictures of accounts that nobody has
+
+
+@dataclass(frozen=True)
+class Mood:
+    """What both markets are like for a planner: whole quote tokens of the house and of the budget,
+    and unless all is as listed thousands of them of depth, a fee, and how large a rival is; and how
+    many pictures it takes to meet what is rare in it."""
+
+    house: int = 10_000_000
+    budget: int = 10**6
+    depth: int = 0
+    fee_e6: int = 0
+    rival: int = 0
+    pictures: int = 600
+
+
+MOODS = {
+    "as listed": Mood(),
+    "house without cash": Mood(house=1_000, depth=2_000_000),
+    "longs pay for shorts": Mood(depth=2_000_000, rival=6),
+    "thin": Mood(depth=2_000, fee_e6=500),
+    "thin, longs pay for shorts": Mood(depth=2_000, rival=4),
+    "thin, shorts pay for longs, small budget": Mood(
+        depth=1_000, rival=-2, budget=50, pictures=2_000
+    ),
+    "a dear fee, small budget": Mood(depth=6_000, fee_e6=1_500, rival=-2, budget=30),
+}
+
+
+def set_mood(world: World, mood: Mood) -> Scene:
+    """As the owner's account without anything finds it."""
+    fund_house(world, mood.house)
+    rival = world.account(0, world.other_owner)
+    world.deposit(rival, QUOTE, world.units(QUOTE, 10**6))
+    for name in ("ETH", "BTC"):
+        if not mood.depth:
+            continue
+        asset, price = world.asset(name), world.price_wad(name) // WAD
+        depth_gwei = mood.depth * 1_000 * GWEI // price
+        terms = world.system.perps.terms_of(asset)._replace(
+            depth_gwei=depth_gwei,
+            open_interest_cap_gwei=depth_gwei // 2,
+            skew_cap_gwei=depth_gwei // 200,
+            round_cap_gwei=depth_gwei,
+            min_size_gwei=1,
+            base_fee_e6=mood.fee_e6,
+            band_e6=0,
+            lag_s=0,
+        )
+        world.system.perps.set_terms(asset, tuple(terms), sender=world.governor)
+    world.system.perps.refresh(sender=world.keeper)
+    open_perpetuals(world, rival, (mood.rival * 1_000,) * 2)
+    calm_down(world, None)
+    account = world.account()
+    world.enrol(account, sales={}, budget_wad=mood.budget * WAD)
+    return read_scene(world, account)
+
+
+@pytest.mark.parametrize("name", MOODS)
+def test_plan__picture_of_any_account__equals_the_model(name: str) -> None:
+    """Quotas beside shorts, rates, flags, costs, refusals and steps in mixes that few accounts get
+    into, in markets that are deep, thin, free, and paid for by the other side."""
+    world = plan_world(6)
+    with world.isolated():
+        mood, random = MOODS[name], Random(name)
+        real = set_mood(world, mood)
+        kinds: Counter[int] = Counter()
+        for _ in range(mood.pictures):
+            scene = random_picture(random, real)
+            plan = make_plan(scene)
+            assert plan_of(world, scene) == plan
+            kinds.update(step.kind for step in plan.steps)
+        costed = (Kind.SELL, Kind.SETTLE, Kind.TRIM, Kind.HEDGE, Kind.UNWIND)
+        assert min(kinds[kind] for kind in costed) > mood.pictures // 100
+
+
+def trimmer(world: World, *, cash: int, gain: int, target_bps: int = 13_000) -> Scene:
+    """The picture of a long of ten ETH and a step that may be trimmed, with this cash and gain,
+    WAD: what it pays of funding makes its result a fraction of a wei more."""
+    world.set_price("ETH", "1999.87654321")
+    real = set_mood(world, Mood(depth=2_000, fee_e6=777))
+    asset = world.asset("ETH")
+    mark = replace(real.marks[asset], funding_wad=1)
+    size = 10 * WAD + SIZE_STEP_WAD
+    held = Position(0, size, size * (mark.price_wad - 1) // WAD - gain)
+    policy = Policy(target_bps - 1, actions=Action.TRIM)
+    own = Account(cash_wad=cash, positions={asset: held})
+    return with_own(
+        replace(real, policy=policy, target_bps=target_bps, marks={**real.marks, asset: mark}), own
+    )
+
+
+def test_plan__gain_of_a_unit__keeps_a_step_of_its_position_open() -> None:
+    """Closing it would pay it; a wei less than a unit is no gain."""
+    world = plan_world(6)
+    with world.isolated():
+        for gain, kept in ((10**12 - 1, 0), (10**12, SIZE_STEP_WAD)):
+            with world.isolated():
+                scene = trimmer(world, cash=WAD, gain=gain)
+                size = scene.own.position(world.asset("ETH")).size_wad
+                plan = plan_of(world, scene)
+                assert plan == make_plan(scene)
+                assert [(step.kind, step.amount) for step in plan.steps] == [
+                    (Kind.TRIM, size - kept)
+                ]
+
+
+def test_plan__gain_as_large_as_what_a_trim_costs__bears_it() -> None:
+    """To the wei, rounded up: then less has to be trimmed."""
+    world = plan_world(6)
+    amounts = []
+    with world.isolated():
+        scene = trimmer(world, cash=6_000 * WAD, gain=0)
+        (leg,) = scene.own.legs(scene.marks)
+        size = leg.position.size_wad
+        part = size * leg.mark.price_wad // WAD * plans._cost_e6(scene, leg, -size)
+        assert part % 10**6
+    for gain in (part // 10**6, part // 10**6 + 1):
+        with world.isolated():
+            scene = trimmer(world, cash=6_000 * WAD, gain=gain)
+            plan = plan_of(world, scene)
+            assert plan == make_plan(scene) and plan.uncured == 0
+            amounts.append(plan.steps[0].amount)
+    assert 0 < amounts[1] < amounts[0] < size
+
+
+def test_plan__equity_at_the_trigger__is_a_wei_too_much() -> None:
+    """What it is a part of the requirement is rounded up."""
+    world = plan_world(6)
+    with world.isolated():
+        scene = trimmer(world, cash=WAD, gain=0)
+        required = scene.assess(scene.account).required_init
+        policy = Policy(12_345, actions=Action.TRIM)
+        assert required * 12_345 % BPS
+        for spare, code in ((0, Code.READY), (1, Code.ABOVE_TRIGGER)):
+            own = replace(scene.own, cash_wad=required * 12_345 // BPS + spare)
+            told = with_own(replace(scene, policy=policy), own)
+            plan = plan_of(world, told)
+            assert plan == make_plan(told)
+            assert plan.code == code
+
+
+def test_plan__quota_of_a_fraction_of_a_unit__keeps_the_unit_that_it_divides() -> None:
+    """What counts is sold in whole units, and what does not count as well."""
+    world = plan_world(6)
+    with world.isolated():
+        real, asset = set_mood(world, Mood()), world.asset("BTC")
+        mark = real.marks[asset]
+        mark = replace(mark, risk=replace(mark.risk, quota_gwei=GWEI // 2 + 7))
+        held = Position(WAD, WAD // 2, WAD // 2 * mark.price_wad // WAD)
+        policy = Policy(12_999, sales=(Sale(asset, 0),))
+        scene = with_own(
+            replace(real, policy=policy, target_bps=13_000, marks={**real.marks, asset: mark}),
+            Account(debt_shares=world.units(QUOTE, 29_000), positions={asset: held}),
+        )
+        plan = plan_of(world, scene)
+        assert plan == make_plan(scene)
+        assert [(step.kind, step.amount) for step in plan.steps] == [(Kind.SELL, 10**8 - 1)]
+
+
+def test_plan__short_that_was_made_larger__is_not_unwound_in_the_same_plan() -> None:
+    """What is hedged may still become a sale; here none is possible, and hedging goes first."""
+    world = plan_world(6)
+    with world.isolated():
+        real, asset = set_mood(world, Mood(depth=2_000, fee_e6=500)), world.asset("ETH")
+        size = 4 * WAD
+        held = Position(10 * WAD, -size, -size * real.marks[asset].price_wad // WAD)
+        policy = Policy(12_999, sales=(Sale(asset, 0),), actions=Action.HEDGE | Action.UNWIND)
+        known = replace(real, policy=policy, target_bps=13_000)
+        for equity, refusals, kinds in (
+            (1_500, {Kind.SELL}, [Kind.HEDGE]),
+            (3_900, {Kind.SELL, Kind.HEDGE}, [Kind.UNWIND]),
+        ):
+            refused = frozenset((int(kind), asset) for kind in refusals)
+            loan = world.units(QUOTE, 20_000 - equity)
+            own = Account(debt_shares=loan, positions={asset: held})
+            scene = with_own(replace(known, refused=refused), own)
+            plan = plan_of(world, scene)
+            assert plan == make_plan(scene) and plan.uncured
+            assert [step.kind for step in plan.steps] == kinds
+
+
+def test_plan__pair_that_just_reaches_initial_margin__is_unwound() -> None:
+    """The ledger tests what is unwound, and lends nothing to a doubtful price: to the wei."""
+    world = plan_world(6)
+    with world.isolated():
+        real = set_mood(world, Mood(budget=10))
+        pair, doubtful = world.asset("ETH"), world.asset("FEW")
+        mark = real.marks[doubtful]
+        price = replace(mark.price, newest_wad=WAD, previous_wad=WAD, flags=NO_INCREASE)
+        marks = {**real.marks, doubtful: replace(mark, price=price)}
+        policy = Policy(12_999, sales=(Sale(pair, 30),), actions=Action.UNWIND)
+        size, weak = 10 * WAD, Position(2)
+        assert terms_of(weak, marks[doubtful]).excess_init == 1
+
+        def told(loss: int) -> Scene:
+            held = Position(size, -size, loss - size * marks[pair].price_wad // WAD)
+            return with_own(
+                replace(real, policy=policy, target_bps=13_000, marks=marks),
+                Account(positions={pair: held, doubtful: weak}),
+            )
+
+        low, high = 19_000 * WAD, 19_300 * WAD
+        assert make_plan(told(low)).steps and not make_plan(told(high)).steps
+        while high - low > 1:
+            loss = (low + high) // 2
+            low, high = (loss, high) if make_plan(told(loss)).steps else (low, loss)
+        for loss in (low, high):
+            assert plan_of(world, told(loss)) == make_plan(told(loss))
+
+
 # ---- cases that random accounts seldom meet
 
 
@@ -824,3 +1044,119 @@ def test_plan__house_with_part_of_a_gain__pays_that_part_and_trims_within_the_re
         assert after.house.cash_wad == 0
         wanted = div_up(after.assess(account).required_init * 13_000, BPS)
         assert abs(after.assess(account).equity_init - wanted) <= 10 * world.unit_wad(QUOTE)
+
+
+def test_plan__sibling_with_a_loan_while_a_price_rises__is_not_asked() -> None:
+    """The ledger would count the lower of the two prices, and refuse what it gives."""
+    world = plan_world(6)
+    with world.isolated():
+        account, donor = world.account(), world.account(1)
+        world.deposit(donor, "BTC", 10**7)
+        world.borrow(donor, world.units(QUOTE, 100))
+        world.make_donor(donor)
+        world.open_account(leverage=3)
+        world.enrol(account, trigger_bps=13_000, target_bps=16_000, donors=(1,), sales={})
+        assert [step.source for step in read_plan(world, account).steps] == [donor]
+        with world.chain.one_block():
+            world.feeds["BTC"].set_answer(30_001 * 10**8, sender=world.governor)
+            world.system.poke(world.keeper, ["BTC"])
+            plan = read_plan(world, account)
+            assert plan == make_plan(read_scene(world, account))
+        assert plan.code == Code.NO_MEANS
+        world.chain.mine()
+        assert [step.source for step in read_plan(world, account).steps] == [donor]
+
+
+def test_plan__sibling_with_a_gain_left_unpaid_and_a_silent_feed__is_not_asked() -> None:
+    """What is left of a closed position makes the ledger test who gives, as an open one does."""
+    world = plan_world(6)
+    with world.isolated():
+        fund_house(world, 25_000)
+        account, donor = world.account(), world.account(1)
+        open_perpetuals(world, donor, (8_000, 0))
+        open_perpetuals(world, world.account(0, world.other_owner), (0, 20_000))
+        for name, price in (("BTC", 60_000), ("ETH", 6_000)):
+            world.set_price(name, price)
+        settle_rival(world)
+        size = read_account(world, donor).position(world.asset("ETH")).size_wad
+        order = (donor, world.asset("ETH"), -size, 0, UNLIMITED, True)
+        world.system.perps.trade(*order, sender=world.owner)
+        left = read_account(world, donor).position(world.asset("ETH"))
+        assert left.size_wad == 0 and left.cost_wad < 0
+        world.make_donor(donor)
+        world.open_account(leverage=3, mix={"FEW": 1}, equity=500)
+        world.enrol(account, trigger_bps=15_900, target_bps=16_000, donors=(1,), sales={})
+        assert [step.kind for step in read_plan(world, account).steps] == [Kind.MOVE_CASH]
+        world.make_stale("ETH")
+        plan = read_plan(world, account)
+        assert plan == make_plan(read_scene(world, account))
+        assert plan.code == Code.NO_MEANS
+
+
+@pytest.mark.parametrize("is_listed_first", [False, True])
+def test_plan__sibling_with_a_floor_above_the_target__gives_cash_down_to_it(
+    is_listed_first: bool,
+) -> None:
+    """Collateral first, and what that takes of its slack cash does not take again: to the wei."""
+    world = plan_world(18)
+    with world.isolated():
+        account, donor = world.account(), world.account(1)
+        given = [("ETH", WAD + 1_234_567), ("BTC", 10**7 + 3)]
+        for name, units in given if is_listed_first else reversed(given):
+            world.deposit(donor, name, units)
+        world.deposit(donor, QUOTE, 10_000 * WAD)
+        world.make_donor(donor, floor_bps=30_001)
+        world.open_account(leverage=3, equity=100_000)
+        world.enrol(account, trigger_bps=13_000, target_bps=16_000, donors=(1,), sales={})
+        figures = assess_on_chain(world, donor)
+        assert figures.required_init * 30_001 % BPS
+        plan = read_plan(world, account)
+        assert plan == make_plan(read_scene(world, account))
+        first, second, cash = plan.steps
+        assert first.kind == second.kind == Kind.MOVE_COLLATERAL
+        assert {first.asset: first.amount, second.asset: second.amount} == {
+            world.asset(name): units for name, units in given
+        }
+        assert cash.kind == Kind.MOVE_CASH and 0 < 10_000 * WAD - cash.amount < 100
+        world.mandates.rebalance(account, sender=world.keeper)
+        ended = assess_on_chain(world, donor)
+        assert ended.equity_init * BPS >= ended.required_init * 30_001
+
+
+def test_plan__list_that_is_full__brings_more_of_what_is_in_it() -> None:
+    """Only what is new needs a place."""
+    world = shared_world(17)
+    with world.isolated():
+        account, donor = crowded(world, 16), world.account(1)
+        world.deposit(donor, world.names[15], world.units(world.names[15], 1))
+        world.make_donor(donor)
+        world.enrol(account, trigger_bps=12_900, target_bps=13_000, donors=(1,), sales={})
+        plan = read_plan(world, account)
+        assert plan == make_plan(read_scene(world, account))
+        assert [step.asset for step in plan.steps] == [world.asset(world.names[15])]
+
+
+def test_plan__one_place_left_and_two_siblings_of_one_new_asset__brings_what_both_have() -> None:
+    """What the first one brings has made the asset one that is listed."""
+    world = shared_world(17)
+    with world.isolated():
+        account = crowded(world, 15)
+        for sub in (1, 2):
+            world.deposit(world.account(sub), world.names[15], world.units(world.names[15], 1))
+            world.make_donor(world.account(sub))
+        world.enrol(account, trigger_bps=12_900, target_bps=13_000, donors=(1, 2), sales={})
+        plan = read_plan(world, account)
+        assert plan == make_plan(read_scene(world, account))
+        assert [step.source for step in plan.steps] == [world.account(1), world.account(2)]
+        world.mandates.rebalance(account, sender=world.keeper)
+        assert len(listed_assets(world, account)) == 16
+
+
+def crowded(world: World, count: int) -> int:
+    """An account with so many assets and a loan as large as it may be."""
+    account = world.account()
+    for name in world.names[:count]:
+        world.deposit(account, name, world.units(name, 1_000) * WAD // world.price_wad(name))
+    room = assess_on_chain(world, account).excess_init // world.unit_wad(QUOTE)
+    world.borrow(account, room - 2)
+    return account

@@ -8,11 +8,12 @@ from math import ceil
 from typing import Any
 
 from ballast.chain import Contract, Receipt
+from ballast.deploy import account_id
 from ballast.model.margin import BPS, RATE, WAD, Position
 from tests.clearing_kit import args_of
 from tests.conftest import reverts
-from tests.perps_kit import BTC, ETH, STEP, Desk, open_desk
-from tests.support.world import QUOTE, World
+from tests.perps_kit import BTC, ETH, FAR, STEP, Desk, open_desk
+from tests.support.world import QUOTE, UNLIMITED, World
 
 NOT_SHORT = "deleverager: house not short"
 NO_WINNER = "deleverager: no winner to close"
@@ -241,6 +242,33 @@ def test_adl__part__closes_that_much_at_the_index_without_a_fee(world: World) ->
     assert abs(desk.assess(desk.house).equity_maint - house.equity_maint) < WAD // 100
     assert desk.assess(desk.house).required_maint < house.required_maint
     desk.check()
+
+
+def test_adl__trade_after_it_in_the_transaction__is_priced_like_any_other(world: World) -> None:
+    """Only what is closed by force is closed at a price that was named."""
+    desk, long, _, _ = long_desk(world, price=2_000)
+    caller = world.chain.deploy("Caller", sender=world.governor)
+    account, ledger = account_id(caller.address), world.clearinghouse
+    world.quote.mint(caller, 10**11, sender=world.governor)
+
+    def run(*calls: tuple[Contract, str, tuple[Any, ...]]) -> Any:
+        encoded = [(c.address, c.function(name).encode(*args)) for c, name, args in calls]
+        receipt = caller.run(encoded, sender=world.keeper)
+        return [event.args for event in desk.perps.events(receipt, "Traded")][-1]
+
+    def order(change: int) -> tuple[Contract, str, tuple[Any, ...]]:
+        return desk.perps, "trade", (account, ETH, change, UNLIMITED * (change > 0), FAR, False)
+
+    approve = world.quote, "approve", (ledger, UNLIMITED)
+    run(approve, (ledger, "deposit", (account, 0, 10**11)), order(2 * WAD))
+    world.set_price("ETH", 3_800)
+    close = world.system.deleverager, "adl", (long, ETH, WAD)
+    with world.isolated():
+        adl(desk, long, size=WAD)
+        apart = run(order(-WAD))
+    together = run(close, order(-WAD))
+    assert (together.price_wad, together.fee_e6) == (apart.price_wad, apart.fee_e6)
+    assert together.price_wad > 3_700 * WAD
 
 
 def test_adl__whole_position__is_paid_out_as_far_as_the_house_has_cash(world: World) -> None:

@@ -116,6 +116,9 @@ def test_set_insurance_receiver__by_the_owner__logs_old_and_new(lending: Lending
         ("set_rate", (0, 0, 100_001, 5_000), "vault: rate too high"),
         ("set_rate", (50_000, 50_000, 1, 5_000), "vault: rate too high"),
         ("set_rate", (2**256 - 1, 2**256 - 1, 2**256 - 1, 5_000), "vault: rate too high"),
+        ("set_rate", (2**256 - 1, 1, 0, 5_000), "vault: rate too high"),
+        ("set_rate", (1, 2**256 - 1, 0, 5_000), "vault: rate too high"),
+        ("set_rate", (1, 0, 2**256 - 1, 5_000), "vault: rate too high"),
         ("set_reserve_factor", 5_001, "vault: reserve factor too high"),
         ("set_reserve_factor", 2**256 - 1, "vault: reserve factor too high"),
         ("set_deposit_cap", 2**95 + 1, "vault: deposit cap too high"),
@@ -243,7 +246,7 @@ def test_transfer_ownership__two_steps__moves_the_rights(lending: Lending) -> No
 
 
 def test_deploy__as_given__starts_empty_and_logs_its_terms(lending: Lending) -> None:
-    vault = deploy_vault(lending.chain, lending.asset, lending.borrower)
+    vault = deploy_vault(lending.chain, lending.asset, lending.borrower, min_debt=77)
     assert vault.state() == (0, 0, lending.chain.time, 0, 10**18, 0)
     assert (vault.owner(), vault.CLEARINGHOUSE()) == (lending.governor, lending.borrower.address)
     assert (vault.LIQUIDATOR(), vault.exits_held_until()) == (lending.liquidator, 0)
@@ -253,6 +256,7 @@ def test_deploy__as_given__starts_empty_and_logs_its_terms(lending: Lending) -> 
     assert logged["RateUpdated"] == ((0, 0, 0, 0), RATE)
     assert logged["ReserveFactorUpdated"] == (0, RESERVE_FACTOR_BPS)
     assert logged["DepositCapUpdated"] == (0, CAP_TOKENS * 10**6)
+    assert logged["MinDebtUpdated"] == (0, 77)
     assert logged["InsuranceReceiverUpdated"] == (ZERO_ADDRESS, lending.insurance)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ballast.chain import Contract
+from ballast.model.oracle import Risk
 from tests.clearing_kit import args_of
 from tests.conftest import reverts
 from tests.support.allocations import (
@@ -271,6 +273,22 @@ def test_hook__weight__buys_up_to_it_and_no_further(world: World, hook: Contract
         play(world, hook, account, swap(world, "ETH", "BTC", 3_020))
 
 
+def test_hook__weight_sold_beside_cash__is_a_part_of_what_the_sale_brought_too(
+    world: World, hook: Contract
+) -> None:
+    """Of 15,000 of ETH and 5,000 in cash three fifths are 12,000, whatever was sold."""
+    price_pairs(world, fee_ppm=0)
+    account = world.account()
+    world.deposit(account, QUOTE, world.units(QUOTE, 5_000))
+    world.deposit(account, "ETH", 15 * WAD // 2)
+    wish(world, account, drift_bps=100, weights={"ETH": 6_000})
+    give(world, account, hook=hook)
+    with world.isolated():
+        play(world, hook, account, swap(world, "ETH", QUOTE, 2_999))
+    with reverts(OVERSHOT):
+        play(world, hook, account, swap(world, "ETH", QUOTE, 3_001))
+
+
 def test_hook__weight_but_more_requirement__buys_nothing(world: World, hook: Contract) -> None:
     """BTC requires less than ETH, so the way back is closed below the ceiling."""
     weights = {"ETH": 9_000, "BTC": 1_000}
@@ -512,6 +530,31 @@ def test_anticipates__requirement_that_falls__counts_as_it_is(world: World) -> N
     world.system.oracle.set_parameters(ETH, lower, sender=world.governor)
     picture, now = world.mandates.snapshot(account), world.clearinghouse.assess(account)
     assert (picture.equity_init, picture.required_init) == (now[0], now[1])
+
+
+def test_anticipates__rates_and_quota_announced__are_the_worse_ones_of_both(world: World) -> None:
+    """At initial margin; what else the oracle says of an asset stays as it is."""
+    oracle, governor = world.system.oracle, world.governor
+    account = leveraged(world, anticipates=True)
+    give(world, account)
+    terms = list(oracle.parameters(ETH)[1])
+    terms[9] = 50_001 * 10**9 + 1
+    oracle.set_parameters(ETH, tuple(terms), sender=governor)
+    terms[0] += 1_000  # z of the initial rate, then all three of the one on gross
+    terms[6:9] = [2 * bps for bps in terms[6:9]]
+    terms[9] = 40_000 * 10**9
+    oracle.set_parameters(ETH, tuple(terms), sender=governor)
+    now = Risk.from_word(oracle.marks([ETH])[1])
+    coming = Risk.from_word(oracle.pending_risk(ETH))
+    assert now.quota_gwei == 50_001 * 10**9 + 1
+    assert coming.l_init_e6 > now.l_init_e6 and coming.r_init_e6 > now.r_init_e6
+    (leg,) = world.mandates.snapshot(account).legs
+    assert Risk.from_word(leg.risk_word) == replace(
+        now,
+        r_init_e6=coming.r_init_e6,
+        l_init_e6=coming.l_init_e6,
+        quota_gwei=coming.quota_gwei,
+    )
 
 
 def test_anticipates__account_at_initial_margin__may_pay_out_what_its_target_leaves(

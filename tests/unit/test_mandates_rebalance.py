@@ -594,6 +594,80 @@ def _idle_gas(world: World, assets: int) -> int:
         return int(rebalance(world, account).gas_used)
 
 
+# ---- what it is judged by afterwards
+
+WIDE = (65_535, 10_000, 1_000, 0, 0, 0)
+
+
+def judge(world: World, hook: Contract, account: int, *calls: tuple[str, tuple[Any, ...]]) -> None:
+    """Has a mandate carried out, whose last word must be what the ledger says in that second."""
+    script(world, hook, *calls)
+    with world.chain.one_block():
+        receipt = rebalance(world, account)
+        equity, required, *_ = world.clearinghouse.assess(account)
+    told = args_of(world.mandates, receipt, "Rebalanced")
+    assert (told.equity_after, told.required_after) == (equity, required)
+
+
+def test_rebalance__small_sale_below_initial_margin__leaves_the_account_stronger(
+    world: World, hook: Contract
+) -> None:
+    """What the venue keeps is less than what is no longer required, at either margin."""
+    account = world.open_account(leverage=3)
+    give(world, hook, account)
+    world.set_price("ETH", 1_700)
+    before = excess_init(world, account)
+    judge(world, hook, account, sale(world, WAD // 4))
+    assert before < excess_init(world, account) < 0
+
+
+def test_rebalance__asset_in_the_place_of_another__is_valued_as_itself(
+    world: World, hook: Contract
+) -> None:
+    """One asset before and one afterwards, of which a unit is worth something else."""
+    account, donor = world.open_account(leverage=2), world.account(1)
+    world.deposit(donor, "BTC", 10**8)
+    world.make_donor(donor, floor_bps=10_000)
+    give(world, hook, account, WIDE)
+    whole = world.clearinghouse.position_word(account, ETH) & (2**128 - 1)
+    judge(
+        world,
+        hook,
+        account,
+        ("move", (donor, BTC, 10**8 // 2)),
+        sale(world, whole // world.unit_wad("ETH")),
+    )
+    assert world.clearinghouse.position_word(account, ETH) == 0
+    assert world.clearinghouse.position_word(account, BTC) == WAD // 2
+
+
+def test_rebalance__perpetual_closed_beside_its_collateral__leaves_the_collateral(
+    world: World, hook: Contract
+) -> None:
+    desk = open_desk(world)
+    account = world.account()
+    world.deposit(account, "ETH", 10 * WAD)
+    desk.trade(account, 5 * WAD)
+    world.set_price("ETH", 2_010)
+    give(world, hook, account, WIDE)
+    judge(world, hook, account, ("trade", (ETH, -5 * WAD)))
+    assert world.clearinghouse.position_word(account, ETH) == 10 * WAD
+
+
+def test_rebalance__hedge_opened_where_funding_was_paid__is_valued_with_it(
+    world: World, hook: Contract
+) -> None:
+    """Funding of the month before is none that a new position owes or is owed."""
+    desk = open_desk(world)
+    desk.trade(desk.trader(1), 50 * WAD)
+    world.wait(30 * 86_400)
+    desk.refresh()
+    account = world.open_account(leverage=3, sub=2)
+    give(world, hook, account, WIDE)
+    judge(world, hook, account, ("trade", (ETH, -5 * WAD)))
+    assert desk.funding().funding_wad > WAD // 2
+
+
 # ---- to the WAD
 
 FINE = 201  # an asset of 18 decimals at one quote token

@@ -23,6 +23,9 @@ from ballast.model.perps import (
 from tests.conftest import reverts
 
 MAX_ASSETS = 16
+KINDS = 13  # of steps, and none
+MOVE_CASH, MOVE_COLLATERAL = 1, 3
+MOVES = (MOVE_CASH, MOVE_COLLATERAL)
 WAD = 10**18
 SIGNED = st.integers(-(2**120), 2**120)
 HALF = st.integers(-(2**127), 2**127 - 1)
@@ -269,6 +272,32 @@ def test_breaker__any_age_and_price__is_that_of_the_model(
     assert moved == known.moved(index, since + age).word
     for breaker in (known, known.moved(index, since + age)):
         assert shell().is_tripped(breaker.word, index) == breaker.is_tripped(index)
+
+
+# ---- refusals
+
+
+@given(
+    source=st.integers(0, 2**168 - 1),
+    asset=st.integers(0, 255),
+    first=st.integers(1, KINDS - 1),
+    second=st.integers(1, KINDS - 1),
+)
+def test_refused__any_steps__are_known_by_kind_and_asset_or_by_sibling(
+    source: int, asset: int, first: int, second: int
+) -> None:
+    """Cash and collateral of one sibling are refused together, by its number."""
+    refused, known = [0] * KINDS, set()
+    for kind in (first, second):
+        refused = list(shell().with_refused(refused, kind, source, asset))
+        known.add((MOVE_CASH, source % 256) if kind in MOVES else (kind, asset))
+    assert sum(word.bit_count() for word in refused) == len(known)
+    for kind, key in known:
+        assert all(
+            shell().is_refused(refused, alike, key)
+            for alike in (MOVES if kind == MOVE_CASH else [kind])
+        )
+        assert not shell().is_refused(refused, kind, (key + 1) % 256)
 
 
 # ---- rounding

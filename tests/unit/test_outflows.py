@@ -447,6 +447,25 @@ def test_vault__deposit_that_passes_through__uses_up_nothing(lending: Lending) -
     assert lending.vault.max_loan() >= before * 95 // 100
 
 
+def test_vault__no_limit_ever_set__is_told_as_all_of_it() -> None:
+    """And no floor: what is there may leave."""
+    lending = deploy_lending(RevmChain())
+    lending.deposit(lending.lender, 6_000 * lending.unit)
+    assert tuple(lending.vault.outflow_limit()) == (BPS, 0)
+    leave(lending, 6_000 * lending.unit)
+
+
+def test_vault__limit_set_again__holds_on_the_next_day(lending: Lending) -> None:
+    """Other terms change how much may leave, not what it is a part of."""
+    unit, vault = lending.unit, lending.vault
+    leave(lending, 1_000 * unit)
+    vault.set_outflow_limit(LIMIT_BPS // 2, 20, sender=lending.governor)
+    lending.chain.advance(2 * DAY_S)
+    assert vault.maxWithdraw(lending.lender) == 9_000 * unit * LIMIT_BPS // 2 // BPS
+    with reverts(WAIT):
+        leave(lending, vault.maxWithdraw(lending.lender) + 1)
+
+
 def test_vault__set_outflow_limit__is_the_owners_and_bounded(lending: Lending) -> None:
     vault = lending.vault
     for bps, floor_log2 in ((BPS + 1, 20), (1, 96)):

@@ -290,6 +290,13 @@ def test_rebalance__expired__is_refused_in_an_emergency_too(world: World) -> Non
         rebalance(world, account)
 
 
+def test_plan__price_of_gas_within_its_cap__is_ready(world: World) -> None:
+    """A cap holds back only what is above it; dearer gas is seen on a node, which has a price."""
+    account = sinking(world)
+    world.bound(account, gas_cap_gwei=1)
+    assert code(world, account) == Code.READY
+
+
 def test_rebalance__confirmation__needs_a_flag_and_a_later_round(world: World) -> None:
     account, flag = sinking(world), world.system.liquidator.flag
     world.bound(account, confirms=True)

@@ -454,6 +454,28 @@ def test_marks__expensive_feed_and_any_gas__reverts_or_answers_the_same(bad: Bad
     assert refused > 50 and served > 50
 
 
+def test_marks__expensive_round_before_and_any_gas__says_so_or_answers_the_same(
+    bad: BadAsset,
+) -> None:
+    """T24: nor is the read of the round before starved, in whose absence nothing may grow."""
+    bad.feed.set_past(5, [5, ETH, 1_000, 1_000, 5], sender=bad.bench.owner)
+    bad.answer(2 * ETH, round_id=6)
+    bad.bench.oracle.poke([9], sender=bad.bench.keeper)
+    bad.misbehave(HEAVY, HEAVY)
+    expected = bad.bench.oracle.marks([9])
+    price = Price.from_word(expected[0])
+    assert (price.previous_wad, price.flags) == (PRICE, 0)
+    refused = served = 0
+    for gas in range(100_000, 220_000, 61):
+        try:
+            assert bad.bench.oracle.marks.call([9], gas=gas) == expected, gas
+            served += 1
+        except Reverted as refusal:
+            assert refusal.reason == "oracle: gas too low", gas
+            refused += 1
+    assert refused > 50 and served > 50
+
+
 def test_marks__little_gas__names_the_reason(bench: OracleBench) -> None:
     """T24"""
     with reverts("oracle: gas too low"):

@@ -188,6 +188,12 @@ def test_list_asset__bad_heartbeat__reverts(bench: OracleBench, heartbeat_s: int
         _list(bench, _feed(bench, ETH), heartbeat_s=heartbeat_s)
 
 
+def test_list_asset__longest_heartbeat__is_kept_to_the_second(bench: OracleBench) -> None:
+    feed = _feed(bench, ETH)
+    _list(bench, feed, heartbeat_s=2**24 - 1)
+    assert bench.oracle.feed_of(7) == (feed.address, 8, 2**24 - 1, *BAND_LOG2)
+
+
 @pytest.mark.parametrize(("low", "high"), [(1, 80), (80, 80), (81, 80), (60, 95), (60, 2**200)])
 def test_list_asset__bad_band__reverts(bench: OracleBench, low: int, high: int) -> None:
     with reverts("oracle: bad band"):
@@ -258,6 +264,20 @@ def test_set_parameters__jump_not_covered_on_the_way__reverts(bench: OracleBench
         bench.oracle.set_parameters(1, new.values, sender=bench.owner)
     half = replace(START, floor_maint_bps=600, floor_init_bps=1_152, floor_l_bps=400)
     bench.oracle.set_parameters(1, half.values, sender=bench.owner)
+
+
+def test_set_parameters__gross_floor_falls_first__jump_not_covered_on_the_way(
+    bench: OracleBench,
+) -> None:
+    """The other way round: the directional floor is as low as ever until its notice is over."""
+    start = replace(START, floor_maint_bps=600, floor_init_bps=1_000, floor_l_bps=400)
+    new = replace(start, floor_init_bps=1_300, floor_l_bps=200)
+    assert start.is_valid() and new.is_valid()
+    _list(bench, _feed(bench, ETH), parameters=start)
+    with reverts("oracle: jump not covered"):
+        bench.oracle.set_parameters(7, new.values, sender=bench.owner)
+    half = replace(start, floor_init_bps=1_300, floor_l_bps=352)
+    bench.oracle.set_parameters(7, half.values, sender=bench.owner)
 
 
 @pytest.mark.parametrize("name", TOO_LARGE)

@@ -171,6 +171,21 @@ def test_poke__no_round_in_a_half_hour__price_in_force_belongs_to_it(bench: Orac
     assert bench.oracle.sigmas_e6(1)[2] == pytest.approx(math.log(1.05) * RANGE_FACTOR_E6, rel=1e-6)
 
 
+def test_sigmas__no_round_since_the_half_hour__price_in_force_alone_is_new(
+    bench: OracleBench,
+) -> None:
+    """A poke without a round moves the half hours on as well."""
+    bench.advance(60)
+    bench.set_price(2_100 * 10**8)
+    bench.advance(300)
+    bench.poke()
+    swing = math.log(1.05) * RANGE_FACTOR_E6
+    for expected in (swing, swing, 0):
+        assert bench.oracle.sigmas_e6(1)[2] == pytest.approx(expected, rel=1e-6)
+        bench.advance(1_800)
+        bench.poke()
+
+
 # ---- the walk
 
 
@@ -208,16 +223,31 @@ def test_poke__more_rounds_than_a_walk__oldest_seen_carries_the_return(bench: Or
     assert seen.slow.weight_ms == pytest.approx(whole * 1_000, rel=0.07)
 
 
-def test_poke__aggregator_changed__new_phase_goes_on(bench: OracleBench) -> None:
+@pytest.mark.parametrize("phase", [2, 2**16 - 1])
+def test_poke__aggregator_changed__new_phase_goes_on(bench: OracleBench, phase: int) -> None:
     """Round ids jump where a proxy changes its aggregator; the walk ends there."""
     bench.advance(300)
     feed, model = bench.feeds[1], bench.model.assets[1].feed
-    first = (2 << 64) | 1
+    first = (phase << 64) | 1
     feed.set_raw(first, 2_050 * 10**8, bench.now, first, sender=bench.owner)
     model.publish(RawRound(first, 2_050 * 10**8, bench.now))
     words = bench.words(bench.poke())
     assert words == bench.model_words()
     assert (words["last_word"] >> 96) & (2**80 - 1) == first
+
+
+def test_poke__round_newer_than_its_successor__ends_the_walk(bench: OracleBench) -> None:
+    """Neither it nor what came before is believed, though it is older than the newest."""
+    feed, model = bench.feeds[1], bench.model.assets[1].feed
+    start, first = bench.now, 7 << 64
+    bench.advance(1_500)
+    answers = (1_980, 2_020, 2_010, 2_000)
+    for step, (answer, at_s) in enumerate(zip(answers, (300, 900, 600, 1_500), strict=True)):
+        feed.set_raw(first + step, answer * 10**8, start + at_s, first + step, sender=bench.owner)
+        model.publish(RawRound(first + step, answer * 10**8, start + at_s))
+    assert bench.words(bench.poke()) == bench.model_words()
+    seen = bench.model.assets[1].volatility
+    assert seen.slow.weight_ms == pytest.approx(1_500 * 1_000, rel=0.01)
 
 
 @pytest.mark.parametrize("mode", [1, 2, 3])

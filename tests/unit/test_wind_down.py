@@ -465,6 +465,15 @@ def test_latched__funding_and_backing__have_ended(world: World) -> None:
     desk.check()
 
 
+def test_latched__terms__are_as_they_were_without_funding_and_backing(world: World) -> None:
+    """Nothing else of them is touched, though they stand in the same words."""
+    desk, _ = ending_desk(world)
+    desk.set_terms(max_funding_e6=999_999, lag_s=301)
+    terms = desk.perps.terms_of(ETH)
+    wind_down(desk)
+    assert desk.perps.terms_of(ETH) == terms._replace(max_funding_e6=0, weight_bps=0)
+
+
 def test_wind_down__position_that_changed_hands__is_closed_with_its_taker(world: World) -> None:
     """A liquidation before the latch moves it in place, as ever; after it nothing does."""
     desk, (loser, _, _) = ending_desk(world, (8, 6, -4), cash=5_000)
