@@ -22,6 +22,7 @@ _PERPETUALS = tuple(
 _ALLOCATIONS = (
     *(f"{_UNIT}allocator.py", f"{_UNIT}allocator_limits.py"),
     f"{_MODEL}allocation_model.py",
+    f"{_WHOLE}uniswap_allocation.py",
 )
 _PLANS = (f"{_MODEL}plan_model.py", f"{_UNIT}rebalancer.py", f"{_UNIT}rebalancer_perpetuals.py")
 
@@ -45,6 +46,9 @@ TESTS: dict[str, tuple[str, ...]] = {
         f"{_THREAT}accounts.py",
         f"{_THREAT}prices.py",
         f"{_THREAT}outflows.py",
+        f"{_THREAT}known_limits.py",
+        f"{_THREAT}liveness.py",
+        f"{_THREAT}tokens.py",
     ),
     "Deleverager": (
         f"{_UNIT}deleverager.py",
@@ -67,6 +71,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "Keepers": (
         f"{_UNIT}keepers.py",
         f"{_UNIT}keepers_push.py",
+        f"{_THREAT}keepers.py",
         f"{_THREAT}watches.py",
         f"{_PAST}watch_list_wiped.py",
     ),
@@ -110,6 +115,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         f"{_THREAT}hooks.py",
         f"{_THREAT}siblings.py",
         f"{_THREAT}mandate_extraction.py",
+        f"{_THREAT}gas.py",
         f"{_PAST}deleveraged_hook.py",
     ),
     "Mixer": _ALLOCATIONS,
@@ -128,7 +134,9 @@ TESTS: dict[str, tuple[str, ...]] = {
         f"{_UNIT}rebalancer_bounds.py",
         f"{_UNIT}rebalancer_perpetuals.py",
         f"{_THREAT}keeper_pay.py",
+        f"{_THREAT}sandwich.py",
         f"{_PAST}less_than_a_unit.py",
+        f"{_PAST}gift_of_a_unit.py",
         f"{_WHOLE}uniswap_rebalance.py",
     ),
     "RiskOracle": (
