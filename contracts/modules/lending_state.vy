@@ -22,7 +22,6 @@ RAY: constant(uint256) = 10**27
 BPS: constant(uint256) = 10_000
 
 MAX_SUPPLY: constant(uint256) = 2**128 - 1
-MAX_ASSETS: constant(uint256) = 2**96 - 1
 MAX_TIME_S: constant(uint256) = 2**32 - 1
 # 75,557 times the first debt. Interest stops there instead of making a repayment impossible.
 MAX_INDEX_WAD: constant(uint256) = 2**76 - 1
