@@ -10,8 +10,9 @@ import pytest
 
 from tests.clearing_kit import args_of, debt_units, excess_init
 from tests.conftest import reverts
+from tests.support import allocations
 from tests.support.fixtures import shared_world
-from tests.support.world import QUOTE, WAD, ZERO_ADDRESS, World
+from tests.support.world import QUOTE, WAD, ZERO_ADDRESS, World, build_world
 
 ETH, BTC = 1, 2
 MOVE_CASH, PULL_CASH, MOVE_COLLATERAL, SELL = 1, 2, 3, 4
@@ -45,6 +46,13 @@ def rebalance(world: World, account: int) -> Any:
 
 def kinds(world: World, account: int) -> list[int]:
     return [step.kind for step in world.rebalancer.plan(account).steps]
+
+
+def drain(world: World, left: int) -> None:
+    """The venue has so many units of the quote token left to pay with."""
+    quote, venue = world.quote, world.venue
+    venue.set_price(quote, quote, WAD, 0, sender=world.governor)
+    venue.swap(quote, quote, quote.balanceOf(venue) - left, 0, world.lender, sender=world.governor)
 
 
 # ---- policies
@@ -240,6 +248,27 @@ def test_rebalance__stale_price_of_what_it_sells__leaves_no_means(world: World) 
     rebalance(world, account)
 
 
+def test_is_triggered__margin_in_order__is_what_the_allocation_wants(world: World) -> None:
+    """Until a sale has done it."""
+    account = world.open_account(leverage=2)
+    allocations.wish(world, account, position_bps=8_000)
+    allocations.enrol(world, account)
+    assert world.rebalancer.is_triggered(account)
+    assert allocations.kinds_taken(world, rebalance(world, account)) == [(SELL, ETH)]
+    world.chain.advance(12)
+    assert not world.rebalancer.is_triggered(account)
+
+
+def test_is_triggered__margin_not_in_order__needs_no_wish_of_the_allocation(world: World) -> None:
+    account = world.open_account(leverage=3)
+    allocations.wish(world, account, position_bps=65_000)
+    world.enrol(account, trigger_bps=12_900)
+    assert world.rebalancer.is_triggered(account)
+    rebalance(world, account)
+    world.chain.advance(12)
+    assert not world.rebalancer.is_triggered(account)
+
+
 # ---- by what means
 
 
@@ -304,6 +333,7 @@ def test_rebalance__venue_that_refuses_one_sale__uses_the_other(world: World) ->
     assert {event.args.asset for event in taken} == {BTC}
     equity, required, _, _ = world.clearinghouse.assess(account)
     assert 10_000 * equity >= 13_000 * required
+    assert world.rebalancer.last_at(account) == receipt.time, "what was wanted was done"
 
 
 def test_rebalance__every_sale_refused__fails_and_leaves_no_trace(world: World) -> None:
@@ -333,10 +363,92 @@ def test_rebalance__gas_too_low_for_a_sale__fails_instead_of_refusing_it(world: 
     assert len(outcomes) == 1
 
 
+@pytest.mark.parametrize("parts", [2, 4])
+def test_rebalance__venue_that_pays_for_a_part_only__sells_a_half_or_a_quarter(
+    world: World, parts: int
+) -> None:
+    """What was sold is told to the unit, and what was not as refused; the cooldown waits."""
+    account = world.open_account(leverage=3, mix={"BTC": 1})
+    terms: dict[str, Any] = {"trigger_bps": 19_000, "target_bps": 20_000, "cooldown_s": 10_000}
+    world.enrol(account, sales={"BTC": 30}, **terms)
+    (step,) = world.rebalancer.plan(account).steps
+    worth = world.venue.quote(world.tokens["BTC"], world.quote, step.amount)
+    drain(world, worth * 101 // (100 * parts))
+    held = world.clearinghouse.position_word(account, BTC)
+    receipt = rebalance(world, account)
+    refused = args_of(world.rebalancer, receipt, "StepRefused")
+    taken = args_of(world.rebalancer, receipt, "StepTaken")
+    assert (refused.kind, refused.asset) == (taken.kind, taken.asset) == (SELL, BTC)
+    assert refused.amount == pytest.approx(step.amount, rel=1e-4)
+    assert taken.amount == refused.amount // parts
+    assert taken.value * parts == pytest.approx(step.value, rel=1e-4)
+    assert taken.expected_cost * parts == pytest.approx(step.cost, rel=1e-4)
+    sold = held - world.clearinghouse.position_word(account, BTC)
+    assert sold == taken.amount * world.unit_wad("BTC")
+    assert world.rebalancer.last_at(account) == 0
+    assert world.rebalancer.plan(account).code == READY
+
+
+def test_rebalance__third_sale_in_a_row_refused__starts_no_cooldown(crowded_world: World) -> None:
+    """The last plan would have cured all of it; what counts is what came of it."""
+    world, names = crowded_world, crowded_world.names[:3]
+    account = world.open_account(leverage=3, mix={name: 1 for name in names})
+    sales = {name: 10 * rank for rank, name in enumerate(names, start=1)}
+    equity, required, _, _ = world.clearinghouse.assess(account)
+    at_bps = equity * 10_000 // required
+    terms: dict[str, Any] = {"trigger_bps": at_bps + 290, "target_bps": at_bps + 300}
+    world.enrol(account, cooldown_s=10_000, sales=sales, **terms)
+    for name in names[:2]:
+        world.set_venue_price(name, world.price_wad(name) * 9 // 10)
+    plan = world.rebalancer.plan(account)
+    assert [step.asset for step in plan.steps] == [ETH] and plan.uncured == 0
+    drain(world, plan.steps[0].value * 6 // 10 // world.unit_wad(QUOTE))
+    receipt = rebalance(world, account)
+    refused = [event.args.asset for event in world.rebalancer.events(receipt, "StepRefused")]
+    (taken,) = world.rebalancer.events(receipt, "StepTaken")
+    assert refused == [world.asset(name) for name in names]
+    assert taken.args.asset == world.asset(names[2])
+    assert world.rebalancer.last_at(account) == 0
+    assert world.rebalancer.plan(account).code == READY
+
+
 def test_plan__of_any_account__never_reverts(world: World) -> None:
     world.make_stale("ETH", "BTC")
     for account in (0, 1, world.account(), world.account(255), 2**168 - 1, 2**168, 2**256 - 1):
         assert world.rebalancer.plan(account).code == NO_POLICY
+
+
+def test_rebalance__donor_that_refuses__is_not_asked_again() -> None:
+    """The quote token moves the donor's price while it is pulled, so what was planned for the
+    donor is too much. What it could give now is left to it: this call goes on without it."""
+    world = build_world(quote_token="CallbackToken")
+    account, donor = world.open_account(leverage=3), world.account(1)
+    world.deposit(donor, "BTC", 10**6)
+    world.borrow(donor, world.units(QUOTE, 100))
+    world.make_donor(donor, floor_bps=10_000)
+    world.fund(world.owner, QUOTE, world.units(QUOTE, 5))
+    world.enrol(
+        account, trigger_bps=12_900, uses_wallet=True, wallet_cap_wad=10**6 * WAD, donors=[1]
+    )
+    assert kinds(world, account) == [PULL_CASH, MOVE_COLLATERAL, SELL]
+    feed, lower = world.feeds["BTC"], 29_990 * 10**8
+    with world.isolated():
+        feed.set_answer(lower, sender=world.governor)
+        world.chain.mine()
+        assert kinds(world, account) == [PULL_CASH, MOVE_COLLATERAL, SELL]
+    script = world.chain.deploy("ScriptedHook", sender=world.governor)
+    once = [
+        (feed.address, feed.set_answer.encode(lower)),
+        (world.quote.address, world.quote.arm.encode(ZERO_ADDRESS, b"")),
+    ]
+    world.quote.arm(script, script.run.encode(once), sender=world.governor)
+    receipt = rebalance(world, account)
+    assert feed.latestRoundData()[1] == lower
+    refused = args_of(world.rebalancer, receipt, "StepRefused")
+    assert (refused.kind, refused.source, refused.asset) == (MOVE_COLLATERAL, donor, BTC)
+    taken = [event.args.kind for event in world.rebalancer.events(receipt, "StepTaken")]
+    assert taken == [PULL_CASH, SELL, SELL]
+    assert world.clearinghouse.position_word(donor, BTC) == 10**6 * world.unit_wad("BTC")
 
 
 # ---- donors that overlap
@@ -390,3 +502,15 @@ def test_set_policy__trigger_not_below_the_target__is_refused(world: World) -> N
             put(world, Policy(trigger_bps=trigger_bps))
     put(world, Policy(trigger_bps=12_999))
     assert world.rebalancer.policy_of(world.account()).trigger_bps == 12_999
+
+
+def test_set_policy__band_worth_its_cost_to_the_last_digit__is_accepted(world: World) -> None:
+    """(target - trigger) 13.51% of what is held, against a sale and a purchase at 13.51%."""
+    guard = (40_000, 300, 100, 0, 0, 0)
+    world.mandates.set_guard(world.account(), world.rebalancer, guard, sender=world.owner)
+    policy = Policy(20_000, sales=((ETH, 1_000, 351),), adapter=world.venue.address)
+    assert (40_000 - 20_000) * 1_351 == 2 * (1_000 + 351) * 10_000
+    with reverts("rebalancer: band below its cost"):
+        put(world, replace(policy, trigger_bps=20_001))
+    put(world, policy)
+    assert world.rebalancer.policy_of(world.account()).trigger_bps == 20_000

@@ -11,6 +11,7 @@ from ballast.model.plan import Code, make_plan
 from ballast.sandbox import BOUNDS
 from tests.clearing_kit import args_of, excess_init
 from tests.conftest import reverts
+from tests.support import allocations
 from tests.support.reading import read_bounds, read_plan, read_scene
 from tests.support.world import QUOTE, WAD, ZERO_ADDRESS, World
 
@@ -242,6 +243,30 @@ def test_clear_policy__then_set__waits_like_what_is_looser(world: World) -> None
     assert world.rebalancer.announced_policy(account)[0].trigger_bps == 10_000
 
 
+def test_set_policy__looser__is_announced_word_by_word(world: World) -> None:
+    """Who watches an account sees what is coming: as it will be in force, and when."""
+    account = world.account()
+    world.enrol(account, trigger_bps=10_200)
+    world.bound(account, confirms=True)
+    policy = tuple(world.rebalancer.policy_of(account))
+    receipt = world.rebalancer.set_policy(account, policy, sender=world.owner)
+    assert world.rebalancer.events(receipt, "PolicyAnnounced") == []
+    looser = (10_300, *policy[1:])
+    receipt = world.rebalancer.set_policy(account, looser, sender=world.owner)
+    told = args_of(world.rebalancer, receipt, "PolicyAnnounced")
+    assert world.rebalancer.events(receipt, "PolicyChanged") == []
+    assert (told.account, told.ready_at) == (account, receipt.time + HOUR_S)
+    assert (told.policy_word % 2**16, told.bounds_word) == (10_300, 1 << 112)
+    world.wait(HOUR_S)
+    receipt = world.rebalancer.apply_policy(account, sender=world.stranger)
+    put = args_of(world.rebalancer, receipt, "PolicyChanged")
+    assert (put.policy_word, put.sales_word, put.adapter) == (
+        told.policy_word,
+        told.sales_word,
+        told.adapter,
+    )
+
+
 def test_set_policy__tighter_while_a_looser_one_waits__withdraws_it(world: World) -> None:
     """T63."""
     account = world.account()
@@ -355,6 +380,13 @@ def test_rebalance__buffer__is_so_many_deviations_of_all_exposures(world: World)
     assert code(world, account) == Code.ABOVE_TRIGGER
 
 
+def test_rebalance__cap_on_the_price_of_gas_and_gas_is_free__does_not_wait(world: World) -> None:
+    account = sinking(world)
+    world.bound(account, gas_cap_gwei=1)
+    assert code(world, account) == Code.READY
+    rebalance(world, account)
+
+
 # ---- steps
 
 
@@ -417,6 +449,24 @@ def test_rebalance__budget_ends_before_the_maximum_step__is_not_gone_on_with(wor
     assert world.rebalancer.state_of(account)[1] == 0
 
 
+@pytest.mark.parametrize(
+    ("bounds", "is_emergency"), [({"emergency_cooldown_s": 60}, False), ({"max_step": WAD}, True)]
+)
+def test_rebalance__budget_ends_it_without_a_maximum_step__is_not_gone_on_with(
+    world: World, bounds: dict[str, int], is_emergency: bool
+) -> None:
+    """As above where there is no maximum, and in an emergency, which knows none."""
+    account = sinking(world)
+    world.bound(account, **bounds)
+    if is_emergency:
+        sunk(world, account)
+    cost = world.rebalancer.plan(account).steps[0].cost // 10
+    world.mandates.arm_budget((cost, 86_400, 10 * cost), sender=world.owner)
+    assert world.rebalancer.plan(account).uncured > WAD
+    rebalance(world, account)
+    assert world.rebalancer.state_of(account)[1] == 0
+
+
 def test_rebalance__emergency__knows_no_maximum_step(world: World) -> None:
     account = sinking(world)
     world.bound(account, max_step=100 * WAD)
@@ -465,6 +515,19 @@ def test_rebalance__margin_call__asks_before_it_sells(world: World) -> None:
     receipt = rebalance(world, account)
     assert len(world.rebalancer.events(receipt, "StepTaken")) == 1
     assert world.rebalancer.state_of(account)[0] == 0
+
+
+def test_rebalance__margin_call_amid_the_steps_of_a_maximum__is_made_and_runs(world: World) -> None:
+    """An owner who wants to be called from now on is, though something was begun."""
+    account = sinking(world)
+    world.bound(account, max_step=100 * WAD)
+    rebalance(world, account)
+    begun = world.rebalancer.state_of(account)[1]
+    assert begun == world.chain.time
+    world.bound(account, max_step=100 * WAD, call_s=600)
+    told = args_of(world.rebalancer, rebalance(world, account), "MarginCalled")
+    assert tuple(world.rebalancer.state_of(account)) == (told.deadline, begun, 0)
+    assert code(world, account) == Code.CALLED
 
 
 def test_rebalance__margin_call_that_the_owner_meets__is_over(world: World) -> None:
@@ -603,6 +666,38 @@ def test_pay__payer_that_cannot__stops_nothing(world: World, payer: int, why: st
     receipt = rebalance(world, payer)
     assert paid(world, receipt) == 0
     assert len(world.rebalancer.events(receipt, "StepTaken")) == 1
+
+
+def test_pay__tank_that_gives_nothing_any_more__is_told(world: World, payer: int) -> None:
+    """Who counts on being paid can see who did not pay, and what; of a pay that was made, nothing
+    is told but the pay."""
+    bound_to_pay(world, payer)
+    flagged(world, payer)
+    with world.isolated():
+        receipt = rebalance(world, payer)
+        amount = paid(world, receipt)
+        assert amount > 0 and world.rebalancer.events(receipt, "PayFailed") == []
+    world.mandates.revoke(world.account(9), sender=world.owner)
+    receipt = rebalance(world, payer)
+    told = args_of(world.rebalancer, receipt, "PayFailed")
+    assert (told.account, told.payer) == (payer, world.account(9))
+    assert told.amount == pytest.approx(amount, rel=1e-4)
+
+
+def test_pay__for_an_allocation__is_none(world: World) -> None:
+    """T56: what is paid for is a gap of margin; how an account is made up closes none, flagged or
+    not."""
+    account, tank = world.open_account(leverage=2), world.account(9)
+    world.deposit(tank, QUOTE, world.units(QUOTE, 1_000))
+    world.make_donor(tank, floor_bps=10_000)
+    allocations.wish(world, account, position_bps=8_000)
+    world.bound(account, payer=9, pay_bps=200, pay_cap=50 * WAD, gap_per_pay=5)
+    allocations.enrol(world, account)
+    flagged(world, account)
+    assert world.system.liquidator.flagged_since(account)[1] != 0
+    receipt = rebalance(world, account)
+    assert len(world.rebalancer.events(receipt, "StepTaken")) == 1
+    assert paid(world, receipt) == 0
 
 
 def test_pay__budget_left_for_the_sale_alone__undoes_the_sale_too(world: World, payer: int) -> None:

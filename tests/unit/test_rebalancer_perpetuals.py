@@ -12,7 +12,7 @@ from tests.conftest import reverts
 from tests.support.world import QUOTE, UNLIMITED, WAD, World
 from tests.threats.kit import EXTRA_ID, list_token
 
-ETH = 1
+ETH, BTC = 1, 2
 PULL_CASH, SELL, SETTLE, TRIM, HEDGE, UNWIND = 2, 4, 5, 6, 7, 8
 MAY_SETTLE, MAY_TRIM, MAY_HEDGE, MAY_UNWIND, MAY_ALL = 1, 2, 4, 8, 15
 NO_MEANS = 5
@@ -170,6 +170,23 @@ def test_trim__only_means_and_refused__fails_and_leaves_no_trace(market: World) 
     enrol(market, account, MAY_TRIM, slippage_bps=50)
     with unchanged(market, account), reverts("rebalancer: every step refused"):
         rebalance(market, account)
+
+
+def test_trim__too_large_for_its_slippage__is_taken_in_part_and_in_whole_steps(
+    market: World,
+) -> None:
+    """A quarter moves the price less. What a market trades is a whole number of steps."""
+    account = trader(market, 0, cash=3_000_000)
+    trade(market, account, 1_000 * WAD)
+    lean(market, account, 10_200)
+    enrol(market, account, MAY_TRIM, slippage_bps=70)
+    receipt = rebalance(market, account)
+    (event,) = market.rebalancer.events(receipt, "StepRefused")
+    assert event.args.kind == TRIM and event.args.amount % (2 * STEP_WAD) != 0
+    quarter = event.args.amount // (4 * STEP_WAD) * STEP_WAD
+    assert amount_taken(market, receipt) == quarter
+    assert position(market, account)[1] == 1_000 * WAD - quarter
+    assert market.rebalancer.last_at(account) == 0
 
 
 def test_trim__budget_below_its_cost__is_cut_to_it(market: World) -> None:
@@ -335,6 +352,26 @@ def test_settle__round_in_this_very_block__counts_the_lower_price(market: World)
     assert not told or told[0].amount <= before + WAD
 
 
+def test_settle__gains_of_two_markets__each_is_paid_out_of_its_own(market: World) -> None:
+    """So neither is left to bear what a trim costs: it is large enough with its cost."""
+    account = trader(market, 0)
+    for asset, size in ((BTC, WAD // 100), (ETH, 4 * WAD)):
+        market.system.perps.trade(
+            account, asset, size, UNLIMITED, UNLIMITED, False, sender=market.owner
+        )
+    market.set_price("BTC", 30_300)
+    market.set_price("ETH", 2_080)
+    lean(market, account, 10_100)
+    enrol(market, account, MAY_SETTLE | MAY_TRIM)
+    small, large, trim = steps(market, account)
+    assert (small.kind, small.asset, large.kind, large.asset) == (SETTLE, BTC, SETTLE, ETH)
+    assert (trim.kind, trim.asset) == (TRIM, ETH) and trim.cost > 0
+    # Less than that trim costs, and more than closing all would.
+    assert small.value < trim.cost and large.value > trim.cost * 4 * WAD // trim.amount
+    assert taken(market, rebalance(market, account)) == [SETTLE, SETTLE, TRIM]
+    assert_at_target(market, account)
+
+
 # ---- unwind
 
 
@@ -380,6 +417,23 @@ def test_unwind__market_refuses_the_purchase__sells_nothing(market: World) -> No
     enrol(market, account, MAY_UNWIND, sales={"ETH": 30}, slippage_bps=50)
     with unchanged(market, account), reverts("rebalancer: every step refused"):
         rebalance(market, account)
+
+
+def test_unwind__venue_that_takes_nearly_all_the_gas_of_a_sale__leaves_the_trade_its_own(
+    market: World,
+) -> None:
+    """What may be sold there may be unwound there: the purchase before the sale comes on top."""
+    dear = market.chain.deploy("DearVenue", market.venue, 700_000, sender=market.governor)
+    market.system.allow_adapter(dear)
+    terms: dict[str, Any] = {"sales": {"ETH": 30}, "adapter": dear}
+    with market.isolated():
+        account = trader(market, 0, collateral=10 * WAD, cash=0)
+        lean(market, account, 11_000)
+        enrol(market, account, 0, **terms)
+        assert taken(market, rebalance(market, account)) == [SELL]
+    account = pair(market)
+    enrol(market, account, MAY_UNWIND, **terms)
+    assert taken(market, rebalance(market, account)) == [UNWIND]
 
 
 def test_unwind__refused__other_means_help(market: World) -> None:
