@@ -6,11 +6,12 @@ Figures are those of `ballast.model.liquidation`, or are worked out beside the a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import pytest
 from eth_utils import keccak
 
-from ballast.chain import BLOCK_INTERVAL_S, Reverted
+from ballast.chain import BLOCK_INTERVAL_S, Contract, Reverted
 from ballast.deploy import account_id
 from ballast.model.margin import BPS, WAD, div_up
 from tests.clearing_kit import UNIT, debt_units, excess_init
@@ -411,6 +412,30 @@ def test_learn_unit__listed_asset__changes_no_outcome(floor: Floor, name: str) -
 def test_learn_unit__no_asset__is_refused(floor: Floor, asset: int) -> None:
     with reverts("token units: unknown asset"):
         floor.liquidator.learn_unit(asset, sender=floor.world.attacker)
+
+
+def test_liquidate__token_whose_unit_nobody_told_it__is_taken_in_whole_units(floor: Floor) -> None:
+    """To tell it saves gas and nothing else: what it was not told it asks the ledger."""
+    world = floor.world
+    nobody = Contract(world.chain, world.stranger, floor.liquidator.artifact)
+    untold = replace(world, system=replace(world.system, liquidator=nobody))
+    token = world.chain.deploy("BlocklistToken", sender=world.governor)
+    feed = list_token(untold, token)
+    victim, taker = world.account(), floor.taker()
+    token.mint(world.owner, 100 * 10**6, sender=world.governor)
+    token.approve(world.clearinghouse, 2**255, sender=world.owner)
+    world.clearinghouse.deposit(victim, EXTRA_ID, 100 * 10**6, sender=world.owner)
+    world.borrow(victim, excess_init(world, victim) // UNIT - 10**7)
+    price = 100
+    while floor.assess(victim).excess_maint >= 0:
+        price -= 1
+        feed.set_answer(price * 10**8, sender=world.governor)
+        world.chain.mine()
+    _, part = floor.foresee(victim)
+    assert part.fraction_wad < WAD and 100 * part.fraction_wad % 10**12 != 0
+    assert floor.liquidate(victim, taker).return_value == part.fraction_wad
+    taken = world.clearinghouse.position_word(taker, EXTRA_ID)
+    assert taken == part.taken[0].collateral_wad == 100 * part.fraction_wad // 10**12 * 10**12 > 0
 
 
 # ---- the discount

@@ -8,7 +8,7 @@ import pytest
 
 from ballast.chain import BLOCK_INTERVAL_S
 from ballast.model.margin import BPS, WAD
-from tests.clearing_kit import UNIT
+from tests.clearing_kit import UNIT, debt_units
 from tests.conftest import reverts
 from tests.liquidation_kit import (
     DAY_S,
@@ -74,9 +74,32 @@ def test_liquidate__deficit__leaves_no_debt(world: World, layers: str, price: in
     floor.sink(victim)
     floor.drop(price)
     lose(floor, victim, taker)
-    assert floor.debt_shares(victim) == 0
+    assert floor.debt_shares(victim) == floor.debt_shares(taker) == 0
     with floor.refused(HEALTHY):
         floor.liquidate(victim, taker)
+
+
+def test_liquidate__unit_that_three_payments_leave_of_a_debt__is_repaid_by_the_taker(
+    world: World,
+) -> None:
+    """I01: once an index has grown for thirty years three repayments may lose more to rounding
+    than a share; what is left goes with the slice, and the taker has cash to pay it with."""
+    world.open_account(3, {"BTC": 1}, equity=10**7, sub=9)
+    world.wait(30 * 365 * DAY_S)
+    world.set_price("ETH", 2_000)
+    floor = with_means(world, Means(insurance=1_000, house=10**7))
+    victim, taker = world.open_account("2.5"), floor.taker()
+    floor.sink(victim)
+    moved = 0
+    for units in range(40):
+        with world.isolated():
+            floor.put_terms(account_cap_wad=700 * WAD + units * UNIT)
+            floor.drop(1_100 - 5 * units)
+            receipt = floor.liquidate(victim, taker)
+            moved += "DebtMoved" in floor.names_of(receipt)
+            assert floor.cash(taker) > 10_000 * WAD
+            assert floor.debt_shares(victim) == floor.debt_shares(taker) == 0, f"{units}"
+    assert moved, "or it is no case"
 
 
 def test_liquidate__lenders_bear__every_share_falls_alike(world: World) -> None:
@@ -216,6 +239,28 @@ def test_flag__two_accounts_hold_the_exits__both_must_be_booked(
     receipt = floor.liquidate(ruined[1], taker)
     assert tuple(floor.told(receipt, "ExitsHeld")) == (ruined[1], 0)
     assert held_until(floor) == 0
+
+
+@pytest.mark.parametrize(("more", "is_held"), [(-1, True), (0, False), (1, False)])
+def test_flag__loss_of_a_basis_point_to_the_wei__holds_nothing(
+    floor: Floor, more: int, is_held: bool
+) -> None:
+    """Lenders wait for what is more than that; so many units more have been lent to the vault."""
+    world, vault = floor.world, floor.world.system.vault
+    victim = world.open_account("2.5", equity=40_000)
+    floor.sink(victim)
+    floor.drop(1_000)
+    with world.chain.one_block():
+        vault.accrue(sender=world.stranger)
+        preview = floor.liquidator.preview(victim)
+        assert floor.worth(victim) < 0 and preview.deficit_wad * BPS % UNIT == 0
+        units = preview.deficit_wad * BPS // UNIT + more - vault.totalAssets()
+        world.fund(world.lender, QUOTE, units)
+        world.quote.approve(vault, units, sender=world.lender)
+        vault.deposit(units, world.lender, sender=world.lender)
+        assert preview.deficit_wad * BPS == (vault.totalAssets() - more) * UNIT
+        floor.flag(victim)
+        assert (held_until(floor) != 0) == is_held
 
 
 def test_flag__loss_that_is_gone_again__opens_the_exits(
@@ -371,6 +416,52 @@ def test_liquidate__debt_and_a_lost_perpetual__lenders_bear_before_the_house_for
     assert insurance == 200 * WAD and house // WAD == 200
     assert abs(lenders - loss.foretold[2]) <= ROUNDING_WAD and lenders > 1_500 * WAD
     assert abs(claims - loss.foretold[3]) <= ROUNDING_WAD and claims > 1_000 * WAD
+    assert_nothing_left(floor, victim)
+    floor.check()
+
+
+def test_liquidate__debt_that_is_not_enough__is_written_off_up_to_the_unit(world: World) -> None:
+    """A debt counts up: only what it does not reach is left to the house."""
+    floor = with_means(world, Means(house=20_000))
+    floor.put_terms(house_day_bps=0)
+    victim, taker = world.open_account("1.5", equity=4_000), floor.taker()
+    floor.trade(victim, 3 * WAD)
+    floor.sink(victim)
+    floor.drop(300)
+    with floor.a_block_later():
+        owed = debt_units(world, victim)
+        assert owed * WAD != floor.debt_shares(victim) * world.system.vault.state().index_wad
+    loss = lose(floor, victim, taker)
+    assert loss.booked == (0, 0, owed * UNIT, loss.need_wad - owed * UNIT)
+    assert loss.booked == loss.foretold
+    assert_nothing_left(floor, victim)
+    floor.check()
+
+
+def test_liquidate__claim_without_a_loss__goes_with_the_perpetual_though_it_is_even(
+    world: World,
+) -> None:
+    """One that was settled in the same block has neither won nor lost, and is a perpetual still:
+    collateral alone cannot owe the house anything."""
+    floor = with_means(world, Means(house=200_000))
+    floor.put_terms(house_day_bps=0)
+    victim, taker = world.account(), floor.taker()
+    world.deposit(victim, "ETH", WAD)
+    floor.trade(victim, WAD // 5, "BTC")
+    floor.drop(20)
+    price = 30_000
+    while floor.result(victim, "BTC") <= 0:
+        price += 10
+        world.set_price("BTC", price)
+    with world.chain.one_block():
+        floor.settle(victim, "BTC")
+        assert floor.result(victim, "BTC") == 0 and floor.held(victim, "BTC").size_wad > 0
+        need = floor.liquidator.preview(victim).deficit_wad
+        receipt = floor.liquidate(victim, taker)
+    assert floor.told(receipt, "DeficitBooked").claims_wad == need > 0
+    forgiven = next(e.args for e in floor.liquidator.events(receipt, "HoldingsTaken"))
+    assert forgiven.taker == floor.house
+    assert [(holding.asset, holding.cost_wad) for holding in forgiven.holdings] == [(BTC, need)]
     assert_nothing_left(floor, victim)
     floor.check()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -227,4 +228,101 @@ def test_liquidate__unpaid_cost_of_a_closed_position__goes_along(floor: Floor) -
     share = owed * part.fraction_wad // WAD
     assert floor.held(taker, "BTC") == Position(cost_wad=share)
     assert floor.held(victim, "BTC") == Position(cost_wad=owed - share)
+    floor.check()
+
+
+def test_liquidate__unpaid_cost_of_a_closed_position__leaves_the_takers_entry_alone(
+    floor: Floor,
+) -> None:
+    """A cost without a size is no trade: what the taker paid for his own position is as it was."""
+    victim, taker = debtor(floor), floor.taker()
+    floor.calm()
+    floor.trade(taker, WAD // 10, "BTC")
+    old, owed = floor.held(taker, "BTC"), floor.held(victim, "BTC").cost_wad
+    _, part = floor.foresee(victim)
+    receipt = floor.liquidate(victim, taker)
+    share = owed * part.fraction_wad // WAD
+    new = floor.held(taker, "BTC")
+    assert share > 0 and old.entry_wad > 2_600 * WAD
+    assert (new.size_wad, new.cost_wad) == (old.size_wad, old.cost_wad + share)
+    assert new.entry_wad == old.entry_wad
+    assert floor.perps.events(receipt, "Offset") == []
+    floor.check()
+
+
+def test_liquidate__collateral_into_an_account_with_a_perpetual__says_nothing_of_that(
+    floor: Floor, victim: int
+) -> None:
+    """What the event tells of a perpetual is what changed: nothing."""
+    taker = floor.taker()
+    floor.calm()
+    floor.trade(taker, WAD)
+    old = floor.held(taker)
+    receipt = floor.liquidate(victim, taker)
+    (holding,) = floor.told(receipt, "HoldingsTaken").holdings
+    assert holding.collateral_wad > 0 and old.entry_wad > 0
+    assert tuple(holding) == (ETH, holding.collateral_wad, 0, 0, 0, 0)
+    assert floor.held(taker) == replace(old, collateral_wad=holding.collateral_wad)
+    floor.check()
+
+
+def several_claims(floor: Floor, kind: str) -> int:
+    """In debt, with gains of a house that has no cash: two, one of a closed position, or one whose
+    owner sold half of it at twice the price, so that the rest has cost him nothing."""
+    world = floor.world
+    account, winner = world.account(), floor.trader(sub=1)
+    world.deposit(account, "ETH", 10 * WAD)
+    if kind == "costless":
+        floor.make_free("BTC")
+        floor.set_terms("BTC", max_funding_e6=0)
+    floor.trade(winner, 13 * WAD // 10, "BTC")
+    if kind == "costless":
+        # As far beyond an even market as it was short of one, a trade costs its price.
+        other = floor.trader(sub=2)
+        for part in (45, 45, 45):
+            floor.back_only("BTC")
+            floor.trade(other, -part * WAD // 100, "BTC")
+    floor.trade(account, WAD // 10, "BTC")
+    if kind == "two":
+        floor.trade(account, -WAD)
+    world.borrow(account, excess_init(world, account) // UNIT - 10**7)
+    for price in (36_000, 43_000, 51_000, 60_000):
+        world.set_price("BTC", price)
+    if kind == "costless":
+        floor.trade(winner, -WAD // 40, "BTC")
+        floor.trade(account, -WAD // 20, "BTC")
+        assert floor.held(account, "BTC") == Position(0, WAD // 20, 0, 1_500 * WAD)
+    world.set_price("BTC", 70_000)
+    floor.settle(winner, "BTC")
+    if kind == "closed":
+        floor.trade(account, -WAD // 10, "BTC")
+    assert floor.cash(floor.house) == 0
+    floor.sink(account)
+    return account
+
+
+@pytest.mark.parametrize("takes_all", [False, True])
+@pytest.mark.parametrize("kind", ["two", "closed", "costless"])
+def test_liquidate__gains_that_the_house_cannot_pay__stay_in_the_order_of_the_list(
+    world: World, kind: str, takes_all: bool
+) -> None:
+    """No more of the second than the first has left; those of closed or costless positions too."""
+    floor = open_floor(world, house_cash=45_000)
+    victim, taker = several_claims(floor, kind), floor.taker()
+    if takes_all:
+        floor.put_terms(dust_wad=10**6 * WAD)
+    with floor.a_block_later():
+        terms, part = floor.now(victim)
+        own = floor.worth(victim)
+        first, second = (max(0, floor.result(victim, name)) for name in world.names)
+    limit = terms.equity_maint - part.discount_wad
+    assert (first > 0) == (kind == "two") and 0 < limit < first + second
+    assert part.unpaid_wad == limit > first and (part.fraction_wad == WAD) == takes_all
+    floor.liquidate(victim, taker)
+    for taken in part.taken:
+        assert floor.held(victim, world.names[taken.leg.asset - 1]) == taken.rest
+    if takes_all:
+        assert floor.held(victim) == Position(cost_wad=-first)
+        assert floor.held(victim, "BTC") == Position(cost_wad=first - limit)
+    assert -ROUNDING_WAD <= floor.worth(victim) - own + part.bonus_wad <= SHARE_WAD
     floor.check()

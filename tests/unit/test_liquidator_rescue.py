@@ -174,6 +174,39 @@ def test_liquidate__rescued_with_little_to_spare__stays_at_initial_margin(
             assert excess_init(world, victim) >= 0, f"{spare} to spare"
 
 
+@pytest.mark.parametrize("spare", [1, 2, 3, 4, 50, 10**5])
+def test_liquidate__rescued_with_little_to_spare__pays_all_but_two_units_of_it(
+    floor: Floor, victim: int, spare: int
+) -> None:
+    """A loan comes in whole units and its shares round up: no more than that is kept back."""
+    world, taker = floor.world, floor.taker()
+    world.open_account(2, {"BTC": 1}, equity=10**7, sub=9)
+    hook = wallet_hook(floor, victim)
+    with world.chain.one_block():
+        missing = -excess_init(world, victim) // UNIT
+        pull = must(world.mandates, "pull", missing + 2 + spare)
+        hook.set_script([pull], sender=world.attacker)
+        with world.isolated():
+            floor.put_terms(rescue_pay_bps=0)
+            assert floor.told(floor.liquidate(victim, taker), "Rescued").pay_wad == 0
+            excess = excess_init(world, victim)
+        floor.put_terms(rescue_pay_bps=500)
+        pay = floor.told(floor.liquidate(victim, taker), "Rescued").pay_wad
+        assert pay == max(excess // UNIT - 2, 0) * UNIT and excess_init(world, victim) >= 0
+
+
+def test_preview__sound_account_with_a_hook__no_rescue_is_due(floor: Floor) -> None:
+    """There is nothing to rescue it from, and `liquidate` would refuse it."""
+    world, taker = floor.world, floor.taker()
+    account = world.open_account(2)
+    hand_over(world, account, deploy_hook(world))
+    assert not is_due(floor, account)
+    with floor.refused(HEALTHY):
+        floor.liquidate(account, taker)
+    floor.sink(account)
+    assert is_due(floor, account)
+
+
 def test_liquidate__after_a_failed_rescue__none_for_ten_minutes(floor: Floor, victim: int) -> None:
     """A cure in between does not renew the right to one."""
     world, taker = floor.world, floor.taker()
