@@ -40,9 +40,10 @@ OPTIONS = ("-p", "ballast.coverage.tracing", "-p", "no:cacheprovider", "-q")
 
 @click.command()
 @click.option("--only-report", is_flag=True, help="Tell what the last run saw.")
+@click.option("--more", is_flag=True, help="Add to what the last run saw: of many calls few are traced.")
 @click.option("--workers", default=2, show_default=True, help="Processes.")
 @click.argument("tests", nargs=-1)
-def cli(only_report: bool, workers: int, tests: tuple[str, ...]) -> None:
+def cli(only_report: bool, more: bool, workers: int, tests: tuple[str, ...]) -> None:
     """Run the tests at few examples and tell which lines and branches of the contracts ran.
 
     Figures of all tests are written to tests/coverage/coverage.json, pages to out/coverage/html.
@@ -52,7 +53,8 @@ def cli(only_report: bool, workers: int, tests: tuple[str, ...]) -> None:
     started = time.monotonic()
     code = 0
     if not only_report:
-        shutil.rmtree(hits, ignore_errors=True)
+        if not more:
+            shutil.rmtree(hits, ignore_errors=True)
         ignored = [f"--ignore=tests/unit/test_{name}.py" for name in LEFT_OUT]
         spread = ("-n", str(workers), "--dist", "worksteal")
         command = [sys.executable, "-m", "pytest", *OPTIONS, *spread, *ignored, *(tests or TESTS)]
@@ -61,7 +63,7 @@ def cli(only_report: bool, workers: int, tests: tuple[str, ...]) -> None:
     seen = Hits(hits)
     files = coverage_of(seen)
     figures = reporting.figures_of(files, seen)
-    if not tests:
+    if more or not tests:
         reporting.write(figures)
     page = reporting.write_pages(files, OUT)
     _tell(console, figures)
