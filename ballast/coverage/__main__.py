@@ -40,7 +40,7 @@ OPTIONS = ("-p", "ballast.coverage.tracing", "-p", "no:cacheprovider", "-q")
 
 @click.command()
 @click.option("--only-report", is_flag=True, help="Tell what the last run saw.")
-@click.option("--more", is_flag=True, help="Add to what the last run saw: of many calls few are traced.")
+@click.option("--more", is_flag=True, help="Add these tests to what the last run saw.")
 @click.option("--workers", default=2, show_default=True, help="Processes.")
 @click.argument("tests", nargs=-1)
 def cli(only_report: bool, more: bool, workers: int, tests: tuple[str, ...]) -> None:

@@ -114,6 +114,7 @@ class Campaign:
             list(group.hosts),
             list(group.tests),
             are_tests_all=group.are_tests_all,
+            are_tests_named=bool(self.tests),
         )
         for key, verdict, by in answers:
             mutant = left.pop(key)

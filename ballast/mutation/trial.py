@@ -88,6 +88,7 @@ class Copy:
         tests: Sequence[str],
         *,
         are_tests_all: bool,
+        are_tests_named: bool,
     ) -> Iterator[tuple[str, str, str]]:
         """Key of each mutant, its verdict and the test that killed it, as they become known."""
         paths = sorted({mutant.path for mutant in mutants})
@@ -100,6 +101,7 @@ class Copy:
                     "hosts": hosts,
                     "tests": tests,
                     "are_tests_all": are_tests_all,
+                    "are_tests_named": are_tests_named,
                 }
             )
         )
@@ -211,6 +213,7 @@ class Trial:
         self.mutants = [schemata.moved(mutant, job["texts"][mutant.path]) for mutant in mutants]
         self.hosts: list[str] = job["hosts"]
         self.are_tests_all: bool = job["are_tests_all"]
+        self.are_tests_named: bool = job["are_tests_named"]
         self.tell = tell
         # Only where a mutant is: contracts with a mark at every place would be too large.
         self.places: dict[str, list[Place]] = {}
@@ -370,8 +373,9 @@ class Trial:
         self, mutant: Mutant, place: Place, number: int, survivors: list[Mutant]
     ) -> None:
         mark = self.first_mark[mutant.path] + self.places[mutant.path].index(place)
-        # What made a contract that many tests share is no one's.
-        is_shared = mutant.function == "__init__"
+        # What made a contract that many tests share is no one's. A fixture that many share shows in
+        # the first of them only; where somebody named the tests they are few enough for all.
+        is_shared = mutant.function == "__init__" or self.are_tests_named
         able = [
             item
             for item in self.items
