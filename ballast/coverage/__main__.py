@@ -17,7 +17,7 @@ from ballast.artifacts import ROOT
 from ballast.coverage import reporting
 from ballast.coverage.reporting import percent
 from ballast.coverage.sources import coverage_of
-from ballast.coverage.tracing import FOLDER, Hits
+from ballast.coverage.tracing import FACTOR, FOLDER, Hits
 
 OUT = ROOT / "out" / "coverage"
 TESTS = ("tests/unit", "tests/threats", "tests/differential")
@@ -35,6 +35,7 @@ LEFT_OUT = (
     *("readme", "report", "signing", "tarballs"),
 )
 _TESTS_FAILED = 1
+MORE_FACTOR = 20  # of calls that are traced where tests were named
 OPTIONS = ("-p", "ballast.coverage.tracing", "-p", "no:cacheprovider", "-q")
 
 
@@ -58,7 +59,9 @@ def cli(only_report: bool, more: bool, workers: int, tests: tuple[str, ...]) -> 
         ignored = [f"--ignore=tests/unit/test_{name}.py" for name in LEFT_OUT]
         spread = ("-n", str(workers), "--dist", "worksteal")
         command = [sys.executable, "-m", "pytest", *OPTIONS, *spread, *ignored, *(tests or TESTS)]
-        environment = {**os.environ, "BALLAST_PROFILE": "coverage", FOLDER: str(hits)}
+        factor = str(MORE_FACTOR if more else 1)
+        told = {"BALLAST_PROFILE": "coverage", FOLDER: str(hits), FACTOR: factor}
+        environment = {**os.environ, **told}
         code = subprocess.run(command, cwd=ROOT, env=environment).returncode
     seen = Hits(hits)
     files = coverage_of(seen)

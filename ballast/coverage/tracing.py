@@ -23,8 +23,10 @@ from ballast.coverage.mirror import Frame, rerun
 CREATION = "!creation"
 FOLDER = "BALLAST_COVERAGE_DIR"
 # Of one test, and of all in a process: random inputs with a path of their own each take hours else.
-MOST_ALIKE_IN_A_TEST = 3
-MOST_ALIKE = 60
+# Of single tests that were named there may be more.
+FACTOR = "BALLAST_COVERAGE_FACTOR"
+MOST_ALIKE_IN_A_TEST = 3 * int(os.environ.get(FACTOR, "1"))
+MOST_ALIKE = 60 * int(os.environ.get(FACTOR, "1"))
 TESTS_BETWEEN_SAVES = 20
 
 _JUMPI = 0x57
