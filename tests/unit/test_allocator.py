@@ -19,8 +19,10 @@ from tests.support.allocations import (
     MAY_TRIM,
     SELL,
     SWAP,
+    TARGET_BPS,
     TRIM,
     UNHEDGE,
+    arguments_of,
     enrol,
     exposure,
     fund_house,
@@ -165,6 +167,20 @@ def test_share__fewer_assets_than_could_keep_it__is_no_limit(market: World) -> N
     wish(market, account, share_bps=6_000)
     enrol(market, account)
     assert market.rebalancer.plan(account).code == NOTHING
+
+
+def test_share__limit_of_the_whole_or_more__is_no_limit(market: World) -> None:
+    """An asset may make up everything: what may be bought is what would be without a limit."""
+    account = rich(market)
+    terms = {"ceiling_bps": 60_000, "drift_bps": BPS, "weights": {"ETH": 9_000}}
+    told = []
+    for share_bps in (0, BPS, BPS + 1, 2**16 - 1):
+        with market.isolated():
+            wish(market, account, share_bps=share_bps, **terms)
+            enrol(market, account, actions=MAY_RERISK)
+            told.append(market.rebalancer.plan(account))
+    assert told[0].code == READY and [step.kind for step in told[0].steps] == [BUY]
+    assert told[1:] == 3 * told[:1]
 
 
 @pytest.mark.parametrize("means", CUTS)
@@ -473,6 +489,29 @@ def test_drift__asset_not_held_and_not_sampled_for_long__is_not_bought(market: W
     assert market.rebalancer.plan(account).code == READY
 
 
+def test_drift__weighed_asset_that_is_not_listed__is_not_bought(market: World) -> None:
+    """It has no price; the weights beside it are followed all the same."""
+    account = rich(market)
+    unknown = 77
+    for weights, code, assets in (
+        ([(unknown, 3_000)], NO_MEANS, []),
+        ([(unknown, 3_000), (BTC, 3_000)], READY, [BTC]),
+    ):
+        with market.isolated():
+            *terms, _ = arguments_of(market, ceiling_bps=20_000, drift_bps=500)
+            market.mandates.set_allocation(account, (*terms, weights), sender=market.owner)
+            market.enrol(
+                account,
+                actions=MAY_RERISK,
+                trigger_bps=10_500,
+                target_bps=TARGET_BPS,
+                band_bps=BAND_BPS,
+            )
+            plan = market.rebalancer.plan(account)
+            assert plan.code == code
+            assert [step.bought for step in plan.steps] == assets
+
+
 @pytest.mark.parametrize(("anticipates", "bought_wad"), [(False, 11_000), (True, 3_000)])
 def test_drift__quota_of_an_asset_not_held_will_fall__is_kept_if_anticipated(
     market: World, anticipates: bool, bought_wad: int
@@ -584,6 +623,51 @@ def test_ceiling__within_the_band__is_left_alone(market: World) -> None:
     wish(market, account, ceiling_bps=multiple - BAND_BPS + 1)
     enrol(market, account, actions=MAY_RERISK)
     assert market.rebalancer.plan(account).code == NOTHING
+
+
+def test_ceiling__in_the_block_of_a_new_round__waits(market: World) -> None:
+    """The ledger would judge what is bought at the worse of two prices."""
+    account = rich(market)
+    wish(market, account, ceiling_bps=60_000, drift_bps=BPS, weights={"BTC": 9_000})
+    enrol(market, account, actions=MAY_RERISK)
+    assert market.rebalancer.plan(account).code == READY
+    market.set_price("ETH", 2_020, is_poked=False)
+    interval, market.chain.block_interval_s = market.chain.block_interval_s, 0
+    market.feeds["ETH"].set_answer(2_030 * 10**8, sender=market.governor)
+    market.chain.block_interval_s = interval
+    plan = market.rebalancer.plan(account)
+    assert (plan.code, list(plan.steps)) == (NO_MEANS, [])
+    assert plan.uncured == plan.shortfall > 0
+    market.chain.advance(12)
+    market.poke(["ETH"])
+    assert market.rebalancer.plan(account).code == READY
+
+
+def test_ceiling__perpetual_that_may_grow_by_a_little__is_left_alone(market: World) -> None:
+    """Its limit leaves room for a step that uses up less than an eighth of what is beyond."""
+    account = long(market)
+    for position_bps, kinds in ((10_100, []), (15_000, [LEVER])):
+        with market.isolated():
+            wish(market, account, ceiling_bps=20_000, position_bps=position_bps)
+            enrol(market, account, actions=MAY_RERISK)
+            plan = market.rebalancer.plan(account)
+            assert plan.code == (READY if kinds else NO_MEANS)
+            assert [step.kind for step in plan.steps] == kinds
+
+
+def test_ceiling__short_as_large_as_the_collateral__is_bought_back_toward_a_weight_only(
+    market: World,
+) -> None:
+    """Both cancel out: nothing but a weight says that the account wants the asset at all."""
+    account = pair(market)
+    trade(market, account, "ETH", -2 * WAD)
+    assert position(market, account, "ETH") == (5 * WAD, -5 * WAD)
+    for weights, kinds in (({"BTC": 9_000}, []), ({"ETH": BPS}, [UNHEDGE])):
+        with market.isolated():
+            wish(market, account, ceiling_bps=60_000, drift_bps=BPS, weights=weights)
+            enrol(market, account, actions=MAY_RERISK)
+            plan = market.rebalancer.plan(account)
+            assert [step.kind for step in plan.steps if step.asset == ETH] == kinds
 
 
 def test_ceiling__hedge_that_a_limit_asked_for__is_not_undone(market: World) -> None:

@@ -301,6 +301,16 @@ def test_request_deposit__again_in_one_epoch__adds_up(new: Liquidity) -> None:
     assert vault.pendingDepositRequest(UNLIMITED, who) == vault.pendingDepositRequest(0, who) == 0
 
 
+def test_epochs__in_which_nobody_asked__are_empty(new: Liquidity) -> None:
+    """Neither amount nor result, nor a time at which anything would be ready."""
+    vault = new.vault
+    epoch = new.ask_in(new.provider, new.unit)
+    for absent in (0, epoch - 1, epoch + 1, UNLIMITED):
+        assert tuple(vault.deposit_epoch(absent)) == (0, 0, 0)
+    for absent in (0, epoch, UNLIMITED):
+        assert tuple(vault.redeem_epoch(absent)) == (0, 0, 0, 0)
+
+
 def test_request_deposit__while_an_older_one_waits__reverts(new: Liquidity) -> None:
     """One unfinished request a side; once it is fulfilled it makes room by itself."""
     vault, who = new.vault, new.provider

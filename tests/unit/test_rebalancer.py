@@ -363,6 +363,36 @@ def test_rebalance__gas_too_low_for_a_sale__fails_instead_of_refusing_it(world: 
     assert len(outcomes) == 1
 
 
+def test_rebalance__venue_that_spends_all_gas__leaves_enough_for_the_rest(
+    wide_world: World,
+) -> None:
+    """What it burns at one sale is missing at the next: that one is refused without being tried,
+    and what was free is kept."""
+    world = wide_world
+    account = world.open_account(leverage=3, mix={"ETH": 1, "BTC": 1, "A03": 1})
+    dear = world.chain.deploy("DearVenue", world.venue, 10**7, sender=world.governor)
+    world.system.allow_adapter(dear)
+    world.enrol(
+        account,
+        trigger_bps=39_000,
+        target_bps=41_000,
+        uses_wallet=True,
+        wallet_cap_wad=10**6 * WAD,
+        sales={"ETH": 10, "BTC": 20, "A03": 30},
+        adapter=dear,
+    )
+    world.fund(world.owner, QUOTE, world.units(QUOTE, 50))
+    planned = world.rebalancer.plan(account).steps
+    sold = [world.asset(name) for name in ("ETH", "BTC", "A03")]
+    assert [step.kind for step in planned] == [PULL_CASH, SELL, SELL, SELL]
+    assert [step.asset for step in planned[1:]] == sold
+    receipt = rebalance(world, account)
+    (taken,) = world.rebalancer.events(receipt, "StepTaken")
+    assert (taken.args.kind, taken.args.amount) == (PULL_CASH, world.units(QUOTE, 50))
+    refused = [event.args for event in world.rebalancer.events(receipt, "StepRefused")]
+    assert [(step.kind, step.asset) for step in refused] == [(SELL, asset) for asset in sold]
+
+
 @pytest.mark.parametrize("parts", [2, 4])
 def test_rebalance__venue_that_pays_for_a_part_only__sells_a_half_or_a_quarter(
     world: World, parts: int
@@ -416,6 +446,26 @@ def test_plan__of_any_account__never_reverts(world: World) -> None:
     world.make_stale("ETH", "BTC")
     for account in (0, 1, world.account(), world.account(255), 2**168 - 1, 2**168, 2**256 - 1):
         assert world.rebalancer.plan(account).code == NO_POLICY
+
+
+def test_rebalance__asset_whose_margin_the_floor_exceeds__is_given_whole(world: World) -> None:
+    """At a floor of four times the margin ether holds the donor down, and bitcoin does not."""
+    account, donor = world.open_account(leverage=3), world.account(1)
+    world.deposit(donor, "BTC", 5 * 10**5)
+    world.deposit(donor, "ETH", WAD // 20)
+    world.make_donor(donor, floor_bps=40_000)
+    world.enrol(account, trigger_bps=12_900, donors=[1], sales={})
+    before = [world.clearinghouse.position_word(donor, asset) for asset in (ETH, BTC)]
+    ether, bitcoin = world.rebalancer.plan(account).steps
+    assert (ether.kind, ether.asset, ether.amount) == (MOVE_COLLATERAL, ETH, WAD // 20)
+    assert (bitcoin.kind, bitcoin.asset) == (MOVE_COLLATERAL, BTC)
+    receipt = rebalance(world, account)
+    assert world.rebalancer.events(receipt, "StepRefused") == []
+    after = [world.clearinghouse.position_word(donor, asset) for asset in (ETH, BTC)]
+    assert before[0] == WAD // 20 and after[0] == 0
+    assert before[1] - after[1] == bitcoin.amount * 10**10
+    equity, required, _, _ = world.clearinghouse.assess(donor)
+    assert 10_000 * equity >= 40_000 * required
 
 
 def test_rebalance__donor_that_refuses__is_not_asked_again() -> None:

@@ -13,7 +13,7 @@ from tests.clearing_kit import args_of, excess_init
 from tests.conftest import reverts
 from tests.support import allocations
 from tests.support.reading import read_bounds, read_plan, read_scene
-from tests.support.world import QUOTE, WAD, ZERO_ADDRESS, World
+from tests.support.world import QUOTE, WAD, ZERO_ADDRESS, AssetSpec, World, build_world
 
 HOUR_S, DAY_S, YEAR_S = 3_600, 86_400, 31_536_000
 ENDS = {
@@ -639,6 +639,26 @@ def flagged(world: World, account: int) -> None:
 def test_pay__without_a_flag__is_gas_alone(world: World, payer: int) -> None:
     bound_to_pay(world, payer)
     assert paid(world, rebalance(world, payer)) == 0
+
+
+def test_pay__where_no_asset_prices_gas__is_the_share_of_the_gap_alone() -> None:
+    """Without ether in the ledger nothing says what gas costs; who comes for the gap is paid."""
+    world = build_world({"BTC": AssetSpec(8, 30_000)})
+    assert world.rebalancer.NATIVE_ASSET() == 0
+    account, tank = world.open_account(leverage=3, mix={"BTC": 1}), world.account(9)
+    world.deposit(tank, QUOTE, world.units(QUOTE, 1_000))
+    world.make_donor(tank, floor_bps=10_000)
+    world.set_price("BTC", 28_000)
+    bound_to_pay(world, account)
+    with world.isolated():
+        assert paid(world, rebalance(world, account)) == 0, "without a flag"
+    flagged(world, account)
+    since = world.system.liquidator.flagged_since(account)[1]
+    before = world.rebalancer.plan(account)
+    receipt = rebalance(world, account)
+    bounds, closed = read_bounds(world, account), before.shortfall - before.uncured
+    expected = bounds.pay_wad(0, closed, world.chain.time - since) // world.unit_wad(QUOTE)
+    assert expected > 0 and abs(paid(world, receipt) - expected) <= expected // 10_000 + 1
 
 
 def test_pay__cap_and_least_gap_per_pay__bound_it(world: World, payer: int) -> None:

@@ -27,6 +27,7 @@ NOT_CLOSED = "deleverager: not close-only"
 NOT_OVER = "deleverager: notice not over"
 ENDED = "deleverager: market wound down"
 MARKET_ENDED = "perps: market wound down"
+NO_INCREASE, HAS_ENDED = 2, 16  # of a price word
 
 
 def close_market(desk: Desk, is_closed: bool = True, name: str = "ETH") -> Receipt:
@@ -472,6 +473,23 @@ def test_latched__terms__are_as_they_were_without_funding_and_backing(world: Wor
     terms = desk.perps.terms_of(ETH)
     wind_down(desk)
     assert desk.perps.terms_of(ETH) == terms._replace(max_funding_e6=0, weight_bps=0)
+
+
+def test_latched__open_position__is_told_as_ended(world: World) -> None:
+    """Its mark, which backs no increase, is not what it is worth; a market beside it trades on."""
+    desk, (long, _, _) = ending_desk(world)
+    desk.trade(long, WAD, "BTC")
+
+    def flags() -> dict[int, int]:
+        legs = world.mandates.snapshot(long).legs
+        return {leg.asset: leg.price_word >> 192 & 2**8 - 1 for leg in legs}
+
+    before = flags()
+    wind_down(desk)
+    assert flags() == {ETH: before[ETH] | HAS_ENDED | NO_INCREASE, BTC: before[BTC]}
+    for is_long in (False, True):
+        assert world.system.lens.largest_trade(long, ETH, is_long) == 0
+        assert world.system.lens.largest_trade(long, BTC, is_long) > 0
 
 
 def test_wind_down__position_that_changed_hands__is_closed_with_its_taker(world: World) -> None:
