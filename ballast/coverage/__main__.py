@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from ballast import evidence
 from ballast.artifacts import ROOT
 from ballast.coverage import reporting
 from ballast.coverage.reporting import percent
@@ -47,7 +48,8 @@ OPTIONS = ("-p", "ballast.coverage.tracing", "-p", "no:cacheprovider", "-q")
 def cli(only_report: bool, more: bool, workers: int, tests: tuple[str, ...]) -> None:
     """Run the tests at few examples and tell which lines and branches of the contracts ran.
 
-    Figures of all tests are written to tests/coverage/coverage.json, pages to out/coverage/html.
+    Figures of all tests are written to tests/coverage/coverage.json and docs/evidence.md, pages to
+    out/coverage/html.
     """
     console = Console(width=100)
     hits = OUT / "hits"
@@ -68,6 +70,7 @@ def cli(only_report: bool, more: bool, workers: int, tests: tuple[str, ...]) -> 
     figures = reporting.figures_of(files, seen)
     if more or not tests:
         reporting.write(figures)
+        evidence.write()
     page = reporting.write_pages(files, OUT)
     _tell(console, figures)
     console.print(f"{time.monotonic() - started:.0f} s; pages: {page.relative_to(ROOT)}")

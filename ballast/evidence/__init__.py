@@ -23,6 +23,7 @@ CAMPAIGN = ROOT / "tests" / "campaign" / "tally.json"
 PROPERTIES = ROOT / "tests" / "campaign" / "properties.json"
 SEEDS = ROOT / "tests" / "mutation" / "seeds.json"
 REASONS = ROOT / "tests" / "mutation" / "reasons.json"
+COVERAGE = ROOT / "tests" / "coverage" / "coverage.json"
 MOST_SHOWN = 90  # characters of code in a table
 UNEXPLAINED = "not looked at yet"
 NOT_SHOWN = "not shown yet to the tests of other files"
@@ -60,6 +61,7 @@ def text() -> str:
     return environment.get_template("template.md").render(
         campaign=_campaign(),
         properties=_read(PROPERTIES),
+        coverage=_coverage(),
         mutants=_mutants(),
         seeds=_seeds(),
     )
@@ -93,6 +95,28 @@ def _reason(row: dict[str, Any]) -> str:
         return ""
     count, reason = max((count, reason) for reason, count in reasons.items())
     return f"{reason} ({count:,})"
+
+
+def _coverage() -> dict[str, Any] | None:
+    figures = _read(COVERAGE)
+    if figures is None:
+        return None
+    total = figures["total"]
+    holes = [
+        {
+            "place": f"{_short(path)}:{hole['line']}",
+            "text": _cell(hole["text"]),
+            "reason": hole.get("reason", UNEXPLAINED),
+        }
+        for path, found in figures["files"].items()
+        for hole in found["missing_lines"]
+    ]
+    return {
+        "total": total,
+        "lines_percent": 100 * total["lines_run"] / total["lines"],
+        "outcomes_percent": 100 * total["outcomes_run"] / total["outcomes"],
+        "holes": holes,
+    }
 
 
 def _mutants() -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from ballast.chain import RevmChain
 from ballast.coverage import sources, tracing
-from ballast.coverage.reporting import figures_of, write_pages
+from ballast.coverage.reporting import FIGURES, figures_of, percent, write_pages
 from tests.conftest import reverts
 
 KINK = "contracts/modules/kinked_rate.vy"
@@ -90,3 +91,13 @@ def test_branch__taken_one_way__is_told_until_the_other_is_taken(
     assert figures["total"]["lines"] == len(both.lines)
     page = write_pages(found, tmp_path / "pages")
     assert "kinked_rate.vy" in page.read_text()
+
+
+def test_figures__committed__reach_the_target_and_explain_every_line_that_did_not_run() -> None:
+    """All lines but those with a reason, and 95% of the outcomes of branches."""
+    figures = json.loads(FIGURES.read_text())
+    total = figures["total"]
+    assert percent(total["outcomes_run"], total["outcomes"]) >= 95
+    holes = [hole for found in figures["files"].values() for hole in found["missing_lines"]]
+    assert len(holes) == total["lines"] - total["lines_run"]
+    assert [hole for hole in holes if "reason" not in hole] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyrevm
@@ -9,6 +10,7 @@ import pytest
 from vyper import compile_code
 from vyper.ast import parse_to_ast
 
+from ballast import evidence
 from ballast.artifacts import ROOT, Artifact
 from ballast.chain import Contract, Reverted, RevmChain
 from ballast.mutation import Mutant, mutants_of, schemata, targets, verdicts
@@ -294,3 +296,13 @@ def test_verdicts__file_with_fewer_than_forty_to_a_hundred_lines__has_no_more_mu
         valid = verdicts.score(v for v in known.values() if v.path == path).valid
         if 100 * valid < 40 * verdicts.code_lines(text):
             assert all(mutant.key in known for mutant in mutants_of(path, text)), path
+
+
+def test_verdicts__committed__meet_the_bar_and_each_survivor_has_a_reason() -> None:
+    """85% of all are killed, every one in the files where none may survive."""
+    known = verdicts.current(verdicts.read())
+    assert verdicts.score(known.values()).percent >= 85
+    for path in targets.STRICT:
+        assert verdicts.score(v for v in known.values() if v.path == path).percent == 100, path
+    survivors = {key for key, verdict in known.items() if verdicts.survivors([verdict])}
+    assert survivors == set(json.loads(evidence.REASONS.read_text()))
