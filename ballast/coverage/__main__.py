@@ -21,7 +21,7 @@ from ballast.coverage.sources import coverage_of
 from ballast.coverage.tracing import FACTOR, FOLDER, Hits
 
 OUT = ROOT / "out" / "coverage"
-TESTS = ("tests/unit", "tests/threats", "tests/differential")
+TESTS = ("tests/unit", "tests/threats", "tests/differential", "tests/regression")
 # No contract runs in them, or none that another test does not run.
 LEFT_OUT = (
     *(
