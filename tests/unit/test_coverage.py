@@ -101,6 +101,4 @@ def test_figures__committed__reach_the_target_and_explain_every_line_that_did_no
     holes = [hole for found in figures["files"].values() for hole in found["missing_lines"]]
     assert len(holes) == total["lines"] - total["lines_run"]
     unexplained = [hole for hole in holes if "reason" not in hole]
-    assert unexplained == [], (
-        "a reason, or `make coverage ARGS='--more TEST'` of a test that runs it"
-    )
+    assert unexplained == [], "a reason, or make coverage ARGS='--more TEST'"
