@@ -271,3 +271,15 @@ def open_desk(world: World, house_cash: int = 10**7) -> Desk:
     desk.fund_house(house_cash)
     desk.refresh()
     return desk
+
+
+def open_rich_desk(world: World) -> tuple[Desk, int, int]:
+    """A desk where nothing but the words of the ledger bounds a position in ETH, a trader who could
+    pay for it, and the largest size that may be."""
+    desk = open_desk(world)
+    world.set_price("ETH", 100_000)
+    desk.calm()
+    desk.fund_house(10**17)
+    desk.lift_caps()
+    desk.refresh()
+    return desk, desk.trader(cash=10**17), LARGEST_VALUE_WAD // 100_000 // STEP * STEP

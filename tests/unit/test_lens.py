@@ -15,7 +15,7 @@ from ballast.chain import Reverted
 from ballast.model import perps
 from ballast.model.margin import RATE, Leg, terms_of
 from tests.conftest import reverts
-from tests.perps_kit import BTC, ETH, FAR, LARGEST_VALUE_WAD, STEP, Desk, open_desk
+from tests.perps_kit import BTC, ETH, FAR, STEP, Desk, open_desk, open_rich_desk
 from tests.support.fixtures import shared_world
 from tests.support.world import (
     QUOTE,
@@ -470,16 +470,9 @@ def test_largest_trade__caps__bind_before_the_margin(world: World) -> None:
 def test_largest_trade__rich_beyond_what_words_hold__ends_at_the_largest_value(
     world: World,
 ) -> None:
-    desk = open_desk(world)
-    world.set_price("ETH", 100_000)
-    desk.calm()
-    desk.fund_house(10**17)
-    desk.lift_caps()
-    desk.refresh()
-    trader = desk.trader(cash=10**17)
+    desk, trader, largest = open_rich_desk(world)
     for is_long in (True, False):
-        largest = check_largest(desk, trader, "ETH", is_long)
-        assert largest == LARGEST_VALUE_WAD // 100_000 // STEP * STEP
+        assert check_largest(desk, trader, "ETH", is_long) == largest
 
 
 def test_largest_trade__less_than_the_minimum__is_none(world: World) -> None:

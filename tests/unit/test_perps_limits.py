@@ -9,7 +9,7 @@ import pytest
 from ballast.model.margin import GWEI, WAD
 from tests.clearing_kit import args_of
 from tests.conftest import reverts
-from tests.perps_kit import ETH, LARGEST_VALUE_WAD, STEP, WINDOW_S, Desk, open_desk
+from tests.perps_kit import ETH, STEP, WINDOW_S, Desk, open_desk, open_rich_desk
 from tests.support.world import QUOTE, World
 
 
@@ -168,14 +168,7 @@ def test_round_cap__reductions__move_the_skew_without_bound(world: World) -> Non
 
 def test_position__value_or_cost_beyond_what_words_hold__is_refused(world: World) -> None:
     """Below 2**110 of value now, so that what cost becomes later still fits its half."""
-    desk = open_desk(world)
-    world.set_price("ETH", 100_000)
-    desk.calm()
-    desk.fund_house(10**17)
-    desk.lift_caps()
-    desk.refresh()
-    trader = desk.trader(cash=10**17)
-    largest = LARGEST_VALUE_WAD // 100_000 // STEP * STEP
+    desk, trader, largest = open_rich_desk(world)
     for sign in (1, -1):
         with desk.refused("perps: position too large"):
             desk.trade(trader, sign * (largest + STEP))
