@@ -51,6 +51,8 @@ def cli(only_report: bool, more: bool, workers: int, tests: tuple[str, ...]) -> 
     Figures of all tests are written to tests/coverage/coverage.json and docs/evidence.md, pages to
     out/coverage/html.
     """
+    if more and not tests:
+        raise click.UsageError("--more adds tests to the last run: name them")
     console = Console(width=100)
     hits = OUT / "hits"
     started = time.monotonic()
@@ -61,9 +63,8 @@ def cli(only_report: bool, more: bool, workers: int, tests: tuple[str, ...]) -> 
         ignored = [f"--ignore=tests/unit/test_{name}.py" for name in LEFT_OUT]
         spread = ("-n", str(workers), "--dist", "worksteal")
         command = [sys.executable, "-m", "pytest", *OPTIONS, *spread, *ignored, *(tests or TESTS)]
-        factor = str(MORE_FACTOR if more else 1)
-        told = {"BALLAST_PROFILE": "coverage", FOLDER: str(hits), FACTOR: factor}
-        environment = {**os.environ, **told}
+        environment = {**os.environ, "BALLAST_PROFILE": "coverage", FOLDER: str(hits)}
+        environment[FACTOR] = str(MORE_FACTOR if more else 1)
         code = subprocess.run(command, cwd=ROOT, env=environment).returncode
     seen = Hits(hits)
     files = coverage_of(seen)

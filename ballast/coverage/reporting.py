@@ -10,11 +10,12 @@ from typing import Any
 from coverage import Coverage, CoverageData
 from coverage.plugin import CoveragePlugin, FileReporter
 
+from ballast import evidence
 from ballast.artifacts import ROOT
 from ballast.coverage.sources import FileCoverage, Place
 from ballast.coverage.tracing import Hits
 
-FIGURES = ROOT / "tests" / "coverage" / "coverage.json"
+FIGURES = evidence.COVERAGE
 # Why something is not run: path -> text of a line -> reason. Kept by hand.
 REASONS = ROOT / "tests" / "coverage" / "reasons.json"
 

@@ -25,8 +25,9 @@ FOLDER = "BALLAST_COVERAGE_DIR"
 # Of one test, and of all in a process: random inputs with a path of their own each take hours else.
 # Of single tests that were named there may be more.
 FACTOR = "BALLAST_COVERAGE_FACTOR"
-MOST_ALIKE_IN_A_TEST = 3 * int(os.environ.get(FACTOR, "1"))
-MOST_ALIKE = 60 * int(os.environ.get(FACTOR, "1"))
+_FACTOR = int(os.environ.get(FACTOR, "1"))
+MOST_ALIKE_IN_A_TEST = 3 * _FACTOR
+MOST_ALIKE = 60 * _FACTOR
 TESTS_BETWEEN_SAVES = 20
 
 _JUMPI = 0x57

@@ -147,7 +147,12 @@ def _mutants() -> dict[str, Any] | None:
         for key, verdict in known.items()
         if verdict in verdicts.survivors([verdict])
     ]
-    return {"total": verdicts.score(known.values()), "files": files, "survivors": survivors}
+    return {
+        "total": verdicts.score(known.values()),
+        "files": files,
+        "survivors": survivors,
+        "unseen": sum(verdict.verdict == UNSEEN for verdict in known.values()),
+    }
 
 
 def _seeds() -> list[dict[str, str]]:

@@ -143,7 +143,13 @@ class Campaign:
 @click.command()
 @click.option("--file", "names", multiple=True, help="Part of a path; all files by default.")
 @click.option("--again", is_flag=True, help="Try survivors again, with all tests.")
-@click.option("--test", "tests", multiple=True, help="Show survivors to this test file alone.")
+@click.option(
+    "--test",
+    "tests",
+    multiple=True,
+    type=click.Path(exists=True),
+    help="Show survivors to it alone.",
+)
 @click.option("--fresh", is_flag=True, help="Forget what is known of the chosen files.")
 @click.option("--most", type=int, help="Mutants of a file; by default by its length.")
 @click.option("--servers", default=2, show_default=True, help="Processes.")

@@ -315,13 +315,6 @@ def test_rebalance__expired__is_refused_in_an_emergency_too(world: World) -> Non
         rebalance(world, account)
 
 
-def test_plan__price_of_gas_within_its_cap__is_ready(world: World) -> None:
-    """A cap holds back only what is above it; dearer gas is seen on a node, which has a price."""
-    account = sinking(world)
-    world.bound(account, gas_cap_gwei=1)
-    assert code(world, account) == Code.READY
-
-
 def test_rebalance__confirmation__needs_a_flag_and_a_later_round(world: World) -> None:
     account, flag = sinking(world), world.system.liquidator.flag
     world.bound(account, confirms=True)
@@ -381,6 +374,7 @@ def test_rebalance__buffer__is_so_many_deviations_of_all_exposures(world: World)
 
 
 def test_rebalance__cap_on_the_price_of_gas_and_gas_is_free__does_not_wait(world: World) -> None:
+    """A cap holds back only what is above it; dearer gas is seen on a node, which has a price."""
     account = sinking(world)
     world.bound(account, gas_cap_gwei=1)
     assert code(world, account) == Code.READY
