@@ -353,7 +353,7 @@ def assess(account: uint256) -> (int256, uint256, int256, uint256):
 def picture_of(account: uint256) -> (int256, DynArray[uint256, 50], DynArray[uint256, 32]):
     """@notice Cash, words and marks of an account; inside a mandate its fixed marks."""
     listed: uint256 = ledger._lists[account]
-    marks: DynArray[uint256, 32] = calls._marks(asset_list._ids(listed))
+    marks: DynArray[uint256, 32] = calls._marks(listed)
     return cash._net_wad(ledger._account_words[account]), self._words(account, listed), marks
 
 

@@ -99,6 +99,7 @@ def healths(accounts: DynArray[uint256, MAX_ACCOUNTS]) -> DynArray[ILens.Health,
     answers: DynArray[ILens.Health, MAX_ACCOUNTS] = []
     for account: uint256 in accounts:
         words: DynArray[uint256, 50] = staticcall IClearinghouse(CLEARINGHOUSE).words_of(account)
+        is_house: bool = account == HOUSE
         debt: uint256 = fixed_point._mul_div_up(packing._debt_shares(words[0]), index_ray, RAY)
         net_wad: int256 = convert(packing._cash_wad(words[0]), int256) - convert(debt * UNIT_WAD, int256)
         health: ILens.Health = ILens.Health(
@@ -108,13 +109,17 @@ def healths(accounts: DynArray[uint256, MAX_ACCOUNTS]) -> DynArray[ILens.Health,
         next: uint256 = unsafe_add(2, count)
         ids: uint256 = words[1]
         perpetuals: uint256 = ids >> asset_list.PERPETUALS_SHIFT
-        for i: uint256 in range(count, bound=asset_list.MAX_ASSETS):
+        for place: uint256 in range(2, unsafe_add(2, count), bound=asset_list.MAX_ASSETS):
             asset: uint256 = ids & 255
-            position: uint256 = words[unsafe_add(2, i)]
-            if price_words[asset] == 0:
+            position: uint256 = words[place]
+            price_word: uint256 = price_words[asset]
+            risk_word: uint256 = risk_words[asset]
+            if price_word == 0:
                 marks: DynArray[uint256, 32] = staticcall IRiskOracle(ORACLE).marks([asset])
-                price_words[asset] = marks[0]
-                risk_words[asset] = marks[1]
+                price_word = marks[0]
+                risk_word = marks[1]
+                price_words[asset] = price_word
+                risk_words[asset] = risk_word
             cost: int256 = 0
             funding: int256 = 0
             if perpetuals & 1 != 0:
@@ -123,11 +128,9 @@ def healths(accounts: DynArray[uint256, MAX_ACCOUNTS]) -> DynArray[ILens.Health,
                 next = unsafe_add(next, 2)
             ids = ids >> 8
             perpetuals = perpetuals >> 1
-            risk_word: uint256 = risk_words[asset]
-            if account == HOUSE:
+            if is_house:
                 risk_word = margin._house_word(risk_word, position)
-            price_wad: uint256 = price_words[asset] & packing.MASK_96
-            terms: margin.Terms = margin._terms(position, cost, funding, price_wad, risk_word)
+            terms: margin.Terms = margin._terms(position, cost, funding, price_word & packing.MASK_96, risk_word)
             # Sixteen parts, each far below 2**250.
             health.equity_init = unsafe_add(health.equity_init, terms.equity_init)
             health.required_init = unsafe_add(health.required_init, terms.required_init)

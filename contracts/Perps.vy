@@ -387,16 +387,16 @@ def quote(asset: uint256, account: uint256, size_change: int256) -> (uint256, ui
     orders._require_step(size_change > -orders.SIZE_END_WAD and size_change < orders.SIZE_END_WAD)
     prices: uint256 = market_books._prices[asset]
     market_books._require_market(prices)
-    marks: DynArray[uint256, 32] = self._marks([asset])
-    position: uint256 = staticcall IClearinghouse(CLEARINGHOUSE).position_word(account, asset)
-    old: int256 = packing._size_wad(position)
+    # Position and mark in one answer; inside a mandate the mark is the one that it fixed.
+    scene: IPerps.Scene = staticcall IClearinghouse(CLEARINGHOUSE).scene_of(account, asset)
+    old: int256 = packing._size_wad(scene.position_word)
     new: int256 = old + size_change
     is_increase: bool = max(new, 0) > max(old, 0) or max(-new, 0) > max(-old, 0)
-    fee_e6: uint256 = markets._fee_e6(prices, market_books._limits[asset], marks[1])
-    basis: uint256 = orders._basis(marks[0], is_increase, size_change)
+    fee_e6: uint256 = markets._fee_e6(prices, market_books._limits[asset], scene.risk_word)
+    basis: uint256 = orders._basis(scene.price_word, is_increase, size_change)
     skew: int256 = markets._skew(market_books._exposures[asset])
     price: uint256 = markets._fill_price(basis, skew, orders._gwei(size_change), prices, fee_e6)
-    return price, packing._newest_wad(marks[0]), fee_e6
+    return price, packing._newest_wad(scene.price_word), fee_e6
 
 
 @external
@@ -404,16 +404,15 @@ def quote(asset: uint256, account: uint256, size_change: int256) -> (uint256, ui
 def largest_increase(asset: uint256, account: uint256, is_long: bool) -> uint256:
     """@notice The most that everything but margin lets a side of an account grow by."""
     market_books._require_market(market_books._prices[asset])
-    marks: DynArray[uint256, 32] = self._marks([asset])
-    if packing._flags(marks[0]) & packing.NO_INCREASE != 0:
+    scene: IPerps.Scene = staticcall IClearinghouse(CLEARINGHOUSE).scene_of(account, asset)
+    if packing._flags(scene.price_word) & packing.NO_INCREASE != 0:
         return 0
-    if increases._is_stopped(asset, packing._newest_wad(marks[0])):
+    if increases._is_stopped(asset, packing._newest_wad(scene.price_word)):
         return 0
-    position: uint256 = staticcall IClearinghouse(CLEARINGHOUSE).position_word(account, asset)
-    size: int256 = orders._gwei(packing._size_wad(position))
+    size: int256 = orders._gwei(packing._size_wad(scene.position_word))
     if not is_long:
         size = -size
-    return increases._room_gwei(asset, size, is_long, packing._made_at(marks[0])) * markets.SIZE_STEP
+    return increases._room_gwei(asset, size, is_long, packing._made_at(scene.price_word)) * markets.SIZE_STEP
 
 
 @external

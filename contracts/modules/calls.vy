@@ -109,25 +109,32 @@ def _defer_check(account: uint256):
 
 @internal
 @view
-def _marks(assets: DynArray[uint256, asset_list.MAX_ASSETS]) -> DynArray[uint256, 32]:
-    """@dev The latched marks if all are there, else the oracle's: one call, however many."""
-    marks: DynArray[uint256, 32] = self._known_marks(assets)
-    if len(marks) == 0 and len(assets) != 0:
-        marks = self._fresh_marks(assets)
+def _marks(listed: uint256) -> DynArray[uint256, 32]:
+    """@dev Of the assets of a list (`asset_list`): the latched marks if all are there, else the oracle's: one call."""
+    marks: DynArray[uint256, 32] = []
+    if self._is_latching:
+        marks = self._known_marks(listed)
+    if len(marks) == 0 and asset_list._count(listed) != 0:
+        marks = self._fresh_marks(listed)
     return marks
 
 
 @internal
-def _latched_marks(assets: DynArray[uint256, asset_list.MAX_ASSETS]) -> DynArray[uint256, 32]:
+def _latched_marks(listed: uint256) -> DynArray[uint256, 32]:
     """@dev What is latched stays; what is not is latched now. A price word is never 0: a price or a flag is set."""
-    marks: DynArray[uint256, 32] = self._known_marks(assets)
-    if len(marks) != 0 or len(assets) == 0:
+    marks: DynArray[uint256, 32] = []
+    is_latching: bool = self._is_latching
+    if is_latching:
+        marks = self._known_marks(listed)
+    count: uint256 = asset_list._count(listed)
+    if len(marks) != 0 or count == 0:
         return marks
-    marks = self._fresh_marks(assets)
-    if self._is_latching:
+    marks = self._fresh_marks(listed)
+    if is_latching:
         base: uint256 = self._epoch << 8
-        for i: uint256 in range(len(assets), bound=asset_list.MAX_ASSETS):
-            key: uint256 = base | assets[i]
+        ids: uint256 = listed
+        for i: uint256 in range(count, bound=asset_list.MAX_ASSETS):
+            key: uint256 = base | (ids & 255)
             latched: uint256 = self._latched_price[key]
             place: uint256 = unsafe_mul(2, i)
             if latched == 0:
@@ -136,26 +143,29 @@ def _latched_marks(assets: DynArray[uint256, asset_list.MAX_ASSETS]) -> DynArray
             else:
                 marks[place] = latched
                 marks[unsafe_add(place, 1)] = self._latched_risk[key]
+            ids = ids >> 8
     return marks
 
 
 @internal
 @view
-def _known_marks(assets: DynArray[uint256, asset_list.MAX_ASSETS]) -> DynArray[uint256, 32]:
-    """@dev Nothing unless all of them are latched."""
+def _known_marks(listed: uint256) -> DynArray[uint256, 32]:
+    """@dev In a call that latches: nothing unless all of them are."""
     marks: DynArray[uint256, 32] = []
-    if self._is_latching:
-        base: uint256 = self._epoch << 8
-        for asset: uint256 in assets:
-            latched: uint256 = self._latched_price[base | asset]
-            if latched == 0:
-                return []
-            marks.append(latched)
-            marks.append(self._latched_risk[base | asset])
+    base: uint256 = self._epoch << 8
+    ids: uint256 = listed
+    for _: uint256 in range(asset_list._count(listed), bound=asset_list.MAX_ASSETS):
+        key: uint256 = base | (ids & 255)
+        latched: uint256 = self._latched_price[key]
+        if latched == 0:
+            return []
+        marks.append(latched)
+        marks.append(self._latched_risk[key])
+        ids = ids >> 8
     return marks
 
 
 @internal
 @view
-def _fresh_marks(assets: DynArray[uint256, asset_list.MAX_ASSETS]) -> DynArray[uint256, 32]:
-    return staticcall IRiskOracle(ORACLE).marks(assets)
+def _fresh_marks(listed: uint256) -> DynArray[uint256, 32]:
+    return staticcall IRiskOracle(ORACLE).marks(asset_list._ids(listed))

@@ -26,7 +26,7 @@ uses: ledger
 def _assess(account: uint256) -> margin.Terms:
     """@dev At the newest prices, a stale asset at its last good one; at the latched marks where a call has some."""
     listed: uint256 = ledger._lists[account]
-    marks: DynArray[uint256, 32] = calls._marks(asset_list._ids(listed))
+    marks: DynArray[uint256, 32] = calls._marks(listed)
     net_wad: int256 = cash._net_wad(ledger._account_words[account])
     total: margin.Terms = margin.Terms(
         equity_init=net_wad, required_init=0, equity_maint=net_wad, required_maint=0
@@ -55,7 +55,7 @@ def _assess(account: uint256) -> margin.Terms:
 @internal
 def _latch(account: uint256):
     """@dev Fixes the marks of all that an account lists."""
-    calls._latched_marks(asset_list._ids(ledger._lists[account]))
+    calls._latched_marks(ledger._lists[account])
 
 
 @internal
@@ -77,7 +77,7 @@ def _passes_initial(account: uint256) -> bool:
     listed: uint256 = ledger._lists[account]
     if packing._debt_shares(word) == 0 and not asset_list._has_perpetual(listed):
         return False
-    marks: DynArray[uint256, 32] = calls._latched_marks(asset_list._ids(listed))
+    marks: DynArray[uint256, 32] = calls._latched_marks(listed)
     excess: int256 = cash._net_wad(word)
     is_weakened: bool = False
     ids: uint256 = listed

@@ -26,6 +26,8 @@ from contracts.modules import packing
 HOUSE_LONG_E6: constant(uint256) = 1_000_000
 HOUSE_SHORT_INIT_E6: constant(uint256) = 500_000
 HOUSE_SHORT_MAINT_E6: constant(uint256) = 250_000
+# Unit of a price times a rate times an amount.
+REQUIRED_UNIT: constant(uint256) = fixed_point.WAD * fixed_point.RATE
 
 
 struct Terms:
@@ -55,17 +57,14 @@ def _required_up(price_wad: uint256, charged_e6: uint256) -> uint256:
     @dev ceil(p (r |D| + l G)) in one division, so a hedged pair is not rounded twice. Cannot overflow: a price is
          below 2**96, r |D| + l G below 2 * 2**24 * 2**129.
     """
-    return unsafe_div(
-        unsafe_add(unsafe_mul(price_wad, charged_e6), fixed_point.WAD * fixed_point.RATE - 1),
-        fixed_point.WAD * fixed_point.RATE,
-    )
+    return unsafe_div(unsafe_add(unsafe_mul(price_wad, charged_e6), REQUIRED_UNIT - 1), REQUIRED_UNIT)
 
 
 @internal
 @pure
 def _value_down(amount_wad: uint256, price_wad: uint256) -> int256:
     """@dev floor(b p); below 2**120 * 2**96 / 1e18, so a signed integer holds it."""
-    return packing._signed(unsafe_div(unsafe_mul(amount_wad, price_wad), fixed_point.WAD))
+    return convert(convert(unsafe_div(unsafe_mul(amount_wad, price_wad), fixed_point.WAD), bytes32), int256)
 
 
 @internal
@@ -77,11 +76,8 @@ def _collateral_excess_init(position: uint256, price_wad: uint256, risk_word: ui
     """
     value: uint256 = unsafe_mul(price_wad, min(position & packing.MASK_128, packing._quota_wad(risk_word)))
     rate_e6: uint256 = unsafe_add(risk_word & packing.MASK_24, (risk_word >> 24) & packing.MASK_24)
-    required: uint256 = unsafe_div(
-        unsafe_add(unsafe_mul(value, rate_e6), fixed_point.WAD * fixed_point.RATE - 1),
-        fixed_point.WAD * fixed_point.RATE,
-    )
-    return packing._signed(unsafe_sub(unsafe_div(value, fixed_point.WAD), required))
+    required: uint256 = unsafe_div(unsafe_add(unsafe_mul(value, rate_e6), REQUIRED_UNIT - 1), REQUIRED_UNIT)
+    return convert(convert(unsafe_sub(unsafe_div(value, fixed_point.WAD), required), bytes32), int256)
 
 
 @internal
@@ -91,8 +87,9 @@ def _terms(
 ) -> Terms:
     """
     @notice The contribution of one asset to the four integers of an account.
-    @dev    Nothing overflows: |D| and G stay below 2 * 2**128, a price below 2**96, a funding below 2**127, what a size
-            moves by below 2**120 * 2**128.
+    @dev    Every check comes by here for every asset, so words are cut and signs are changed in place. Nothing overflows:
+            |D| and G stay below 2 * 2**128, a price below 2**96, a funding below 2**127, what a size moves by below
+            2**120 * 2**128.
     @param  position     Packed collateral and perpetual size.
     @param  cost_wad     Funding-adjusted cost of the perpetual; without a size, what is left unpaid of a closed one.
     @param  funding_wad  Cumulative funding of the market, quote per unit; 0 without a perpetual.
@@ -100,40 +97,38 @@ def _terms(
     @param  risk_word    The asset's rates and quota.
     """
     collateral: uint256 = position & packing.MASK_128
-    counted: uint256 = min(collateral, packing._quota_wad(risk_word))
+    counted: uint256 = min(collateral, unsafe_mul((risk_word >> 96) & packing.MASK_72, packing.GWEI_WAD))
+    # Of a position without a perpetual; what one adds follows.
+    result: int256 = 0
+    net: uint256 = collateral
+    net_init: uint256 = counted
+    gross: uint256 = collateral
+    gross_init: uint256 = counted
+    if position != collateral or cost_wad != 0:
+        size: int256 = convert(convert(position, bytes32), int256) >> 128
+        move: int256 = unsafe_mul(size, unsafe_sub(convert(convert(price_wad, bytes32), int256), funding_wad))
+        result = unsafe_sub(fixed_point._div_floor_signed(move, 10**18), cost_wad)
+        delta: int256 = unsafe_add(convert(convert(collateral, bytes32), int256), size)
+        delta_init: int256 = delta
+        if counted != collateral:
+            # A short that only collateral above the quota covers is not a short.
+            delta_init = max(unsafe_add(convert(convert(counted, bytes32), int256), size), min(delta, 0))
+        net = convert(convert(max(delta, unsafe_sub(0, delta)), bytes32), uint256)
+        net_init = convert(convert(max(delta_init, unsafe_sub(0, delta_init)), bytes32), uint256)
+        gross_size: uint256 = convert(convert(max(size, unsafe_sub(0, size)), bytes32), uint256)
+        gross = unsafe_add(collateral, gross_size)
+        gross_init = unsafe_add(counted, gross_size)
     r_init: uint256 = risk_word & packing.MASK_24
     l_init: uint256 = (risk_word >> 24) & packing.MASK_24
     r_maint: uint256 = (risk_word >> 48) & packing.MASK_24
     l_maint: uint256 = (risk_word >> 72) & packing.MASK_24
-    if position == collateral and cost_wad == 0:
-        return Terms(
-            equity_init=self._value_down(counted, price_wad),
-            required_init=self._required_up(price_wad, unsafe_mul(unsafe_add(r_init, l_init), counted)),
-            equity_maint=self._value_down(collateral, price_wad),
-            required_maint=self._required_up(price_wad, unsafe_mul(unsafe_add(r_maint, l_maint), collateral)),
-        )
-    size: int256 = packing._size_wad(position)
-    gross_size: uint256 = fixed_point._abs(size)
-    move: int256 = unsafe_mul(size, unsafe_sub(packing._signed(price_wad), funding_wad))
-    result: int256 = unsafe_sub(fixed_point._div_floor_signed(move, 10**18), cost_wad)
-    delta: int256 = unsafe_add(packing._signed(collateral), size)
-    delta_init: int256 = delta
-    if counted != collateral:
-        # A short that only collateral above the quota covers is not a short.
-        delta_init = max(unsafe_add(packing._signed(counted), size), min(delta, 0))
     return Terms(
         equity_init=unsafe_add(self._value_down(counted, price_wad), min(result, 0)),
         required_init=self._required_up(
-            price_wad,
-            unsafe_add(
-                unsafe_mul(r_init, fixed_point._abs(delta_init)), unsafe_mul(l_init, unsafe_add(counted, gross_size))
-            ),
+            price_wad, unsafe_add(unsafe_mul(r_init, net_init), unsafe_mul(l_init, gross_init))
         ),
         equity_maint=unsafe_add(self._value_down(collateral, price_wad), result),
         required_maint=self._required_up(
-            price_wad,
-            unsafe_add(
-                unsafe_mul(r_maint, fixed_point._abs(delta)), unsafe_mul(l_maint, unsafe_add(collateral, gross_size))
-            ),
+            price_wad, unsafe_add(unsafe_mul(r_maint, net), unsafe_mul(l_maint, gross))
         ),
     )

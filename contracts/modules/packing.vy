@@ -162,7 +162,7 @@ def _funding_at(market_word: uint256, time: uint256) -> int256:
     """
     word: int256 = convert(convert(market_word, bytes32), int256)
     elapsed: uint256 = unsafe_sub(time, (market_word >> 208) & MASK_40)
-    return unsafe_add((word << 128) >> 128, unsafe_mul((word << 48) >> 176, self._signed(elapsed)))
+    return unsafe_add((word << 128) >> 128, unsafe_mul((word << 48) >> 176, convert(convert(elapsed, bytes32), int256)))
 
 
 @internal

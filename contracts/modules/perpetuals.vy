@@ -132,7 +132,7 @@ def _payable(account: uint256, loss: uint256, owed: uint256) -> uint256:
 @view
 def _scene(account: uint256, asset: uint256) -> IPerps.Scene:
     """@dev A position with all that gives it a value."""
-    marks: DynArray[uint256, 32] = calls._marks([asset])
+    marks: DynArray[uint256, 32] = calls._marks(asset_list._only(asset))
     return self._scene_at(account, asset, marks[0], marks[1])
 
 
@@ -146,12 +146,12 @@ def _latched_scene(account: uint256, asset: uint256, size_change: int256) -> IPe
     is_reduction: bool = size != 0 and (size > 0) != (size_change > 0)
     if not is_reduction:
         listed: uint256 = ledger._lists[account]
-        all_marks: DynArray[uint256, 32] = calls._latched_marks(asset_list._ids(listed))
+        all_marks: DynArray[uint256, 32] = calls._latched_marks(listed)
         index: uint256 = asset_list._index_of(listed, asset)
         if index != asset_list.MAX_ASSETS:
             place: uint256 = unsafe_mul(2, index)
             return self._scene_at(account, asset, all_marks[place], all_marks[unsafe_add(place, 1)])
-    marks: DynArray[uint256, 32] = calls._latched_marks([asset])
+    marks: DynArray[uint256, 32] = calls._latched_marks(asset_list._only(asset))
     return self._scene_at(account, asset, marks[0], marks[1])
 
 

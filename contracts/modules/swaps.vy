@@ -11,6 +11,7 @@
 
 from contracts.interfaces import IClearinghouse
 from contracts.interfaces import IExchange
+from contracts.modules import asset_list
 from contracts.modules import calls
 from contracts.modules import cash
 from contracts.modules import collaterals
@@ -125,7 +126,7 @@ def _side(asset: uint256) -> IExchange.Side:
             price_word=PAR_WORD,
             risk_word=0,
         )
-    marks: DynArray[uint256, 32] = calls._latched_marks([asset])
+    marks: DynArray[uint256, 32] = calls._latched_marks(asset_list._only(asset))
     return IExchange.Side(asset_word=collaterals._word(asset), price_word=marks[0], risk_word=marks[1])
 
 
