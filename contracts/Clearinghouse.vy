@@ -628,8 +628,8 @@ def _swap(
 @internal
 @view
 def _words(account: uint256, listed: uint256) -> DynArray[uint256, 50]:
-    words: DynArray[uint256, 50] = [packing._balances(ledger._account_words[account]), listed]
-    count: uint256 = asset_list._count(listed)
+    words: DynArray[uint256, 50] = [ledger._account_words[account] & packing.MASK_224, listed]
+    count: uint256 = (listed >> asset_list.COUNT_SHIFT) & 255
     ids: uint256 = listed
     for _: uint256 in range(count, bound=asset_list.MAX_ASSETS):
         words.append(ledger._positions[(account << 8) | (ids & 255)])

@@ -100,14 +100,18 @@ def healths(accounts: DynArray[uint256, MAX_ACCOUNTS]) -> DynArray[ILens.Health,
     for account: uint256 in accounts:
         words: DynArray[uint256, 50] = staticcall IClearinghouse(CLEARINGHOUSE).words_of(account)
         is_house: bool = account == HOUSE
-        debt: uint256 = fixed_point._mul_div_up(packing._debt_shares(words[0]), index_ray, RAY)
-        net_wad: int256 = convert(packing._cash_wad(words[0]), int256) - convert(debt * UNIT_WAD, int256)
-        health: ILens.Health = ILens.Health(
-            equity_init=net_wad, required_init=0, equity_maint=net_wad, required_maint=0
-        )
-        count: uint256 = asset_list._count(words[1])
-        next: uint256 = unsafe_add(2, count)
+        # A thousand accounts come by here, so words are cut in place. Nothing overflows: shares are below 2**96, an index
+        # below 2**76 * 1e9.
+        word: uint256 = words[0]
+        debt: uint256 = unsafe_div(unsafe_add(unsafe_mul(word >> 128, index_ray), RAY - 1), RAY)
+        net: uint256 = unsafe_sub(word & packing.MASK_128, unsafe_mul(debt, UNIT_WAD))
+        equity_init: int256 = convert(convert(net, bytes32), int256)
+        required_init: uint256 = 0
+        equity_maint: int256 = equity_init
+        required_maint: uint256 = 0
         ids: uint256 = words[1]
+        count: uint256 = (ids >> asset_list.COUNT_SHIFT) & 255
+        next: uint256 = unsafe_add(2, count)
         perpetuals: uint256 = ids >> asset_list.PERPETUALS_SHIFT
         for place: uint256 in range(2, unsafe_add(2, count), bound=asset_list.MAX_ASSETS):
             asset: uint256 = ids & 255
@@ -123,7 +127,7 @@ def healths(accounts: DynArray[uint256, MAX_ACCOUNTS]) -> DynArray[ILens.Health,
             cost: int256 = 0
             funding: int256 = 0
             if perpetuals & 1 != 0:
-                cost = packing._cost_wad(words[next])
+                cost = (convert(convert(words[next], bytes32), int256) << 128) >> 128
                 funding = packing._funding_at(words[unsafe_add(next, 1)], block.timestamp)
                 next = unsafe_add(next, 2)
             ids = ids >> 8
@@ -132,11 +136,18 @@ def healths(accounts: DynArray[uint256, MAX_ACCOUNTS]) -> DynArray[ILens.Health,
                 risk_word = margin._house_word(risk_word, position)
             terms: margin.Terms = margin._terms(position, cost, funding, price_word & packing.MASK_96, risk_word)
             # Sixteen parts, each far below 2**250.
-            health.equity_init = unsafe_add(health.equity_init, terms.equity_init)
-            health.required_init = unsafe_add(health.required_init, terms.required_init)
-            health.equity_maint = unsafe_add(health.equity_maint, terms.equity_maint)
-            health.required_maint = unsafe_add(health.required_maint, terms.required_maint)
-        answers.append(health)
+            equity_init = unsafe_add(equity_init, terms.equity_init)
+            required_init = unsafe_add(required_init, terms.required_init)
+            equity_maint = unsafe_add(equity_maint, terms.equity_maint)
+            required_maint = unsafe_add(required_maint, terms.required_maint)
+        answers.append(
+            ILens.Health(
+                equity_init=equity_init,
+                required_init=required_init,
+                equity_maint=equity_maint,
+                required_maint=required_maint,
+            )
+        )
     return answers
 
 

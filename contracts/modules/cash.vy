@@ -38,10 +38,10 @@ def __init__(vault: address):
 @view
 def _net_wad(account_word: uint256) -> int256:
     """@dev Cash less debt, the debt rounded up to a token unit and accrued to this second."""
-    net: int256 = packing._signed(packing._cash_wad(account_word))
+    net: int256 = convert(account_word & packing.MASK_128, int256)
     shares: uint256 = packing._debt_shares(account_word)
     if shares != 0:
-        net -= packing._signed(self._owed_up(shares) * packing._unit_wad(collaterals.QUOTE_WORD))
+        net -= convert(self._owed_up(shares) * packing._unit_wad(collaterals.QUOTE_WORD), int256)
     return net
 
 

@@ -31,12 +31,14 @@ def _assess(account: uint256) -> margin.Terms:
     total: margin.Terms = margin.Terms(
         equity_init=net_wad, required_init=0, equity_maint=net_wad, required_maint=0
     )
+    ids: uint256 = listed
+    perpetuals: uint256 = listed >> asset_list.PERPETUALS_SHIFT
     for i: uint256 in range(asset_list._count(listed), bound=asset_list.MAX_ASSETS):
-        asset: uint256 = asset_list._at(listed, i)
-        position: uint256 = ledger._position(account, asset)
+        asset: uint256 = ids & 255
+        position: uint256 = ledger._positions[(account << 8) | asset]
         cost: int256 = empty(int256)
         funding: int256 = empty(int256)
-        if asset_list._carries_perpetual(listed, i):
+        if perpetuals & 1 != 0:
             cost, funding = self._cost_and_funding(account, asset)
         risk_word: uint256 = marks[unsafe_add(unsafe_mul(2, i), 1)]
         if account == ledger.HOUSE:
@@ -49,6 +51,8 @@ def _assess(account: uint256) -> margin.Terms:
         total.required_init = unsafe_add(total.required_init, terms.required_init)
         total.equity_maint = unsafe_add(total.equity_maint, terms.equity_maint)
         total.required_maint = unsafe_add(total.required_maint, terms.required_maint)
+        ids = ids >> 8
+        perpetuals = perpetuals >> 1
     return total
 
 
@@ -129,7 +133,7 @@ def _excess_init(
     position: uint256, cost: int256, funding: int256, price_wad: uint256, risk_word: uint256
 ) -> int256:
     terms: margin.Terms = margin._terms(position, cost, funding, price_wad, risk_word)
-    return unsafe_sub(terms.equity_init, packing._signed(terms.required_init))
+    return unsafe_sub(terms.equity_init, convert(convert(terms.required_init, bytes32), int256))
 
 
 ################################################################
