@@ -68,8 +68,8 @@ def test_pages__gas_tables__are_those_of_the_snapshot(committed: Snapshot) -> No
 
 
 def test_differences__row_moved_or_missing__names_row_old_and_new() -> None:
-    old = Snapshot({"repay": 70_000, "borrow, n = 1": 80_000}, {"Lens": 3_000})
-    new = Snapshot({"repay": 70_701, "vault deposit": 60_000}, {"Lens": 3_030})
+    old = Snapshot({"repay": 70_000, "borrow, n = 1": 80_000}, deployed_bytes={"Lens": 3_000})
+    new = Snapshot({"repay": 70_701, "vault deposit": 60_000}, deployed_bytes={"Lens": 3_030})
     assert gas.differences(old, new) == [
         "borrow, n = 1: 80,000 -> none gas",
         "repay: 70,000 -> 70,701 gas",
@@ -84,3 +84,21 @@ def test_verdict__gas_at_and_above_the_target__is_met_and_missed() -> None:
     assert gas.verdict("repay", target) == "met"
     assert gas.verdict("repay", target + 1_500) == "missed by 1,500"
     assert gas.verdict("bare Uniswap v3 swap", 1) == ""
+
+
+def test_out_of_reach__accesses_above_the_target__and_no_other() -> None:
+    target = gas.REFERENCES["repay"].target
+    assert target is not None
+    assert gas.is_out_of_reach(Snapshot({"repay": target + 10_001}, {"repay": 10_000}), "repay")
+    assert not gas.is_out_of_reach(Snapshot({"repay": target + 10_000}, {"repay": 10_000}), "repay")
+    assert not gas.is_out_of_reach(Snapshot({"repay": target + 10_001}), "repay")
+    assert not gas.is_out_of_reach(Snapshot({"flag": 10**6}, {"flag": 0}), "flag")
+
+
+def test_measure__computing__is_less_than_the_gas_and_told_of_every_single_transaction(
+    measured: Snapshot,
+) -> None:
+    untold = {name for name in gas.REFERENCES if name not in measured.computing}
+    by_difference = {"feed read", "price and rates", "rebalance_many", "health of"}
+    assert all(any(name.startswith(row) for row in by_difference) for name in untold), untold
+    assert all(0 < part < measured.gas[name] for name, part in measured.computing.items())
