@@ -54,6 +54,7 @@ TOLERANCE = 0.01
 BATCH_TARGET_MS = 30
 BATCHES = 10  # calls for the healths of 10,000 accounts
 BATCHES_TARGET_MS = 300
+BEYOND = "\\*"  # in Markdown, of a target out of reach
 TABLE_WIDTH = 120  # also where the output goes to a file
 
 
@@ -862,15 +863,20 @@ SHOWN = (
 
 
 def gas_table(snapshot: Snapshot, shown: Iterable[str] = tuple(REFERENCES)) -> str:
-    """Some rows of the snapshot, or all in the order of REFERENCES, as a table in Markdown."""
+    """Some rows of the snapshot, or all in the order of REFERENCES, as a table in Markdown.
+
+    A target that the accesses of its row are above by themselves has a star.
+    """
     lines = [
         "| operation | gas | of it computing | target | best peer | floor |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for name in shown:
         row, told = REFERENCES[name], snapshot.gas[name]
-        figures = (told, snapshot.computing.get(name), row.target, row.peer, row.floor)
-        lines.append(f"| {name} | " + " | ".join(_told(n) for n in figures) + " |")
+        target = _told(row.target) + (BEYOND if is_out_of_reach(snapshot, name) else "")
+        figures = (_told(told), _told(snapshot.computing.get(name)), target)
+        rest = (_told(row.peer), _told(row.floor))
+        lines.append(f"| {name} | " + " | ".join((*figures, *rest)) + " |")
     return "\n".join(lines)
 
 
