@@ -27,6 +27,7 @@ from contracts.modules import appointments
 from contracts.modules import budgets
 from contracts.modules import guards
 from contracts.modules import judgement
+from contracts.modules import margin
 from contracts.modules import operators
 from contracts.modules import packing
 from contracts.modules import pictures
@@ -143,7 +144,8 @@ def set_operator(account: uint256, operator: address, permissions: uint256, expi
 @reentrant
 def rebalance(account: uint256):
     """@notice One mandate: snapshot, hook, judgement."""
-    self._give_mandate(account, packing._account(msg.sender, 0), HOOK_GAS)
+    # The caller's account of number 0, in place: a local variable here would lie above the memory of all the rest.
+    self._give_mandate(account, convert(msg.sender, uint256) << 8, HOOK_GAS)
 
 
 # As above.
@@ -370,11 +372,20 @@ def _give_mandate(account: uint256, payee: uint256, hook_gas: uint256):
 
     # The house's rates go with its positions, and other assets have other places: then everything is valued anew.
     words: DynArray[uint256, 50] = staticcall IClearinghouse(judgement.CLEARINGHOUSE).words_of(account)
+    after: IMandates.Snapshot = before
+    after.cash = self._net_wad(words[0])
     is_known: bool = False
-    after: IMandates.Snapshot = empty(IMandates.Snapshot)
-    net_wad: int256 = self._net_wad(words[0])
-    is_known, after = pictures._later(before, words, net_wad)
-    if not is_known or account == judgement.HOUSE:
+    sums: margin.Terms = empty(margin.Terms)
+    is_known, sums = pictures._later(before, words, after.cash)
+    if is_known and account != judgement.HOUSE:
+        after.equity_init = sums.equity_init
+        after.required_init = sums.required_init
+        after.equity_maint = sums.equity_maint
+        after.required_maint = sums.required_maint
+        # Costs and fundings stay as they were: nothing that is still asked of a leg depends on them.
+        for i: uint256 in range(len(before.legs), bound=16):
+            after.legs[i].position = words[2 + i]
+    else:
         after = pictures._snapshot(judgement.CLEARINGHOUSE, judgement.HOUSE, account, oracle)
     rounding: int256 = judgement._rounding()
     excess_init_after: int256 = 0

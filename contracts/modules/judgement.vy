@@ -157,8 +157,8 @@ def _judge_account(
             position_before = legs_before[i].position
         else:
             position_before = self._position_of(legs_before, leg.asset)
-        # What did not move did not grow, for marks stay.
-        if position_before == leg.position:
+        # What did not move did not grow, for marks stay; nor did collateral without a perpetual that became less.
+        if position_before == leg.position or (leg.position < position_before and position_before >> 128 == 0):
             continue
         has_grown: bool = False
         is_held: bool = False
