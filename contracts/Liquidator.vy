@@ -29,7 +29,6 @@ from contracts.modules import breaches
 from contracts.modules import cover
 from contracts.modules import discounts
 from contracts.modules import fixed_point
-from contracts.modules import margin
 from contracts.modules import operators
 from contracts.modules import packing
 from contracts.modules import pictures
@@ -106,7 +105,7 @@ def liquidate(account: uint256, taker: uint256, expected_state: bytes32) -> uint
     self._check_idle()
     self._require_account(account)
     self._require_no_increase(account)
-    picture: IMandates.Snapshot = self._snapshot(account)
+    picture: IMandates.Snapshot = pictures._snapshot(rooms.CLEARINGHOUSE, rooms.HOUSE, account, empty(address))
     equity: int256 = picture.equity_maint
     required: uint256 = picture.required_maint
     self._require_below(self._is_below(equity, required))
@@ -154,7 +153,7 @@ def flag(account: uint256) -> uint256:
     """@notice Records since when an account is in breach; a large loss holds the lenders' exits."""
     self._check_idle()
     self._require_account(account)
-    picture: IMandates.Snapshot = self._snapshot(account)
+    picture: IMandates.Snapshot = pictures._snapshot(rooms.CLEARINGHOUSE, rooms.HOUSE, account, empty(address))
     is_below: bool = self._is_below(picture.equity_maint, picture.required_maint)
     self._mark(account, is_below, is_below or self._is_triggered(account))
     if is_below and breaches._is_hold_due(account):
@@ -213,7 +212,7 @@ def set_terms(terms: ILiquidator.Terms):
 @view
 def preview(account: uint256) -> ILiquidator.Preview:
     """@notice What `liquidate` would do now, were there no rescue."""
-    picture: IMandates.Snapshot = self._snapshot(account)
+    picture: IMandates.Snapshot = pictures._snapshot(rooms.CLEARINGHOUSE, rooms.HOUSE, account, empty(address))
     part: slices.Slice = empty(slices.Slice)
     if account != rooms.HOUSE and self._is_below(picture.equity_maint, picture.required_maint):
         part = self._slice(account, picture)
@@ -235,7 +234,7 @@ def preview(account: uint256) -> ILiquidator.Preview:
 @view
 def state_of(account: uint256) -> bytes32:
     """@notice A fingerprint of what an account holds and owes."""
-    picture: IMandates.Snapshot = self._snapshot(account)
+    picture: IMandates.Snapshot = pictures._snapshot(rooms.CLEARINGHOUSE, rooms.HOUSE, account, empty(address))
     return self._state_of(account, picture.legs)
 
 
@@ -282,7 +281,9 @@ def _slice(account: uint256, picture: IMandates.Snapshot) -> slices.Slice:
     gains: uint256 = 0
     for leg: IMandates.Leg in picture.legs:
         exit += discounts._exit_wad(leg.position, leg.price_word, leg.risk_word)
-        gains += slices._gain_wad(leg)
+        # Without a perpetual or an unpaid result of one there is none.
+        if leg.position >> 128 != 0 or leg.cost != 0:
+            gains += slices._gain_wad(leg)
     part.discount_wad = self._discount_wad(account, picture.equity_maint, picture.required_maint, exit)
     part.fraction_wad = discounts._fraction_wad(
         picture.equity_maint,
@@ -297,6 +298,7 @@ def _slice(account: uint256, picture: IMandates.Snapshot) -> slices.Slice:
     if gains != 0:
         left = min(gains - min(gains, takings._cash_wad(rooms.HOUSE)), convert(max(rest, 0), uint256))
     part.value_wad = picture.equity_maint - picture.cash
+    is_whole: bool = part.fraction_wad == fixed_point.WAD
     required: uint256 = 0
     for leg: IMandates.Leg in picture.legs:
         kept: uint256 = 0
@@ -304,18 +306,20 @@ def _slice(account: uint256, picture: IMandates.Snapshot) -> slices.Slice:
             kept = min(slices._gain_wad(leg), left)
             left -= kept
         unit: uint256 = 1
-        if part.fraction_wad != fixed_point.WAD and packing._collateral_wad(leg.position) != 0:
+        if not is_whole and leg.position & packing.MASK_128 != 0:
             unit = self._unit_wad(leg.asset)
         holding: IClearinghouse.Holding = slices._part(leg, unit, part.fraction_wad, kept)
         part.holdings.append(holding)
-        if part.fraction_wad == fixed_point.WAD:
+        if is_whole:
             part.value_wad -= convert(kept, int256)
             continue
-        terms: margin.Terms = slices._rest(leg, holding)
-        part.value_wad -= terms.equity_maint
-        required += terms.required_maint
+        equity_rest: int256 = 0
+        required_rest: uint256 = 0
+        equity_rest, required_rest = slices._rest(leg, holding)
+        part.value_wad -= equity_rest
+        required += required_rest
     part.bonus_wad = part.discount_wad
-    if part.fraction_wad != fixed_point.WAD:
+    if not is_whole:
         # Where the hedge of a unit cannot be split, what rests may require more than all did.
         freed: uint256 = picture.required_maint - min(picture.required_maint, required)
         part.bonus_wad = part.discount_wad * freed // picture.required_maint
@@ -438,12 +442,6 @@ def _mark(account: uint256, is_below: bool, is_triggered: bool):
 ################################################################
 #                           Readings                           #
 ################################################################
-
-
-@internal
-@view
-def _snapshot(account: uint256) -> IMandates.Snapshot:
-    return pictures._snapshot(rooms.CLEARINGHOUSE, rooms.HOUSE, account, empty(address))
 
 
 @internal

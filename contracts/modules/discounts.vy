@@ -77,6 +77,8 @@ def _exit_wad(position: uint256, price_word: uint256, risk_word: uint256) -> uin
     @dev p l G at maintenance, down: the charge on gross is what leaving a position is taken to cost. Below
          2**96 * 2**24 * 2**129.
     """
-    gross: uint256 = unsafe_add(position & packing.MASK_128, fixed_point._abs(packing._size_wad(position)))
+    gross: uint256 = position & packing.MASK_128
+    if position >> 128 != 0:
+        gross = unsafe_add(gross, fixed_point._abs(packing._size_wad(position)))
     charged: uint256 = unsafe_mul(unsafe_mul(price_word & packing.MASK_96, gross), (risk_word >> 72) & packing.MASK_24)
     return unsafe_div(charged, fixed_point.WAD * fixed_point.RATE)

@@ -32,14 +32,22 @@ struct Slice:
 
 @internal
 @pure
-def _rest(leg: IMandates.Leg, holding: IClearinghouse.Holding) -> margin.Terms:
-    """@dev What a leg contributes when a holding has been taken from it."""
-    position: uint256 = packing._position_word(
-        packing._collateral_wad(leg.position) - holding.collateral_wad,
-        packing._size_wad(leg.position) - holding.size_wad,
-    )
-    price: uint256 = packing._newest_wad(leg.price_word)
-    return margin._terms(position, leg.cost - holding.cost_wad, leg.funding, price, leg.risk_word)
+def _rest(leg: IMandates.Leg, holding: IClearinghouse.Holding) -> (int256, uint256):
+    """@dev What a leg contributes at maintenance when a holding has been taken from it: equity and requirement."""
+    # Of the low half no more is taken than it holds.
+    position: uint256 = leg.position - holding.collateral_wad
+    if holding.size_wad != 0:
+        position = packing._position_word(
+            position & packing.MASK_128, packing._size_wad(leg.position) - holding.size_wad
+        )
+    price: uint256 = leg.price_word & packing.MASK_96
+    cost: int256 = leg.cost - holding.cost_wad
+    if position >> 128 == 0 and cost == 0:
+        # Collateral alone: its charges add up.
+        rate_e6: uint256 = ((leg.risk_word >> 48) & packing.MASK_24) + ((leg.risk_word >> 72) & packing.MASK_24)
+        return margin._value_down(position, price), margin._required_up(price, rate_e6 * position)
+    terms: margin.Terms = margin._terms(position, cost, leg.funding, price, leg.risk_word)
+    return terms.equity_maint, terms.required_maint
 
 
 @internal
@@ -49,23 +57,24 @@ def _part(leg: IMandates.Leg, unit_wad: uint256, fraction: uint256, kept_wad: ui
     @dev Collateral in whole token units down, size in whole steps toward zero. Results are divided and not costs: however
          few steps a position has, its gain or loss is divided like any other.
     """
-    collateral: uint256 = packing._collateral_wad(leg.position)
-    size: int256 = packing._size_wad(leg.position)
-    cost: int256 = leg.cost
+    collateral: uint256 = leg.position & packing.MASK_128
+    size: int256 = 0
+    cost: int256 = 0
     if fraction == fixed_point.WAD:
-        cost += convert(kept_wad, int256)
+        size = packing._size_wad(leg.position)
+        cost = leg.cost + convert(kept_wad, int256)
     else:
         collateral = collateral * fraction // fixed_point.WAD
         collateral -= collateral % unit_wad
-    if fraction != fixed_point.WAD and (leg.position >> 128 != 0 or leg.cost != 0):
-        steps: uint256 = fixed_point._abs(size) * fraction // (fixed_point.WAD * markets.SIZE_STEP)
-        part: int256 = convert(steps * markets.SIZE_STEP, int256)
-        if size < 0:
-            part = -part
-        result: int256 = fixed_point._div_zero_signed(self._result_wad(leg) * convert(fraction, int256), 10**18)
-        result -= convert(kept_wad * fraction // fixed_point.WAD, int256)
-        size = part
-        cost = self._value_wad(leg, size) - result
+        if leg.position >> 128 != 0 or leg.cost != 0:
+            whole: int256 = packing._size_wad(leg.position)
+            steps: uint256 = fixed_point._abs(whole) * fraction // (fixed_point.WAD * markets.SIZE_STEP)
+            size = convert(steps * markets.SIZE_STEP, int256)
+            if whole < 0:
+                size = -size
+            result: int256 = fixed_point._div_zero_signed(self._result_wad(leg) * convert(fraction, int256), 10**18)
+            result -= convert(kept_wad * fraction // fixed_point.WAD, int256)
+            cost = self._value_wad(leg, size) - result
     return IClearinghouse.Holding(
         asset=leg.asset,
         collateral_wad=collateral,
@@ -79,9 +88,6 @@ def _part(leg: IMandates.Leg, unit_wad: uint256, fraction: uint256, kept_wad: ui
 @internal
 @pure
 def _gain_wad(leg: IMandates.Leg) -> uint256:
-    # Neither a perpetual nor an unpaid result of one.
-    if leg.position >> 128 == 0 and leg.cost == 0:
-        return 0
     return convert(max(self._result_wad(leg), 0), uint256)
 
 
