@@ -127,8 +127,9 @@ def liquidate(account: uint256, taker: uint256, expected_state: bytes32) -> uint
             part.flow_wad += convert(forgiven[i], int256)
             part.holdings[i].cost_wad -= convert(forgiven[i], int256)
     for i: uint256 in range(len(part.holdings), bound=16):
-        if part.holdings[i].size_wad != 0 or part.holdings[i].cost_wad != 0:
-            part.holdings[i] = takings._with_entries(account, taker, picture.legs[i], part.holdings[i])
+        holding: IClearinghouse.Holding = part.holdings[i]
+        if holding.size_wad != 0 or holding.cost_wad != 0:
+            part.holdings[i] = takings._with_entries(account, taker, picture.legs[i], holding)
     takings._take(account, taker, part.holdings)
     fee: uint256 = takings._pay(account, taker, part.fee_wad, part.flow_wad, part.fraction_wad == fixed_point.WAD)
     extcall IClearinghouse(rooms.CLEARINGHOUSE).check_initial(taker)
@@ -275,7 +276,6 @@ def _slice(account: uint256, picture: IMandates.Snapshot) -> slices.Slice:
     @dev What is taken is what there was less what rests; of a leg that is taken whole only a gain left behind rests. The
          bonus is all of the discount where everything is taken, else its part, down.
     """
-    part: slices.Slice = empty(slices.Slice)
     actions: uint256 = cover._actions
     exit: uint256 = 0
     gains: uint256 = 0
@@ -284,20 +284,28 @@ def _slice(account: uint256, picture: IMandates.Snapshot) -> slices.Slice:
         # Without a perpetual or an unpaid result of one there is none.
         if leg.position >> 128 != 0 or leg.cost != 0:
             gains += slices._gain_wad(leg)
-    part.discount_wad = self._discount_wad(account, picture.equity_maint, picture.required_maint, exit)
-    part.fraction_wad = discounts._fraction_wad(
-        picture.equity_maint,
-        picture.required_maint,
-        part.discount_wad,
-        cover._target_bps(actions),
-        cover._dust_wad(actions),
+    discount: uint256 = self._discount_wad(account, picture.equity_maint, picture.required_maint, exit)
+    part: slices.Slice = slices.Slice(
+        discount_wad=discount,
+        fraction_wad=discounts._fraction_wad(
+            picture.equity_maint,
+            picture.required_maint,
+            discount,
+            cover._target_bps(actions),
+            cover._dust_wad(actions),
+        ),
+        value_wad=picture.equity_maint - picture.cash,
+        bonus_wad=discount,
+        fee_wad=0,
+        deficit_wad=0,
+        flow_wad=0,
+        holdings=[],
     )
-    rest: int256 = picture.equity_maint - convert(part.discount_wad, int256)
+    rest: int256 = picture.equity_maint - convert(discount, int256)
     # Gains that the house cannot pay now stay behind, in the order of the list.
     left: uint256 = 0
     if gains != 0:
         left = min(gains - min(gains, takings._cash_wad(rooms.HOUSE)), convert(max(rest, 0), uint256))
-    part.value_wad = picture.equity_maint - picture.cash
     is_whole: bool = part.fraction_wad == fixed_point.WAD
     required: uint256 = 0
     for leg: IMandates.Leg in picture.legs:
@@ -318,11 +326,10 @@ def _slice(account: uint256, picture: IMandates.Snapshot) -> slices.Slice:
         equity_rest, required_rest = slices._rest(leg, holding)
         part.value_wad -= equity_rest
         required += required_rest
-    part.bonus_wad = part.discount_wad
     if not is_whole:
         # Where the hedge of a unit cannot be split, what rests may require more than all did.
         freed: uint256 = picture.required_maint - min(picture.required_maint, required)
-        part.bonus_wad = part.discount_wad * freed // picture.required_maint
+        part.bonus_wad = discount * freed // picture.required_maint
     if rest < 0:
         part.deficit_wad = convert(-rest, uint256)
     elif rest > 0:

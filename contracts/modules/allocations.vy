@@ -219,10 +219,23 @@ def _value(leg: IMandates.Leg) -> uint256:
 @pure
 def _required(leg: IMandates.Leg) -> uint256:
     """@dev What a position requires at initial margin, WAD of the quote token, up."""
-    terms: margin.Terms = margin._terms(
-        leg.position, leg.cost, leg.funding, packing._newest_wad(leg.price_word), leg.risk_word
-    )
-    return terms.required_init
+    return self._required_init(leg.position, packing._newest_wad(leg.price_word), leg.risk_word)
+
+
+@internal
+@pure
+def _required_init(position: uint256, price_wad: uint256, risk_word: uint256) -> uint256:
+    """@dev Of `margin._terms` the requirement at initial margin alone, in which neither cost nor funding has a part."""
+    collateral: uint256 = position & packing.MASK_128
+    counted: uint256 = min(collateral, packing._quota_wad(risk_word))
+    size: int256 = packing._size_wad(position)
+    delta: int256 = convert(collateral, int256) + size
+    if counted != collateral:
+        # A short that only collateral above the quota covers is not a short.
+        delta = max(convert(counted, int256) + size, min(delta, 0))
+    charged_e6: uint256 = packing._r_init_e6(risk_word) * fixed_point._abs(delta)
+    charged_e6 += packing._l_init_e6(risk_word) * (counted + fixed_point._abs(size))
+    return margin._required_up(price_wad, charged_e6)
 
 
 @internal

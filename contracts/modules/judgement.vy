@@ -17,7 +17,6 @@ from contracts.modules import allocations
 from contracts.modules import appointments
 from contracts.modules import fixed_point
 from contracts.modules import guards
-from contracts.modules import margin
 from contracts.modules import packing
 from contracts.modules import reasons
 
@@ -100,8 +99,8 @@ def _remember(account: uint256):
     self._donors.append(
         Donor(
             account=account,
-            excess_init=self._excess(equity_init, required_init),
-            excess_maint=self._excess(equity_maint, required_maint),
+            excess_init=equity_init - convert(required_init, int256),
+            excess_maint=equity_maint - convert(required_maint, int256),
             equity_maint=equity_maint,
         )
     )
@@ -190,23 +189,22 @@ def _growth(position_before: uint256, leg: IMandates.Leg) -> (bool, bool):
          same sign or zero, and R' <= R + inflow p (r + l) plus a wei of rounding. What was not there before had no
          exposure.
     """
-    price: uint256 = packing._newest_wad(leg.price_word)
-    terms: margin.Terms = margin._terms(leg.position, 0, 0, price, leg.risk_word)
-    terms_before: margin.Terms = margin._terms(position_before, 0, 0, price, leg.risk_word)
     delta: int256 = self._delta(leg.position)
     delta_before: int256 = self._delta(position_before)
     is_held: bool = delta_before != 0 and (delta > 0) == (delta_before > 0)
-    required: uint256 = terms_before.required_init + 1
     inflow: uint256 = self._inflow[leg.asset]
+    delta_before += convert(inflow, int256)
+    is_flipped: bool = (delta > 0 and delta_before < 0) or (delta < 0 and delta_before > 0)
+    if is_flipped or fixed_point._abs(delta) > fixed_point._abs(delta_before):
+        return True, is_held
+    price: uint256 = packing._newest_wad(leg.price_word)
+    required: uint256 = allocations._required_init(position_before, price, leg.risk_word) + 1
     if inflow != 0:
         rate_e6: uint256 = packing._rate_init_e6(leg.risk_word)
         required += fixed_point._mul_div_up(
             inflow * price, rate_e6, fixed_point.WAD * fixed_point.RATE
         )
-    delta_before += convert(inflow, int256)
-    is_flipped: bool = (delta > 0 and delta_before < 0) or (delta < 0 and delta_before > 0)
-    is_grown: bool = fixed_point._abs(delta) > fixed_point._abs(delta_before)
-    return is_flipped or is_grown or terms.required_init > required, is_held
+    return allocations._required_init(leg.position, price, leg.risk_word) > required, is_held
 
 
 @internal
@@ -231,8 +229,8 @@ def _judge_donor(donor: Donor) -> int256:
     self._require_no_weaker(
         donor.excess_init,
         donor.excess_maint,
-        self._excess(equity_init, required_init),
-        self._excess(equity_maint, required_maint),
+        equity_init - convert(required_init, int256),
+        equity_maint - convert(required_maint, int256),
     )
     guard_word: uint256 = appointments._guards[donor.account]
     if guards._anticipates(guard_word):
@@ -272,7 +270,7 @@ def _excesses_of(
     """@dev Of a picture; the protocol's test compares requirements of now, whatever a guard anticipates."""
     if guards._anticipates(guard_word):
         return self._excesses(account)
-    return self._excess(equity_init, required_init), self._excess(equity_maint, required_maint)
+    return equity_init - convert(required_init, int256), equity_maint - convert(required_maint, int256)
 
 
 @internal
@@ -283,7 +281,7 @@ def _excesses(account: uint256) -> (int256, int256):
     equity_maint: int256 = 0
     required_maint: uint256 = 0
     equity_init, required_init, equity_maint, required_maint = self._assess(account)
-    return self._excess(equity_init, required_init), self._excess(equity_maint, required_maint)
+    return equity_init - convert(required_init, int256), equity_maint - convert(required_maint, int256)
 
 
 @internal
@@ -303,12 +301,6 @@ def _shortfall_up(equity_init: int256, required_init: uint256, guard_word: uint2
 
 @internal
 @pure
-def _excess(equity: int256, required: uint256) -> int256:
-    return equity - convert(required, int256)
-
-
-@internal
-@pure
 def _position_of(legs: DynArray[IMandates.Leg, 16], asset: uint256) -> uint256:
     for leg: IMandates.Leg in legs:
         if leg.asset == asset:
@@ -319,7 +311,7 @@ def _position_of(legs: DynArray[IMandates.Leg, 16], asset: uint256) -> uint256:
 @internal
 @pure
 def _delta(position: uint256) -> int256:
-    return convert(packing._collateral_wad(position), int256) + packing._size_wad(position)
+    return convert(position & packing.MASK_128, int256) + packing._size_wad(position)
 
 
 ################################################################

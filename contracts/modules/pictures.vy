@@ -79,9 +79,9 @@ def _snapshot(clearinghouse: address, house: uint256, account: uint256, oracle: 
 @view
 def _later(before: IMandates.Snapshot, words: DynArray[uint256, 50], net_wad: int256) -> (bool, margin.Terms):
     """
-    @dev The sums of a picture later in a call that keeps its marks, out of the account's words: a leg with the position,
-         cost and funding that it had is worth what it was, so only the others are valued anew. False where assets came or
-         went.
+    @dev The sums of a picture later in a call that keeps its marks, out of the account's words: a leg with the
+         position, cost and funding that it had is worth what it was, so only the others are valued anew. False where
+         assets came or went.
     """
     gained: int256 = net_wad - before.cash
     sums: margin.Terms = margin.Terms(

@@ -72,9 +72,11 @@ def _part(leg: IMandates.Leg, unit_wad: uint256, fraction: uint256, kept_wad: ui
             size = convert(steps * markets.SIZE_STEP, int256)
             if whole < 0:
                 size = -size
-            result: int256 = fixed_point._div_zero_signed(self._result_wad(leg) * convert(fraction, int256), 10**18)
+            move: int256 = self._move_wad(leg)
+            result: int256 = fixed_point._mul_wad_floor_signed(whole, move) - leg.cost
+            result = fixed_point._div_zero_signed(result * convert(fraction, int256), 10**18)
             result -= convert(kept_wad * fraction // fixed_point.WAD, int256)
-            cost = self._value_wad(leg, size) - result
+            cost = fixed_point._mul_wad_floor_signed(size, move) - result
     return IClearinghouse.Holding(
         asset=leg.asset,
         collateral_wad=collateral,
@@ -94,13 +96,12 @@ def _gain_wad(leg: IMandates.Leg) -> uint256:
 @internal
 @pure
 def _result_wad(leg: IMandates.Leg) -> int256:
-    """@dev u at the newest price; without a perpetual nothing."""
-    return self._value_wad(leg, packing._size_wad(leg.position)) - leg.cost
+    """@dev u = floor(q (p - f)) - c at the newest price; without a perpetual nothing."""
+    return fixed_point._mul_wad_floor_signed(packing._size_wad(leg.position), self._move_wad(leg)) - leg.cost
 
 
 @internal
 @pure
-def _value_wad(leg: IMandates.Leg, size: int256) -> int256:
-    """@dev floor(q (p - f))"""
-    move: int256 = convert(packing._newest_wad(leg.price_word), int256) - leg.funding
-    return fixed_point._mul_wad_floor_signed(size, move)
+def _move_wad(leg: IMandates.Leg) -> int256:
+    """@dev p - f at the newest price: what a unit of size has brought."""
+    return convert(leg.price_word & packing.MASK_96, int256) - leg.funding

@@ -49,6 +49,13 @@ def part(leg: IMandates.Leg, unit_wad: uint256, fraction: uint256, kept_wad: uin
 
 @external
 @pure
+def rest(leg: IMandates.Leg, holding: IClearinghouse.Holding) -> (int256, uint256):
+    """@notice See `slices`."""
+    return slices._rest(leg, holding)
+
+
+@external
+@pure
 def insured_part_gwei(change_gwei: int256, index_wad: uint256, fee_e6: uint256) -> uint256:
     """@notice See `markets`."""
     return markets._insured_part_gwei(change_gwei, index_wad, fee_e6)

@@ -9,6 +9,7 @@
 @notice  Opens the margin equation to tests, with every part that an account of the ledger may have.
 """
 
+from contracts.modules import allocations
 from contracts.modules import margin
 
 
@@ -31,3 +32,12 @@ def collateral_excess_init(position: uint256, price_wad: uint256, risk_word: uin
     @notice The short way to initial equity less requirement of a position without a perpetual.
     """
     return margin._collateral_excess_init(position, price_wad, risk_word)
+
+
+@external
+@pure
+def required_init(position: uint256, price_wad: uint256, risk_word: uint256) -> uint256:
+    """
+    @notice The short way to the requirement at initial margin.
+    """
+    return allocations._required_init(position, price_wad, risk_word)

@@ -83,9 +83,9 @@ def mark_at(price_wad: int, risk: Risk, funding_wad: int = 0) -> Mark:
 
 
 @lru_cache
-def shell() -> Contract:
+def shell(name: str = "MarginShell") -> Contract:
     chain = RevmChain()
-    return chain.deploy("MarginShell", sender=chain.accounts[0])
+    return chain.deploy(name, sender=chain.accounts[0])
 
 
 def terms_on_chain(position: Position, mark: Mark) -> Terms:
@@ -137,6 +137,45 @@ def test_collateral_excess_init__any_collateral__is_the_difference_of_the_terms(
     terms = terms_of(position, mark)
     excess = shell().collateral_excess_init(position.word, price_wad, risk.word)
     assert excess == terms.equity_init - terms.required_init
+
+
+@given(positions, prices, any_risks)
+@example(Position(MAX_BALANCE, MAX_BALANCE), MAX_PRICE, Risk(*[2**24 - 1] * 4, 2**72 - 1, 0, 0))
+# A short that only collateral above the quota covers, and one that not even that does.
+@example(Position(10**10, -5 * 10**9), 10**24, Risk(10**6, 10**5, 10**4, 10**3, 2, 0, 0))
+@example(Position(10**10, -(10**11)), 10**24, Risk(10**6, 10**5, 10**4, 10**3, 2, 0, 0))
+@example(Position(A_LITTLE_MORE), 1, Risk(3, 0, 3, 0, 2**72 - 1, 0, 0))
+def test_required_init__any_position__is_the_requirement_of_the_terms(
+    position: Position, price_wad: int, risk: Risk
+) -> None:
+    told = shell().required_init(position.word, price_wad, risk.word)
+    assert told == terms_of(position, mark_at(price_wad, risk)).required_init
+
+
+@given(positions, prices, fundings, any_risks, shares, shares, costs)
+@example(Position(MAX_BALANCE), MAX_PRICE, 0, Risk(*[2**24 - 1] * 4, 2**72 - 1, 0, 0), 0, 0, 0)
+# Collateral alone rests: there was a perpetual and all of it is taken, with its result or without.
+@example(Position(9, 7, 5), 10**18, 3, Risk(3, 5, 3, 5, 2, 0, 0), 0, 10_000, 5)
+@example(Position(9, 7, 5), 10**18, 3, Risk(3, 5, 3, 5, 2, 0, 0), 0, 10_000, 4)
+def test_rest__of_any_slice__is_worth_at_maintenance_what_the_terms_say(
+    position: Position,
+    price_wad: int,
+    funding_wad: int,
+    risk: Risk,
+    collateral_bps: int,
+    size_bps: int,
+    cost_wad: int,
+) -> None:
+    collateral = position.collateral_wad * collateral_bps // 10_000
+    size = position.size_wad * size_bps // 10_000
+    mark = mark_at(price_wad, risk, funding_wad)
+    leg = (1, position.word, position.cost_wad, funding_wad, mark.price.word, risk.word)
+    told = shell("LiquidationShell").rest(leg, (1, collateral, size, cost_wad, 0, 0))
+    rest = Position(
+        position.collateral_wad - collateral, position.size_wad - size, position.cost_wad - cost_wad
+    )
+    terms = terms_of(rest, mark)
+    assert told == (terms.equity_maint, terms.required_maint)
 
 
 # ---- the model against the formula in rational numbers
