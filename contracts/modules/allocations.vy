@@ -228,13 +228,16 @@ def _required_init(position: uint256, price_wad: uint256, risk_word: uint256) ->
     """@dev Of `margin._terms` the requirement at initial margin alone, in which neither cost nor funding has a part."""
     collateral: uint256 = position & packing.MASK_128
     counted: uint256 = min(collateral, packing._quota_wad(risk_word))
+    r_e6: uint256 = risk_word & MASK_24
+    l_e6: uint256 = (risk_word >> 24) & MASK_24
+    if position == collateral:
+        return margin._required_up(price_wad, (r_e6 + l_e6) * counted)
     size: int256 = packing._size_wad(position)
     delta: int256 = convert(collateral, int256) + size
     if counted != collateral:
         # A short that only collateral above the quota covers is not a short.
         delta = max(convert(counted, int256) + size, min(delta, 0))
-    charged_e6: uint256 = packing._r_init_e6(risk_word) * fixed_point._abs(delta)
-    charged_e6 += packing._l_init_e6(risk_word) * (counted + fixed_point._abs(size))
+    charged_e6: uint256 = r_e6 * fixed_point._abs(delta) + l_e6 * (counted + fixed_point._abs(size))
     return margin._required_up(price_wad, charged_e6)
 
 
