@@ -46,7 +46,7 @@ def swap(order: IExchange.Order, sold: IExchange.Side, bought: IExchange.Side) -
     """@notice Has the adapter swap what lies with it."""
     self._check_clearinghouse()
     self._require_adapter(order.adapter)
-    self._require_swappable(packing._flags(sold.price_word) | packing._flags(bought.price_word))
+    self._require_swappable(packing._flags(sold.price_word | bought.price_word))
     least_out: uint256 = max(order.min_out, self._least_out_up(sold, bought, order.amount_in, order.slippage_bps))
     # A third more than the bound is still no more than is owed; what brings yet more the vault refuses.
     is_absorbed: bool = least_out < order.absorbed * 3 // 4
@@ -84,13 +84,16 @@ def is_adapter(adapter: address) -> bool:
 def _least_out_up(
     sold: IExchange.Side, bought: IExchange.Side, amount_in: uint256, slippage_bps: uint256
 ) -> uint256:
-    """@dev ceil(value (1 - limit) / price), in token units of the bought asset."""
+    """
+    @dev ceil(value (1 - limit) / price), in token units of the bought asset. Fields are read in place here and below, as
+         `packing` reads them: every swap pays for it.
+    """
     limit_bps: uint256 = min(slippage_bps, max(self._limit_bps(sold), self._limit_bps(bought)))
-    amount_in_wad: uint256 = amount_in * packing._unit_wad(sold.asset_word)
+    amount_in_wad: uint256 = amount_in * ((sold.asset_word >> 160) & packing.MASK_72)
     return fixed_point._mul_div_up(
-        amount_in_wad * packing._newest_wad(sold.price_word),
+        amount_in_wad * (sold.price_word & packing.MASK_96),
         fixed_point.BPS - limit_bps,
-        fixed_point.BPS * packing._newest_wad(bought.price_word) * packing._unit_wad(bought.asset_word),
+        fixed_point.BPS * (bought.price_word & packing.MASK_96) * ((bought.asset_word >> 160) & packing.MASK_72),
     )
 
 
@@ -101,7 +104,7 @@ def _limit_bps(side: IExchange.Side) -> uint256:
     @dev Never above the rate on gross, l_init: a swap then frees more requirement than it can lose. Read here,
          because l moves with volatility. 1 bp is 100 rate units.
     """
-    return min(packing._swap_limit_bps(side.asset_word), packing._l_init_e6(side.risk_word) // 100)
+    return min(side.asset_word >> 232, ((side.risk_word >> 24) & packing.MASK_24) // 100)
 
 
 @internal

@@ -93,7 +93,7 @@ def swap(token_in: address, token_out: address, amount_in: uint256, min_out: uin
     """
     self._check_exchange()
     pool: address = self._pool_in(self._listed_word(token_in, token_out))
-    is_low_sold: bool = self._is_low(token_in, token_out)
+    is_low_sold: bool = convert(token_in, uint160) < convert(token_out, uint160)
     limit_x96: uint160 = HIGHEST_SQRT_X96
     if is_low_sold:
         limit_x96 = LOWEST_SQRT_X96
@@ -196,7 +196,9 @@ def _listed_word(token_a: address, token_b: address) -> uint256:
 @internal
 @view
 def _word(token_a: address, token_b: address) -> uint256:
-    return self._pools[self._low(token_a, token_b)][self._high(token_a, token_b)]
+    if convert(token_a, uint160) < convert(token_b, uint160):
+        return self._pools[token_a][token_b]
+    return self._pools[token_b][token_a]
 
 
 @internal
