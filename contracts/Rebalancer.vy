@@ -144,33 +144,38 @@ def on_mandate(account: uint256, guard_word: uint256, picture: IMandates.Snapsho
     request.sales_word = policy_books._sales[account]
     taken: uint256 = 0
     refusals: uint256 = 0
-    gap: uint256 = 0
-    is_for_margin: bool = True
     is_cut: bool = False
-    now: IMandates.Snapshot = picture
-    plan: IRebalancer.Plan = empty(IRebalancer.Plan)
+    is_emergency: bool = readiness._is_emergency(picture.equity_init, picture.required_init)
+    # As in the view. Asked for in place, here and below: as a function, or with one variable for the picture before and
+    # after a refusal, its memory would cost a rebalance 900 gas.
+    plan: IRebalancer.Plan = staticcall IPlanner(hook_rooms.PLANNER).plan(request, picture)
+    is_for_margin: bool = plan.code != readiness.ABOVE_TRIGGER or not guards._allocates(guard_word)
+    if not is_for_margin:
+        limits: uint256 = 0
+        weights: uint256 = 0
+        limits, weights = staticcall IMandates(hook_rooms.MANDATES).allocation_words(account)
+        plan = staticcall IAllocator(hook_rooms.ALLOCATOR).plan(request, limits, weights, picture)
+    self._require_ready(plan.code)
+    gap: uint256 = plan.shortfall
     for attempt: uint256 in range(MAX_PLANS):
-        if attempt != 0 and msg.gas < PLAN_GAS:
-            break
         if attempt != 0:
-            now = staticcall IMandates(hook_rooms.MANDATES).snapshot(account)
-        # As in `plan`; once the allocation has had its turn, it keeps it.
-        if is_for_margin:
-            plan = staticcall IPlanner(hook_rooms.PLANNER).plan(request, now)
-            is_for_margin = plan.code != readiness.ABOVE_TRIGGER or not guards._allocates(guard_word)
-        # Asked for in place, here and in the views: as a function its memory would cost a rebalance 900 gas.
-        if not is_for_margin:
-            limits: uint256 = 0
-            weights: uint256 = 0
-            limits, weights = staticcall IMandates(hook_rooms.MANDATES).allocation_words(account)
-            plan = staticcall IAllocator(hook_rooms.ALLOCATOR).plan(request, limits, weights, now)
-        if attempt == 0:
-            self._require_ready(plan.code)
-            gap = plan.shortfall
+            if msg.gas < PLAN_GAS:
+                break
+            now: IMandates.Snapshot = staticcall IMandates(hook_rooms.MANDATES).snapshot(account)
+            is_emergency = readiness._is_emergency(now.equity_init, now.required_init)
+            # Once the allocation has had its turn, it keeps it.
+            if is_for_margin:
+                plan = staticcall IPlanner(hook_rooms.PLANNER).plan(request, now)
+                is_for_margin = plan.code != readiness.ABOVE_TRIGGER or not guards._allocates(guard_word)
+            if not is_for_margin:
+                limits: uint256 = 0
+                weights: uint256 = 0
+                limits, weights = staticcall IMandates(hook_rooms.MANDATES).allocation_words(account)
+                plan = staticcall IAllocator(hook_rooms.ALLOCATOR).plan(request, limits, weights, now)
         if plan.code != readiness.READY:
             break
         most: uint256 = bounds._max_step(request.bounds_word)
-        is_cut = most != 0 and not readiness._is_emergency(now.equity_init, now.required_init)
+        is_cut = most != 0 and not is_emergency
         if is_cut:
             is_cut = self._is_used_up(most, plan.steps)
         count: uint256 = 0
@@ -180,12 +185,14 @@ def on_mandate(account: uint256, guard_word: uint256, picture: IMandates.Snapsho
         refusals += failed
         if failed == 0:
             break
-    is_called: bool = self._call_owner(account, plan.called, request.state_word, request.bounds_word)
+    is_called: bool = False
+    if plan.called != 0:
+        is_called = self._call_owner(account, plan.called, request.state_word, request.bounds_word)
     self._require_progress(taken != 0 or is_called)
     left: uint256 = plan.uncured
     is_settled: bool = refusals == 0
     if not is_settled:
-        now = staticcall IMandates(hook_rooms.MANDATES).snapshot(account)
+        now: IMandates.Snapshot = staticcall IMandates(hook_rooms.MANDATES).snapshot(account)
         left = readiness._shortfall_up(now.equity_init, now.required_init, guards._target_bps(guard_word))
         is_settled = (
             is_for_margin
@@ -196,7 +203,7 @@ def on_mandate(account: uint256, guard_word: uint256, picture: IMandates.Snapsho
         policy_books._policies[account] = policies._with_last_at(request.policy_word, block.timestamp)
     if not is_called and (request.bounds_word != 0 or not is_for_margin):
         self._remember(request, is_for_margin, is_cut, left)
-    if is_for_margin and gap > left:
+    if request.bounds_word != 0 and is_for_margin and gap > left:
         last_at: uint256 = policies._last_at(request.policy_word)
         keeper_pay._pay(account, request.bounds_word, last_at, request.triggered_since, gas_before, gap - left)
 
@@ -334,16 +341,17 @@ def _request(account: uint256, guard_word: uint256) -> IPlanner.Request:
         request.bounds_word = policy_books._bounds[account]
     if request.bounds_word != 0 or guards._allocates(guard_word):
         request.state_word = self._states[account]
-    if bounds._confirms(request.bounds_word) or bounds._pay_bps(request.bounds_word) != 0:
-        below_since: uint256 = 0
-        below_since, request.triggered_since = staticcall ILiquidator(hook_rooms.LIQUIDATOR).flagged_since(account)
+    if request.bounds_word != 0:
+        if bounds._confirms(request.bounds_word) or bounds._pay_bps(request.bounds_word) != 0:
+            below_since: uint256 = 0
+            below_since, request.triggered_since = staticcall ILiquidator(hook_rooms.LIQUIDATOR).flagged_since(account)
     return request
 
 
 @internal
 def _call_owner(account: uint256, called: uint256, state_word: uint256, bounds_word: uint256) -> bool:
     """@dev Once for each need: while a call runs, and as long as it allows sales, there is no other."""
-    if called == 0 or bounds._is_called(state_word):
+    if bounds._is_called(state_word):
         return False
     deadline: uint256 = block.timestamp + bounds._call_s(bounds_word)
     self._states[account] = bounds._state(
@@ -411,6 +419,8 @@ def _require_progress(has_progress: bool):
 @internal
 @pure
 def _require_ready(code: uint256):
+    if code == readiness.READY:
+        return
     if code == readiness.NO_POLICY:
         reasons._fail("rebalancer: no policy")
     if code == readiness.ABOVE_TRIGGER:
