@@ -77,8 +77,8 @@ def plan(request: IPlanner.Request, picture: IMandates.Snapshot) -> IRebalancer.
     if not readiness._may_cost(request.bounds_word, request.state_word, is_emergency):
         plan.called = plan.uncured
     elif plan.uncured != 0 and costed_means._are_allowed(request.policy_word, request.sales_word):
-        budget: uint256 = costed_means._budget(request.account)
-        allowance: uint256 = costed_means._max_value(request.bounds_word, is_emergency)
+        bearable: uint256 = costed_means._budget(request.account)
+        most: uint256 = costed_means._max_value(request.bounds_word, is_emergency)
         free_steps: uint256 = len(plan.steps)
         left_uncured: uint256 = plan.uncured
         for may_be_tested: bool in [True, False]:
@@ -88,40 +88,67 @@ def plan(request: IPlanner.Request, picture: IMandates.Snapshot) -> IRebalancer.
                     break
                 plan.steps.pop()
             plan.uncured = left_uncured
-            course: costed_means.Course = costed_means.Course(budget=budget, allowance=allowance, released=0, is_tested=False)
+            budget: uint256 = bearable
+            allowance: uint256 = most
+            released: uint256 = 0  # of the requirement
+            is_tested: bool = False
             edges: DynArray[hulls.Edge, costed_means.MAX_HOLDINGS] = []
             holdings: DynArray[asset_means.Holding, costed_means.MAX_HOLDINGS] = []
             for i: uint256 in range(len(picture.legs), bound=costed_means.MAX_HOLDINGS):
-                if not asset_means._may_help(request, picture.legs[i]):
+                asset: uint256 = picture.legs[i].asset
+                position: uint256 = picture.legs[i].position
+                if not asset_means._may_help(request.policy_word, request.sales_word, asset, position):
                     continue
-                settled: uint256 = steps._settled(plan.steps, picture.legs[i].asset)
+                settled: uint256 = 0
+                if free_steps != 0:
+                    settled = steps._settled(plan.steps, asset)
                 holdings.append(asset_means._holding(request, picture.legs[i], i, settled, may_be_tested))
                 edges.append(hulls._next_edge(holdings[len(edges)], target_bps))
             for i: uint256 in range(costed_means.MAX_EDGES):
-                if len(edges) == 0 or plan.uncured == 0:
+                if len(edges) == 0:
                     break
                 best: uint256 = 0
                 for k: uint256 in range(1, len(edges), bound=costed_means.MAX_HOLDINGS):
                     if hulls._goes_before(edges[k], holdings[k].rank, edges[best], holdings[best].rank):
                         best = k
-                if edges[best].available == 0:
+                edge: hulls.Edge = edges[best]
+                if edge.available == 0:
                     break
-                size: uint256 = costed_means._size(edges[best], holdings[best].price_wad, plan.uncured, course)
-                plan.steps, size = costed_means._with_change(
-                    plan.steps, request.account, holdings[best], edges[best], size
-                )
+                price: uint256 = holdings[best].price_wad
+                rest: asset_means.Rest = holdings[best].rest
+                size: uint256 = costed_means._size(edge, price, plan.uncured, allowance, budget)
                 if size != 0:
-                    value: uint256 = size * holdings[best].price_wad // fixed_point.WAD
-                    plan.uncured -= min(plan.uncured, sizing._cured_down(value, edges[best].cure_e10))
-                    course = costed_means._gone(course, edges[best], value, holdings[best].is_short)
-                holdings[best] = hulls._after(holdings[best], edges[best], size)
+                    value: uint256 = size * price // fixed_point.WAD
+                    change: IRebalancer.Step = costed_means._change(
+                        request.account, holdings[best].asset, holdings[best].unit_wad, edge, size, value
+                    )
+                    # The first change of an asset is a step of its own; all others are merged into what is there.
+                    if len(plan.steps) != steps.MAX_STEPS and rest.sold + rest.closed + rest.hedged == 0:
+                        plan.steps.append(change)
+                    else:
+                        plan.steps, size = costed_means._with_change(plan.steps, change, price, edge, size)
+                    if size != 0:
+                        plan.uncured -= min(plan.uncured, sizing._cured_down(value, edge.cure_e10))
+                        released += value * edge.released_e6 // fixed_point.RATE
+                        is_tested = is_tested or (holdings[best].is_short and edge.form & hulls.SALES != 0)
+                        if plan.uncured == 0:
+                            break
+                        allowance -= min(allowance, value)
+                        budget -= min(budget, fixed_point._mul_div_up(value, edge.cost_e6, fixed_point.RATE))
+                holdings[best].rest = hulls._after(rest, edge.form, edge.available, size)
                 edges[best] = hulls._next_edge(holdings[best], target_bps)
-            # E - R = (t - 1) R - (t R - E)
-            required: uint256 = picture.required_init - min(picture.required_init, course.released)
-            excess: uint256 = required * (target_bps - fixed_point.BPS) // fixed_point.BPS
-            if not course.is_tested or excess >= plan.uncured + costed_means._weakness(picture):
+            if not is_tested:
                 break
-        plan.steps = costed_means._hedges_last(plan.steps)
+            # E - R = (t - 1) R - (t R - E)
+            required: uint256 = picture.required_init - min(picture.required_init, released)
+            excess: uint256 = required * (target_bps - fixed_point.BPS) // fixed_point.BPS
+            needed: uint256 = plan.uncured
+            for leg: IMandates.Leg in picture.legs:
+                needed += costed_means._weakness(leg)
+            if excess >= needed:
+                break
+        if len(plan.steps) > 1:
+            plan.steps = costed_means._hedges_last(plan.steps)
     if len(plan.steps) == 0 and plan.called == 0:
         plan.code = readiness.NO_MEANS
     elif len(plan.steps) == 0 and plan.code == readiness.READY and bounds._is_called(request.state_word):
@@ -144,7 +171,27 @@ def with_free_means(
     plan: IRebalancer.Plan = plan_
     word: uint256 = request.policy_word
     if policies._actions(word) & policies.MAY_SETTLE != 0:
-        plan = free_means._with_gains(plan, request.account, picture.legs, request.refused[steps.SETTLE])
+        # All of a gain is paid, as far as the house's cash goes.
+        least: uint256 = free_means.LEAST_UNITS * sources.UNIT_WAD
+        left: uint256 = max_value(uint256)
+        for leg: IMandates.Leg in picture.legs:
+            if plan.uncured == 0 or len(plan.steps) == steps.MAX_STEPS:
+                break
+            gain: uint256 = free_means._payable_gain(leg)
+            if gain < least or request.refused[steps.SETTLE] & (1 << leg.asset) != 0:
+                continue
+            if left == max_value(uint256):
+                left = sources._cash_wad(sources.HOUSE)
+            paid: uint256 = min(gain, left)
+            if paid < least:
+                continue
+            left -= paid
+            plan.steps.append(
+                IRebalancer.Step(
+                    kind=steps.SETTLE, source=request.account, asset=leg.asset, amount=paid, value=paid, cost=0, bought=0
+                )
+            )
+            plan.uncured -= min(plan.uncured, paid)
     target_bps: uint256 = guards._target_bps(request.guard_word)
     for round: uint256 in range(2):
         is_second: bool = round != 0
@@ -168,22 +215,31 @@ def with_free_means(
                 for count: uint256 in range(len(plan.steps), steps.MAX_STEPS, bound=steps.MAX_STEPS):
                     if plan.uncured == 0 or len(plan.steps) != count:
                         break
-                    cured: uint256 = 0
-                    step: IRebalancer.Step = empty(IRebalancer.Step)
+                    # The donor's first asset that cures all, else the one that cures most per unit of its slack.
+                    best: free_means.Offer = empty(free_means.Offer)
                     slack: uint256 = free_means._slack_down(donor, other, floor_bps, plan.steps)
-                    step, cured = free_means._collateral_step(
-                        donor, other.legs, slack, floor_bps, plan.steps, plan.uncured, picture.legs, target_bps
-                    )
-                    if step.amount != 0:
-                        plan.steps.append(step)
-                        plan.uncured -= min(plan.uncured, cured)
+                    for leg: IMandates.Leg in other.legs:
+                        offer: free_means.Offer = free_means._offer(
+                            donor, leg, slack, floor_bps, plan.steps, plan.uncured, picture.legs, target_bps
+                        )
+                        if free_means._goes_before(offer, best, plan.uncured):
+                            best = offer
+                        if best.cured >= plan.uncured:
+                            break
+                    if best.step.amount != 0:
+                        plan.steps.append(best.step)
+                        plan.uncured -= min(plan.uncured, best.cured)
             if is_asked_for_cash:
                 slack: uint256 = free_means._slack_down(donor, other, floor_bps, plan.steps)
                 available: uint256 = min(convert(max(other.cash, 0), uint256), slack)
                 units: uint256 = free_means._cash_units(plan.uncured, available)
-                plan = free_means._with_cash(plan, steps.MOVE_CASH, donor, units)
+                if units >= free_means.LEAST_UNITS and len(plan.steps) != steps.MAX_STEPS:
+                    plan.steps.append(free_means._cash_step(steps.MOVE_CASH, donor, units))
+                    plan.uncured -= min(plan.uncured, units * sources.UNIT_WAD)
         is_refused: bool = steps._is_refused(request.refused, steps.PULL_CASH, sources.QUOTE_ASSET)
         if not is_second and policies._uses_wallet(word) and not is_refused and plan.uncured != 0:
             units: uint256 = free_means._cash_of_wallet(request.account, plan.uncured)
-            plan = free_means._with_cash(plan, steps.PULL_CASH, request.account, units)
+            if units >= free_means.LEAST_UNITS and len(plan.steps) != steps.MAX_STEPS:
+                plan.steps.append(free_means._cash_step(steps.PULL_CASH, request.account, units))
+                plan.uncured -= min(plan.uncured, units * sources.UNIT_WAD)
     return plan

@@ -31,7 +31,20 @@ BPS_TO_E6: constant(uint256) = 100
 TRADES: constant(uint256) = policies.MAY_TRIM | policies.MAY_HEDGE | policies.MAY_UNWIND
 
 
-# One asset of the account and what may still be done with it, in WAD units.
+# What may still be done with an asset, in WAD units. Apart from what stays, so that each edge taken copies this alone.
+struct Rest:
+    open: uint256  # |D| that is left
+    surplus: uint256
+    sale: uint256
+    trim: uint256
+    pairs: uint256
+    sold: uint256  # what was used of each curve
+    closed: uint256
+    hedged: uint256
+    used: uint256  # bits of the forms (see `hulls.vy`) that could not be taken in full
+
+
+# One asset of the account.
 struct Holding:
     asset: uint256
     rank: uint256  # of equals the one that the policy names first goes first
@@ -43,24 +56,19 @@ struct Holding:
     sales: curves.Curve
     closing: curves.Curve
     hedging: curves.Curve
-    open: uint256  # |D| that is left
-    surplus: uint256
-    sale: uint256
-    trim: uint256
-    pairs: uint256
-    used: uint256  # bits of the forms (see `hulls.vy`) that could not be taken in full
+    rest: Rest
     is_short: bool  # its sales have to pass the increase test
 
 
 @internal
 @pure
-def _may_help(request: IPlanner.Request, leg: IMandates.Leg) -> bool:
+def _may_help(policy_word: uint256, sales_word: uint256, asset: uint256, position: uint256) -> bool:
     """@dev Whether the policy knows anything to do with an asset, so that the rest need not be read."""
-    if policies._place_of_sale(request.sales_word, leg.asset) != policies.MAX_SALES:
+    if policies._place_of_sale(sales_word, asset) != policies.MAX_SALES:
         return True
-    actions: uint256 = policies._actions(request.policy_word)
+    actions: uint256 = policies._actions(policy_word)
     return actions & policies.MAY_HEDGE != 0 or (
-        leg.position >> 128 != 0 and actions & (policies.MAY_TRIM | policies.MAY_UNWIND) != 0
+        position >> 128 != 0 and actions & (policies.MAY_TRIM | policies.MAY_UNWIND) != 0
     )
 
 
@@ -69,22 +77,23 @@ def _may_help(request: IPlanner.Request, leg: IMandates.Leg) -> bool:
 def _holding(
     request: IPlanner.Request, leg: IMandates.Leg, place: uint256, settled: uint256, may_be_tested: bool
 ) -> Holding:
-    word: uint256 = request.policy_word
+    """@dev Every asset of every plan comes here, so the fields of words are read in place, as their rooms read them."""
     h: Holding = empty(Holding)
     h.asset = leg.asset
     h.rank = policies.MAX_SALES + place
-    h.price_wad = packing._newest_wad(leg.price_word)
+    h.price_wad = leg.price_word & packing.MASK_96
     h.unit_wad = sources._unit_wad(leg.asset)
     h.lot_wad = max(h.unit_wad, markets.SIZE_STEP)
-    h.rate_e6 = packing._rate_init_e6(leg.risk_word)
-    h.both_rates_e6 = 2 * packing._l_init_e6(leg.risk_word)
-    size: int256 = packing._size_wad(leg.position)
-    collateral: int256 = convert(packing._collateral_wad(leg.position), int256)
+    gross_e6: uint256 = (leg.risk_word >> 24) & packing.MASK_24
+    h.rate_e6 = (leg.risk_word & packing.MASK_24) + gross_e6
+    h.both_rates_e6 = 2 * gross_e6
+    size: int256 = convert(convert(leg.position, bytes32), int256) >> 128
+    collateral: int256 = convert(leg.position & packing.MASK_128, int256)
     counted: int256 = min(collateral, convert(packing._quota_wad(leg.risk_word), int256))
     delta: int256 = counted + size
     if delta < 0:
         delta = min(collateral + size, 0)
-    h.open = fixed_point._abs(delta)
+    h.rest.open = fixed_point._abs(delta)
     h.is_short = size < 0
 
     is_for_sale: bool = False
@@ -95,12 +104,12 @@ def _holding(
         h.rank = place_of_sale
         whole_e6: uint256 = (sale.cost_bps + sale.impact_bps) * BPS_TO_E6
         h.sales = curves._curve(convert(collateral, uint256), whole_e6, sale.impact_bps * BPS_TO_E6)
-    if is_for_sale and not steps._is_refused(request.refused, steps.SELL, leg.asset):
-        h.surplus = convert(min(collateral - counted, max(collateral + size, 0)), uint256)
-        h.surplus -= h.surplus % h.unit_wad
-        h.sale = convert(min(counted, max(delta, 0)), uint256)
+    if is_for_sale and request.refused[steps.SELL] & (1 << leg.asset) == 0:
+        h.rest.surplus = convert(min(collateral - counted, max(collateral + size, 0)), uint256)
+        h.rest.surplus -= h.rest.surplus % h.unit_wad
+        h.rest.sale = convert(min(counted, max(delta, 0)), uint256)
 
-    actions: uint256 = policies._actions(word)
+    actions: uint256 = policies._actions(request.policy_word)
     if actions & TRADES != 0 and packing._flags(leg.price_word) & packing.IS_STALE == 0:
         gain: uint256 = self._unpaid_gain(leg, size, settled)
         if size != 0 and actions & (policies.MAY_TRIM | policies.MAY_UNWIND) != 0:
@@ -114,22 +123,23 @@ def _holding(
                 h.closing.most -= markets.SIZE_STEP
             frees_enough: bool = cost_e6 < packing._r_maint_e6(leg.risk_word) + packing._l_maint_e6(leg.risk_word)
             is_shared: bool = delta != 0 and (size > 0) == (delta > 0)
-            if frees_enough and is_shared and self._allows(request, policies.MAY_TRIM, steps.TRIM, leg.asset):
-                h.trim = fixed_point._abs(size)
-        if delta > 0 and size <= 0 and self._allows(request, policies.MAY_HEDGE, steps.HEDGE, leg.asset):
-            h.hedging = self._hedging(request.account, request.policy_word, leg, h.open, h.lot_wad, gain)
+            if frees_enough and is_shared:
+                if self._allows(actions, policies.MAY_TRIM, request.refused[steps.TRIM], leg.asset):
+                    h.rest.trim = fixed_point._abs(size)
+        if delta > 0 and size <= 0:
+            if self._allows(actions, policies.MAY_HEDGE, request.refused[steps.HEDGE], leg.asset):
+                h.hedging = self._hedging(request.account, request.policy_word, leg, h.rest.open, h.lot_wad, gain)
     may_unwind: bool = size < 0 and collateral == counted and is_for_sale
-    if may_unwind and self._allows(request, policies.MAY_UNWIND, steps.UNWIND, leg.asset):
-        h.pairs = convert(collateral, uint256)
+    if may_unwind and self._allows(actions, policies.MAY_UNWIND, request.refused[steps.UNWIND], leg.asset):
+        h.rest.pairs = convert(collateral, uint256)
     return h
 
 
 @internal
 @pure
-def _allows(request: IPlanner.Request, action: uint256, kind: uint256, asset: uint256) -> bool:
+def _allows(actions: uint256, action: uint256, refused: uint256, asset: uint256) -> bool:
     """@dev Allowed by the owner, and not refused."""
-    is_allowed: bool = policies._actions(request.policy_word) & action != 0
-    return is_allowed and not steps._is_refused(request.refused, kind, asset)
+    return actions & action != 0 and refused & (1 << asset) == 0
 
 
 @internal

@@ -31,14 +31,6 @@ MAX_EDGES: constant(uint256) = 192
 ROUNDING_UNITS: constant(uint256) = 32
 
 
-# What a plan under way has lost, traded and freed.
-struct Course:
-    budget: uint256  # expected cost that may still be lost, WAD of the quote token
-    allowance: uint256  # value that may still be sold and traded
-    released: uint256  # requirement that the steps free
-    is_tested: bool  # whether a step makes the ledger test the account at the end
-
-
 @internal
 @pure
 def _are_allowed(policy_word: uint256, sales_word: uint256) -> bool:
@@ -66,31 +58,20 @@ def _max_value(bounds_word: uint256, is_emergency: bool) -> uint256:
 
 @internal
 @view
-def _size(edge: hulls.Edge, price_wad: uint256, uncured: uint256, course: Course) -> uint256:
+def _size(edge: hulls.Edge, price_wad: uint256, uncured: uint256, allowance: uint256, budget: uint256) -> uint256:
     """
-    @dev What cures the rest, up to a lot, as far as it goes and the maximum step allows. Proceeds will be floored to a
-         unit of the quote token. What is expected to lose more than the budget has left is not planned: it would undo
-         what else helps.
+    @dev What cures the rest, up to a lot, as far as it goes and the maximum step allows: `allowance` is value that may
+         still be sold and traded, `budget` expected cost that may still be lost. Proceeds will be floored to a unit of
+         the quote token. What is expected to lose more than the budget has left is not planned: it would undo what else
+         helps.
     """
     needed: uint256 = uncured + sources.UNIT_WAD + sizing.ROUNDING_WAD
     lots: uint256 = sizing._units_up(sizing._value_up(needed, edge.cure_e10), price_wad, edge.lot_wad)
-    most: uint256 = course.allowance
+    most: uint256 = allowance
     if edge.cost_e6 != 0:
-        most = min(most, course.budget * fixed_point.RATE // edge.cost_e6)
+        most = min(most, budget * fixed_point.RATE // edge.cost_e6)
     lots = min(lots, most * fixed_point.WAD // price_wad // edge.lot_wad)
     return min(lots * edge.lot_wad, edge.available)
-
-
-@internal
-@pure
-def _gone(course_: Course, edge: hulls.Edge, value_wad: uint256, is_short: bool) -> Course:
-    """@dev After one more edge of such a value."""
-    course: Course = course_
-    course.allowance -= min(course.allowance, value_wad)
-    course.budget -= min(course.budget, fixed_point._mul_div_up(value_wad, edge.cost_e6, fixed_point.RATE))
-    course.released += value_wad * edge.released_e6 // fixed_point.RATE
-    course.is_tested = course.is_tested or (is_short and edge.form & hulls.SALES != 0)
-    return course
 
 
 ################################################################
@@ -100,10 +81,36 @@ def _gone(course_: Course, edge: hulls.Edge, value_wad: uint256, is_short: bool)
 
 @internal
 @pure
+def _change(
+    account: uint256, asset: uint256, unit_wad: uint256, edge: hulls.Edge, size: uint256, value_wad: uint256
+) -> IRebalancer.Step:
+    """@dev The step that an edge is where its asset has none yet."""
+    step: IRebalancer.Step = IRebalancer.Step(
+        kind=steps.SELL,
+        source=account,
+        asset=asset,
+        amount=size,
+        value=value_wad,
+        cost=fixed_point._mul_div_up(value_wad, edge.cost_e6 + edge.hedge_e6, fixed_point.RATE),
+        bought=0,
+    )
+    if edge.form == hulls.TRIM:
+        step.kind = steps.TRIM
+    elif edge.form == hulls.HEDGE:
+        step.kind = steps.HEDGE
+    elif edge.form == hulls.UNWIND:
+        step.kind = steps.UNWIND
+    else:
+        step.amount = size // unit_wad
+    return step
+
+
+@internal
+@pure
 def _with_change(
     planned: DynArray[IRebalancer.Step, steps.MAX_STEPS],
-    account: uint256,
-    h: asset_means.Holding,
+    change: IRebalancer.Step,
+    price_wad: uint256,
     edge: hulls.Edge,
     size: uint256,
 ) -> (DynArray[IRebalancer.Step, steps.MAX_STEPS], uint256):
@@ -111,30 +118,11 @@ def _with_change(
     @dev A step for each means of an asset, which grows with each of its edges; an upgrade takes from the hedge what it
          gives to the sale. Nothing is done where a plan that is full would need another step.
     """
-    if size == 0:
-        return planned, 0
-    value: uint256 = size * h.price_wad // fixed_point.WAD
-    new: IRebalancer.Step = IRebalancer.Step(
-        kind=steps.SELL,
-        source=account,
-        asset=h.asset,
-        amount=size,
-        value=value,
-        cost=fixed_point._mul_div_up(value, edge.cost_e6 + edge.hedge_e6, fixed_point.RATE),
-        bought=0,
-    )
-    if edge.form == hulls.TRIM:
-        new.kind = steps.TRIM
-    elif edge.form == hulls.HEDGE:
-        new.kind = steps.HEDGE
-    elif edge.form == hulls.UNWIND:
-        new.kind = steps.UNWIND
-    else:
-        new.amount = size // h.unit_wad
+    new: IRebalancer.Step = change
     kept: DynArray[IRebalancer.Step, steps.MAX_STEPS] = []
     for known: IRebalancer.Step in planned:
         step: IRebalancer.Step = known
-        if step.asset == h.asset:
+        if step.asset == new.asset:
             if step.kind == new.kind:
                 new.amount += step.amount
                 new.value += step.value
@@ -145,8 +133,8 @@ def _with_change(
                 if step.amount == size:
                     continue
                 step.amount -= size
-                step.value = step.amount * h.price_wad // fixed_point.WAD
-                step.cost -= min(step.cost, value * edge.hedge_e6 // fixed_point.RATE)
+                step.value = step.amount * price_wad // fixed_point.WAD
+                step.cost -= min(step.cost, change.value * edge.hedge_e6 // fixed_point.RATE)
         kept.append(step)
     if len(kept) == steps.MAX_STEPS:
         return planned, 0
@@ -175,16 +163,13 @@ def _hedges_last(
 
 @internal
 @pure
-def _weakness(picture: IMandates.Snapshot) -> uint256:
-    """@dev By how much the increase test values an account less: the worse of two prices, nothing lent by a doubtful one."""
-    weakness: int256 = 0
-    for leg: IMandates.Leg in picture.legs:
-        newest: int256 = self._excess(leg, packing._newest_wad(leg.price_word))
-        worse: int256 = min(newest, self._excess(leg, packing._previous_wad(leg.price_word)))
-        if worse > 0 and packing._flags(leg.price_word) & packing.NO_INCREASE != 0:
-            worse = 0
-        weakness += newest - worse
-    return convert(weakness, uint256)
+def _weakness(leg: IMandates.Leg) -> uint256:
+    """@dev By how much the increase test values an asset less: the worse of two prices, nothing lent by a doubtful one."""
+    newest: int256 = self._excess(leg, packing._newest_wad(leg.price_word))
+    worse: int256 = min(newest, self._excess(leg, packing._previous_wad(leg.price_word)))
+    if worse > 0 and packing._flags(leg.price_word) & packing.NO_INCREASE != 0:
+        worse = 0
+    return convert(newest - worse, uint256)
 
 
 @internal

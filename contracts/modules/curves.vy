@@ -22,7 +22,6 @@ LEAST_IMPACT_PART: constant(uint256) = 10
 # What the units of a means cost, as parts of their value, in millionths.
 struct Curve:
     most: uint256  # WAD units there are
-    used: uint256  # of them
     first_e6: int256  # the first unit
     impact_e6: uint256  # what all cost in the mean beyond that
     later_e6: uint256  # funding that a unit is expected to pay
@@ -59,12 +58,12 @@ def _trade_curve(
 
 @internal
 @pure
-def _slice(curve: Curve, lot_wad: uint256, is_given_back: bool) -> (uint256, uint256, int256):
+def _slice(curve: Curve, used: uint256, lot_wad: uint256, is_given_back: bool) -> (uint256, uint256, int256):
     """
     @dev The slice with the next lot of a means, or with the last that was used: units that are left of it or used of it,
          what they cost, and what of that equity bears.
     """
-    place: uint256 = curve.used
+    place: uint256 = used
     if is_given_back:
         if place == 0:
             return 0, 0, 0
@@ -82,9 +81,9 @@ def _slice(curve: Curve, lot_wad: uint256, is_given_back: bool) -> (uint256, uin
                 break
             start = end
     cost_e6 = max(cost_e6, 0)
-    left: uint256 = end - min(end, curve.used)
+    left: uint256 = end - min(end, used)
     if is_given_back:
-        left = curve.used - start
+        left = used - start
     borne: int256 = cost_e6
     if curve.is_borne:
         borne = 0

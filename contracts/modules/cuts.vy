@@ -21,6 +21,7 @@
 
 from contracts.interfaces import IMandates
 from contracts.interfaces import IPlanner
+from contracts.interfaces import IRebalancer
 from contracts.modules import allocations
 from contracts.modules import asset_means
 from contracts.modules import costed_means
@@ -52,7 +53,9 @@ def _with_cuts(
     draft: drafts.Draft = draft_
     # What is sold beside a short is tested by the ledger like an increase.
     excess: int256 = picture.equity_init - convert(picture.required_init, int256)
-    may_be_tested: bool = excess >= convert(costed_means._weakness(picture), int256)
+    for leg: IMandates.Leg in picture.legs:
+        excess -= convert(costed_means._weakness(leg), int256)
+    may_be_tested: bool = excess >= 0
     is_exceeded: bool = False
     share_bps: uint256 = self._share_limit(limits, picture)
     if share_bps != 0:
@@ -117,7 +120,7 @@ def _exposed(
     """@dev A holding whose |D| counts all of the collateral, above its quota too."""
     h: asset_means.Holding = asset_means._holding(request, leg, place, 0, may_be_tested)
     delta: int256 = convert(packing._collateral_wad(leg.position), int256) + packing._size_wad(leg.position)
-    h.open = fixed_point._abs(delta)
+    h.rest.open = fixed_point._abs(delta)
     return h
 
 
@@ -160,13 +163,16 @@ def _with_cut(
         size: uint256 = lots * edge.lot_wad
         value = size * price // fixed_point.WAD
         if size != 0 and value * edge.cure_e10 // fixed_point.RATE * drafts.LEAST_PART >= over:
-            draft.plan.steps, size = costed_means._with_change(draft.plan.steps, account, holdings[best], edge, size)
+            change: IRebalancer.Step = costed_means._change(
+                account, holdings[best].asset, holdings[best].unit_wad, edge, size, value
+            )
+            draft.plan.steps, size = costed_means._with_change(draft.plan.steps, change, price, edge, size)
             draft = drafts._charged(draft, value, edge.cost_e6)
             left -= min(left, fixed_point._mul_div_up(value + 1, edge.cure_e10, fixed_point.RATE))
         else:
             size = 0
-        holdings[best].open -= size
-        holdings[best].used = holdings[best].used | edge.form
+        holdings[best].rest.open -= size
+        holdings[best].rest.used = holdings[best].rest.used | edge.form
         edges[best] = self._next_edge(holdings[best], is_share)
     draft.plan.uncured += left * fixed_point.RATE // effect_e6
     draft.plan.steps = costed_means._hedges_last(draft.plan.steps)
@@ -178,11 +184,11 @@ def _with_cut(
 def _next_edge(h: asset_means.Holding, is_share: bool) -> hulls.Edge:
     """@dev Collateral above its quota leaves first and has no part in the requirement."""
     best: hulls.Edge = empty(hulls.Edge)
-    sale: uint256 = h.sale + h.surplus
-    if is_share and h.surplus != 0:
+    sale: uint256 = h.rest.sale + h.rest.surplus
+    if is_share and h.rest.surplus != 0:
         sale = 0
     best = self._edge(best, h, hulls.WITHIN, sale, h.unit_wad, h.rate_e6, h.sales, is_share)
-    trim: uint256 = min(h.trim, h.closing.most)
+    trim: uint256 = min(h.rest.trim, h.closing.most)
     best = self._edge(best, h, hulls.TRIM, trim, markets.SIZE_STEP, h.rate_e6, h.closing, is_share)
     freed_e6: uint256 = h.rate_e6 - min(h.rate_e6, h.both_rates_e6)
     most: uint256 = h.hedging.most
@@ -203,23 +209,21 @@ def _edge(
 ) -> hulls.Edge:
     """@dev What costs more than it releases would leave the account weaker. An edge's cure is its effect here, in e6."""
     cost_e6: uint256 = convert(curve.first_e6 + convert(curve.impact_e6, int256), uint256) + curve.later_e6
-    if h.used & form != 0 or cost_e6 >= released_e6:
+    if h.rest.used & form != 0 or cost_e6 >= released_e6:
         return best
     effect_e6: uint256 = fixed_point.RATE
     if is_share:
         effect_e6 = released_e6
-    most: uint256 = min(available, h.open)
-    if most == 0:
+    most: uint256 = min(available, h.rest.open)
+    # The cheaper one; of equals the one that is known.
+    if most == 0 or (best.available != 0 and cost_e6 * best.cure_e10 >= best.cost_e6 * effect_e6):
         return best
-    return hulls._cheaper(
-        best,
-        hulls.Edge(
-            form=form,
-            available=most,
-            lot_wad=lot_wad,
-            released_e6=released_e6,
-            cure_e10=effect_e6,
-            cost_e6=cost_e6,
-            hedge_e6=0,
-        ),
+    return hulls.Edge(
+        form=form,
+        available=most,
+        lot_wad=lot_wad,
+        released_e6=released_e6,
+        cure_e10=effect_e6,
+        cost_e6=cost_e6,
+        hedge_e6=0,
     )

@@ -25,6 +25,14 @@ uses: sources
 LEAST_UNITS: constant(uint256) = 2
 
 
+# Collateral that a donor can give.
+struct Offer:
+    step: IRebalancer.Step
+    cured: uint256
+    cure_e10: uint256
+    taken_e10: uint256  # of the donor's slack, per unit of value
+
+
 @internal
 @pure
 def _are_allowed(policy_word: uint256) -> bool:
@@ -39,33 +47,6 @@ def _are_allowed(policy_word: uint256) -> bool:
 ################################################################
 #                             Gains                            #
 ################################################################
-
-
-@internal
-@view
-def _with_gains(
-    plan_: IRebalancer.Plan, account: uint256, legs: DynArray[IMandates.Leg, 16], refused: uint256
-) -> IRebalancer.Plan:
-    """@dev All of a gain is paid, as far as the house's cash goes."""
-    plan: IRebalancer.Plan = plan_
-    left: uint256 = max_value(uint256)
-    for leg: IMandates.Leg in legs:
-        if plan.uncured == 0 or len(plan.steps) == steps.MAX_STEPS:
-            break
-        gain: uint256 = self._payable_gain(leg)
-        if gain < LEAST_UNITS * sources.UNIT_WAD or refused & (1 << leg.asset) != 0:
-            continue
-        if left == max_value(uint256):
-            left = sources._cash_wad(sources.HOUSE)
-        paid: uint256 = min(gain, left)
-        if paid < LEAST_UNITS * sources.UNIT_WAD:
-            continue
-        left -= paid
-        plan.steps.append(
-            IRebalancer.Step(kind=steps.SETTLE, source=account, asset=leg.asset, amount=paid, value=paid, cost=0, bought=0)
-        )
-        plan.uncured -= min(plan.uncured, paid)
-    return plan
 
 
 @internal
@@ -98,17 +79,16 @@ def _result(leg: IMandates.Leg, price_wad: uint256) -> int256:
 
 @internal
 @view
-def _with_cash(plan_: IRebalancer.Plan, kind: uint256, source: uint256, units: uint256) -> IRebalancer.Plan:
-    plan: IRebalancer.Plan = plan_
-    if units >= LEAST_UNITS and len(plan.steps) != steps.MAX_STEPS:
-        value_wad: uint256 = units * sources.UNIT_WAD
-        plan.steps.append(
-            IRebalancer.Step(
-                kind=kind, source=source, asset=sources.QUOTE_ASSET, amount=units, value=value_wad, cost=0, bought=0
-            )
-        )
-        plan.uncured -= min(plan.uncured, value_wad)
-    return plan
+def _cash_step(kind: uint256, source: uint256, units: uint256) -> IRebalancer.Step:
+    return IRebalancer.Step(
+        kind=kind,
+        source=source,
+        asset=sources.QUOTE_ASSET,
+        amount=units,
+        value=units * sources.UNIT_WAD,
+        cost=0,
+        bought=0,
+    )
 
 
 @internal
@@ -138,78 +118,75 @@ def _cash_units(needed: uint256, available: uint256) -> uint256:
 
 @internal
 @view
-def _collateral_step(
+def _offer(
     donor: uint256,
-    given: DynArray[IMandates.Leg, 16],
+    leg: IMandates.Leg,
     slack: uint256,
     floor_bps: uint256,
     planned: DynArray[IRebalancer.Step, steps.MAX_STEPS],
     uncured: uint256,
     owned: DynArray[IMandates.Leg, 16],
     target_bps: uint256,
-) -> (IRebalancer.Step, uint256):
+) -> Offer:
     """
-    @dev The donor's first asset that cures all, else the one that cures most per unit of the donor's slack, and what it
-         cures: within the quota and the places in the list that earlier steps leave, and what the donor can give above
-         its floor. Not where it would only cover a short, of which this formula knows nothing; nor more than the donor
-         has beyond its own.
+    @dev What a donor can give of an asset: within the quota and the places in the list that earlier steps leave, and
+         what it can give above its floor. Not where it would only cover a short, of which this formula knows nothing;
+         nor more than the donor has beyond its own.
     """
-    best: IRebalancer.Step = empty(IRebalancer.Step)
-    best_cured: uint256 = 0
-    best_cure_e10: uint256 = 0
-    best_taken_e10: uint256 = 0
+    offer: Offer = empty(Offer)
+    rate_e6: uint256 = packing._rate_init_e6(leg.risk_word)
+    signed_e10: int256 = sizing._cure_of_inflow_e10(target_bps, rate_e6)
+    if signed_e10 <= 0 or packing._flags(leg.price_word) & packing.IS_STALE != 0:
+        return offer
+    held: uint256 = 0
+    is_listed: bool = False
+    for own: IMandates.Leg in owned:
+        if own.asset == leg.asset:
+            held = packing._collateral_wad(own.position)
+            if convert(held, int256) + packing._size_wad(own.position) < 0:
+                return offer
+            is_listed = True
+            break
+    quota: uint256 = packing._quota_wad(leg.risk_word)
+    if held >= quota:
+        return offer
+    unit: uint256 = sources._unit_wad(leg.asset)
     moves: uint256 = 0
     for step: IRebalancer.Step in planned:
         if step.kind == steps.MOVE_COLLATERAL:
             moves += 1
-    for leg: IMandates.Leg in given:
-        rate_e6: uint256 = packing._rate_init_e6(leg.risk_word)
-        signed_e10: int256 = sizing._cure_of_inflow_e10(target_bps, rate_e6)
-        if signed_e10 <= 0 or packing._flags(leg.price_word) & packing.IS_STALE != 0:
-            continue
-        cure_e10: uint256 = convert(signed_e10, uint256)
-        held: uint256 = 0
-        is_short: bool = False
-        is_listed: bool = len(owned) + moves < asset_list.MAX_ASSETS
-        for own: IMandates.Leg in owned:
-            if own.asset == leg.asset:
-                held = packing._collateral_wad(own.position)
-                is_short = convert(held, int256) + packing._size_wad(own.position) < 0
-                is_listed = True
-                break
-        quota: uint256 = packing._quota_wad(leg.risk_word)
-        if held >= quota or is_short:
-            continue
-        unit: uint256 = sources._unit_wad(leg.asset)
-        is_given: bool = False
-        for step: IRebalancer.Step in planned:
-            if step.kind == steps.MOVE_COLLATERAL and step.asset == leg.asset:
+            if step.asset == leg.asset:
+                if step.source == donor:
+                    return offer
                 held += step.amount * unit
                 is_listed = True
-                is_given = is_given or step.source == donor
-        if is_given or not is_listed or held >= quota:
-            continue
-        price: uint256 = packing._newest_wad(leg.price_word)
-        wanted: uint256 = sizing._units_up(
-            sizing._value_up(uncured + sizing.ROUNDING_WAD, cure_e10), price, unit
-        )
-        movable: uint256 = min(self._net_collateral(leg, quota), quota - held)
-        givable: uint256 = sizing._givable_down(slack, floor_bps, rate_e6)
-        units: uint256 = min(wanted, min(movable, givable * fixed_point.WAD // price) // unit)
-        value_wad: uint256 = units * unit * price // fixed_point.WAD
-        cured: uint256 = sizing._cured_down(value_wad, cure_e10)
-        taken_e10: uint256 = sizing.CURE - min(floor_bps * rate_e6, sizing.CURE)
-        is_better: bool = best_cured == 0 or taken_e10 * best_cure_e10 < best_taken_e10 * cure_e10
-        if cured != 0 and (is_better or cured >= uncured):
-            best_cured = cured
-            best_cure_e10 = cure_e10
-            best_taken_e10 = taken_e10
-            best = IRebalancer.Step(
-                kind=steps.MOVE_COLLATERAL, source=donor, asset=leg.asset, amount=units, value=value_wad, cost=0, bought=0
-            )
-            if cured >= uncured:
-                break
-    return best, best_cured
+    if held >= quota or not (is_listed or len(owned) + moves < asset_list.MAX_ASSETS):
+        return offer
+    price: uint256 = packing._newest_wad(leg.price_word)
+    offer.cure_e10 = convert(signed_e10, uint256)
+    wanted: uint256 = sizing._units_up(
+        sizing._value_up(uncured + sizing.ROUNDING_WAD, offer.cure_e10), price, unit
+    )
+    movable: uint256 = min(self._net_collateral(leg, quota), quota - held)
+    givable: uint256 = sizing._givable_down(slack, floor_bps, rate_e6)
+    units: uint256 = min(wanted, min(movable, givable * fixed_point.WAD // price) // unit)
+    value_wad: uint256 = units * unit * price // fixed_point.WAD
+    offer.cured = sizing._cured_down(value_wad, offer.cure_e10)
+    offer.taken_e10 = sizing.CURE - min(floor_bps * rate_e6, sizing.CURE)
+    offer.step = IRebalancer.Step(
+        kind=steps.MOVE_COLLATERAL, source=donor, asset=leg.asset, amount=units, value=value_wad, cost=0, bought=0
+    )
+    return offer
+
+
+@internal
+@pure
+def _goes_before(offer: Offer, best: Offer, uncured: uint256) -> bool:
+    """@dev Whether it cures all, or more per unit of the donor's slack."""
+    if offer.cured == 0:
+        return False
+    is_better: bool = best.cured == 0 or offer.taken_e10 * best.cure_e10 < best.taken_e10 * offer.cure_e10
+    return is_better or offer.cured >= uncured
 
 
 @internal

@@ -45,27 +45,52 @@ def _next_edge(h: asset_means.Holding, target_bps: uint256) -> Edge:
     """@dev The cheapest of what may be done next with an asset."""
     best: Edge = empty(Edge)
     nothing: curves.Curve = empty(curves.Curve)
-    open: uint256 = h.open
-    if h.surplus != 0 and h.used & SURPLUS == 0:
-        best = self._edge(best, SURPLUS, h.surplus, h.unit_wad, 0, h.sales, nothing, target_bps)
-    elif h.sale != 0:
-        if h.used & WITHIN == 0 and open != 0:
-            most: uint256 = min(h.sale, open)
-            best = self._edge(best, WITHIN, most, h.unit_wad, h.rate_e6, h.sales, nothing, target_bps)
-        if h.used & UPGRADE == 0 and h.hedging.used != 0:
-            best = self._edge(
-                best, UPGRADE, h.sale, h.lot_wad, h.both_rates_e6, h.sales, h.hedging, target_bps
-            )
-    if h.trim != 0 and h.used & TRIM == 0:
+    rest: asset_means.Rest = h.rest
+    if rest.surplus != 0 and rest.used & SURPLUS == 0:
         best = self._edge(
-            best, TRIM, min(h.trim, open), markets.SIZE_STEP, h.rate_e6, h.closing, nothing, target_bps
+            best, SURPLUS, rest.surplus, h.unit_wad, 0, h.sales, rest.sold, nothing, 0, target_bps
         )
-    if h.hedging.most != 0 and h.used & HEDGE == 0 and h.rate_e6 > h.both_rates_e6:
-        freed_e6: uint256 = h.rate_e6 - h.both_rates_e6
-        best = self._edge(best, HEDGE, open, h.lot_wad, freed_e6, h.hedging, nothing, target_bps)
-    if h.pairs != 0 and h.used & UNWIND == 0 and h.hedging.used == 0:
+    elif rest.sale != 0:
+        if rest.used & WITHIN == 0 and rest.open != 0:
+            most: uint256 = min(rest.sale, rest.open)
+            best = self._edge(
+                best, WITHIN, most, h.unit_wad, h.rate_e6, h.sales, rest.sold, nothing, 0, target_bps
+            )
+        if rest.used & UPGRADE == 0 and rest.hedged != 0:
+            best = self._edge(
+                best,
+                UPGRADE,
+                rest.sale,
+                h.lot_wad,
+                h.both_rates_e6,
+                h.sales,
+                rest.sold,
+                h.hedging,
+                rest.hedged,
+                target_bps,
+            )
+    if rest.trim != 0 and rest.used & TRIM == 0:
+        most: uint256 = min(rest.trim, rest.open)
         best = self._edge(
-            best, UNWIND, h.pairs, h.lot_wad, h.both_rates_e6, h.sales, h.closing, target_bps
+            best, TRIM, most, markets.SIZE_STEP, h.rate_e6, h.closing, rest.closed, nothing, 0, target_bps
+        )
+    if h.hedging.most != 0 and rest.used & HEDGE == 0 and h.rate_e6 > h.both_rates_e6:
+        freed_e6: uint256 = h.rate_e6 - h.both_rates_e6
+        best = self._edge(
+            best, HEDGE, rest.open, h.lot_wad, freed_e6, h.hedging, rest.hedged, nothing, 0, target_bps
+        )
+    if rest.pairs != 0 and rest.used & UNWIND == 0 and rest.hedged == 0:
+        best = self._edge(
+            best,
+            UNWIND,
+            rest.pairs,
+            h.lot_wad,
+            h.both_rates_e6,
+            h.sales,
+            rest.sold,
+            h.closing,
+            rest.closed,
+            target_bps,
         )
     return best
 
@@ -79,7 +104,9 @@ def _edge(
     lot_wad: uint256,
     released_e6: uint256,
     curve: curves.Curve,
+    used: uint256,
     other: curves.Curve,
+    used_of_other: uint256,
     target_bps: uint256,
 ) -> Edge:
     """
@@ -89,13 +116,13 @@ def _edge(
     left: uint256 = 0
     cost_e6: uint256 = 0
     burden_e6: int256 = 0
-    left, cost_e6, burden_e6 = curves._slice(curve, lot_wad, False)
+    left, cost_e6, burden_e6 = curves._slice(curve, used, lot_wad, False)
     available: uint256 = min(stock, left)
     hedge_e6: uint256 = 0
     if form & (UPGRADE | UNWIND) != 0:
         part_e6: uint256 = 0
         borne_e6: int256 = 0
-        left, part_e6, borne_e6 = curves._slice(other, lot_wad, form == UPGRADE)
+        left, part_e6, borne_e6 = curves._slice(other, used_of_other, lot_wad, form == UPGRADE)
         available = min(available, left)
         if form == UNWIND:
             cost_e6 += part_e6
@@ -111,26 +138,18 @@ def _edge(
     available -= available % lot_wad
     if available == 0 or cure_e10 <= 0:
         return best
-    return self._cheaper(
-        best,
-        Edge(
-            form=form,
-            available=available,
-            lot_wad=lot_wad,
-            released_e6=released_e6,
-            cure_e10=convert(cure_e10, uint256),
-            cost_e6=cost_e6,
-            hedge_e6=hedge_e6,
-        ),
+    # The cheaper one; of equals the one that is known.
+    if best.available != 0 and cost_e6 * best.cure_e10 >= best.cost_e6 * convert(cure_e10, uint256):
+        return best
+    return Edge(
+        form=form,
+        available=available,
+        lot_wad=lot_wad,
+        released_e6=released_e6,
+        cure_e10=convert(cure_e10, uint256),
+        cost_e6=cost_e6,
+        hedge_e6=hedge_e6,
     )
-
-
-@internal
-@pure
-def _cheaper(best: Edge, edge: Edge) -> Edge:
-    if self._goes_before(edge, 1, best, 0):
-        return edge
-    return best
 
 
 @internal
@@ -146,27 +165,27 @@ def _goes_before(a: Edge, rank_of_a: uint256, b: Edge, rank_of_b: uint256) -> bo
 
 @internal
 @pure
-def _after(h_: asset_means.Holding, edge: Edge, size: uint256) -> asset_means.Holding:
+def _after(rest_: asset_means.Rest, form: uint256, available: uint256, size: uint256) -> asset_means.Rest:
     """@dev What may be done with an asset after an edge was taken: in part, and its form is not taken again."""
-    h: asset_means.Holding = h_
-    if size != edge.available:
-        h.used = h.used | edge.form
-    if edge.form & SALES != 0:
-        h.sales.used += size
-    if edge.form & (TRIM | UNWIND) != 0:
-        h.closing.used += size
-    if edge.form & (WITHIN | TRIM | HEDGE) != 0:
-        h.open -= size
-    if edge.form & (WITHIN | UPGRADE) != 0:
-        h.sale -= size
-    if edge.form == SURPLUS:
-        h.surplus -= size
-    elif edge.form == TRIM:
-        h.trim -= size
-    elif edge.form == HEDGE:
-        h.hedging.used += size
-    elif edge.form == UPGRADE:
-        h.hedging.used -= size
-    elif edge.form == UNWIND:
-        h.pairs -= size
-    return h
+    rest: asset_means.Rest = rest_
+    if size != available:
+        rest.used = rest.used | form
+    if form & SALES != 0:
+        rest.sold += size
+    if form & (TRIM | UNWIND) != 0:
+        rest.closed += size
+    if form & (WITHIN | TRIM | HEDGE) != 0:
+        rest.open -= size
+    if form & (WITHIN | UPGRADE) != 0:
+        rest.sale -= size
+    if form == SURPLUS:
+        rest.surplus -= size
+    elif form == TRIM:
+        rest.trim -= size
+    elif form == HEDGE:
+        rest.hedged += size
+    elif form == UPGRADE:
+        rest.hedged -= size
+    elif form == UNWIND:
+        rest.pairs -= size
+    return rest

@@ -136,8 +136,9 @@ def _with_mix(
         cash.under = held - min(held, weighed)
     draft.plan.shortfall = turnover
     draft.plan.uncured = turnover
-    if costed_means._weakness(picture) != 0:
-        return True, draft
+    for leg: IMandates.Leg in picture.legs:
+        if costed_means._weakness(leg) != 0:
+            return True, draft
     lost: uint256 = fixed_point._mul_div_up(turnover, growth.slippage_e6, fixed_point.RATE)
     parts: DynArray[Part, MAX_PARTS] = self._parts(
         request, limits, weights, measure, picture, lost, turnover == cash.over

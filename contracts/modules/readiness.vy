@@ -46,17 +46,20 @@ def _code(
     if policies._trigger_bps(word) == 0 or request.guard_word == 0:
         return NO_POLICY
     bounds_word: uint256 = request.bounds_word
-    expires_at: uint256 = bounds._expires_at(bounds_word)
-    if expires_at != 0 and block.timestamp >= expires_at:
-        return EXPIRED
+    if bounds_word != 0:
+        expires_at: uint256 = bounds._expires_at(bounds_word)
+        if expires_at != 0 and block.timestamp >= expires_at:
+            return EXPIRED
     is_exposed: bool = picture.cash < 0
     newest_at: uint256 = 0
     deviation: uint256 = 0
-    for leg: IMandates.Leg in picture.legs:
-        is_exposed = is_exposed or leg.position >> 128 != 0
-        if bounds_word != 0:
-            newest_at = max(newest_at, packing._made_at(leg.price_word))
-            deviation += allocations._exposure_up(leg) * packing._sigma_e6(leg.risk_word) // E6
+    # Nothing is asked of the legs where there is a debt and no bounds.
+    if not is_exposed or bounds_word != 0:
+        for leg: IMandates.Leg in picture.legs:
+            is_exposed = is_exposed or leg.position >> 128 != 0
+            if bounds_word != 0:
+                newest_at = max(newest_at, packing._made_at(leg.price_word))
+                deviation += allocations._exposure_up(leg) * packing._sigma_e6(leg.risk_word) // E6
     trigger: uint256 = self._trigger_up(word, bounds_word, picture.required_init, deviation)
     is_unfinished: bool = bounds._is_unfinished(request.state_word)
     # What was begun goes on up to the target.
@@ -75,6 +78,8 @@ def _code(
         return READY
     if shortfall < policies._min_step(word):
         return BELOW_MINIMUM
+    if bounds_word == 0:
+        return READY
     gas_cap_gwei: uint256 = bounds._gas_cap_gwei(bounds_word)
     if gas_cap_gwei != 0 and block.basefee > gas_cap_gwei * GWEI_WEI:
         return GAS_TOO_DEAR

@@ -62,8 +62,9 @@ def _with_growth(
         return False, draft
     draft.plan.shortfall = growth.to_ceiling
     draft.plan.uncured = growth.to_ceiling
-    if costed_means._weakness(picture) != 0:
-        return True, draft
+    for leg: IMandates.Leg in picture.legs:
+        if costed_means._weakness(leg) != 0:
+            return True, draft
     for i: uint256 in range(len(picture.legs), bound=MAX_LEGS):
         growth, draft = self._with_trade(draft, request, limits, weights, measure, picture, i, growth, steps.UNHEDGE)
     cash: mixes.Part = mixes._cash(picture)

@@ -43,7 +43,7 @@ def _cash_wad(account: uint256) -> uint256:
 @internal
 @view
 def _unit_wad(asset: uint256) -> uint256:
-    return packing._unit_wad(staticcall IClearinghouse(CLEARINGHOUSE).asset_word(asset))
+    return (staticcall IClearinghouse(CLEARINGHOUSE).asset_word(asset) >> 160) & packing.MASK_72
 
 
 @internal

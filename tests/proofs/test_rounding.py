@@ -1202,9 +1202,9 @@ SITES: dict[str, tuple[tuple[str, str, str, Direction, Formula], ...]] = {
         (
             module("costed_means"),
             "_size",
-            "course.budget * fixed_point.RATE // edge.cost_e6",
+            "budget * fixed_point.RATE // edge.cost_e6",
             DOWN,
-            lambda n: (n["course"]["budget"] * RATE, n["edge"]["cost_e6"]),
+            lambda n: (n["budget"] * RATE, n["edge"]["cost_e6"]),
         ),
     ),
     "R89": (
