@@ -159,7 +159,7 @@ def _hedging(
     cost_e6: uint256 = self._cost_e6(account, leg, -convert(most, int256))
     if cost_e6 + packing._l_maint_e6(leg.risk_word) < packing._r_maint_e6(leg.risk_word):
         curve = curves._trade_curve(packing._newest_wad(leg.price_word), most, cost_e6, gain, depth_gwei)
-        curve.later_e6 = policies._funding_bps(policy_word) * BPS_TO_E6
+        curve = curves._with_later(curve, policies._funding_bps(policy_word) * BPS_TO_E6)
     return curve
 
 

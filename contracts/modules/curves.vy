@@ -8,6 +8,9 @@
 @dev     Where a price moves with size a means is cut into four slices. The j-th ends at j (j + 1) / 20 of what there is
          and costs, in the mean, what the first unit does and j^2 / 10 of what all units cost beyond that. Of a sale the
          policy names both; a trade is quoted for all there is, and the market's depth says what the first unit costs.
+         What units cost is kept in one word, because a plan has memory for three curves of each of sixteen assets:
+         flags u8 | later_e6 u24 | impact_e6 u96 | first_e6 i128, from the lowest bit. A market's sizes are of 72 bits of
+         1e-9, so an impact is below 2**92.
 """
 
 from contracts.modules import fixed_point
@@ -18,27 +21,30 @@ TENTHS: constant(uint256) = 10
 # An impact below this part of what the first unit costs is not worth slices.
 LEAST_IMPACT_PART: constant(uint256) = 10
 
+MASK_24: constant(uint256) = 2**24 - 1
+MASK_96: constant(uint256) = 2**96 - 1
+# The flag of costs that a gain bears, and not equity at initial margin.
+IS_BORNE: constant(uint256) = 1
+
 
 # What the units of a means cost, as parts of their value, in millionths.
 struct Curve:
     most: uint256  # WAD units there are
-    first_e6: int256  # the first unit
-    impact_e6: uint256  # what all cost in the mean beyond that
-    later_e6: uint256  # funding that a unit is expected to pay
-    is_borne: bool  # by a gain, and not by equity at initial margin
+    # The first unit, what all cost in the mean beyond that, and funding that a unit is expected to pay later.
+    costs_word: uint256
 
 
 @internal
 @pure
 def _curve(most: uint256, whole_e6: uint256, impact_e6: uint256) -> Curve:
     """@dev Without slices each unit costs what all do in the mean."""
-    curve: Curve = empty(Curve)
-    curve.most = most
-    curve.first_e6 = convert(whole_e6, int256)
+    first_e6: int256 = convert(whole_e6, int256)
+    costs_word: uint256 = 0
     if impact_e6 * (LEAST_IMPACT_PART + 1) > whole_e6:
-        curve.first_e6 -= convert(impact_e6, int256)
-        curve.impact_e6 = impact_e6
-    return curve
+        first_e6 -= convert(impact_e6, int256)
+        costs_word = impact_e6 << 32
+    costs_word = costs_word | (convert(convert(first_e6, bytes32), uint256) << 128)
+    return Curve(most=most, costs_word=costs_word)
 
 
 @internal
@@ -52,8 +58,25 @@ def _trade_curve(
         impact_e6 = most // markets.SIZE_STEP * fixed_point.RATE // (2 * depth_gwei)
     value: uint256 = most * price_wad // fixed_point.WAD
     curve: Curve = self._curve(most, cost_e6, impact_e6)
-    curve.is_borne = gain >= fixed_point._mul_div_up(value, cost_e6, fixed_point.RATE)
+    if gain >= fixed_point._mul_div_up(value, cost_e6, fixed_point.RATE):
+        curve.costs_word = curve.costs_word | IS_BORNE
     return curve
+
+
+@internal
+@pure
+def _with_later(curve: Curve, later_e6: uint256) -> Curve:
+    """@dev A curve of which each unit is expected to pay so much funding."""
+    return Curve(most=curve.most, costs_word=curve.costs_word | (later_e6 << 8))
+
+
+@internal
+@pure
+def _whole_e6(curve: Curve) -> uint256:
+    """@dev What all cost in the mean, funding with it."""
+    first_e6: int256 = convert(convert(curve.costs_word, bytes32), int256) >> 128
+    impact_e6: uint256 = (curve.costs_word >> 32) & MASK_96
+    return convert(first_e6 + convert(impact_e6, int256), uint256) + ((curve.costs_word >> 8) & MASK_24)
 
 
 @internal
@@ -70,14 +93,15 @@ def _slice(curve: Curve, used: uint256, lot_wad: uint256, is_given_back: bool) -
         place -= lot_wad
     start: uint256 = 0
     end: uint256 = curve.most
-    cost_e6: int256 = curve.first_e6
-    if curve.impact_e6 != 0:
+    cost_e6: int256 = convert(convert(curve.costs_word, bytes32), int256) >> 128
+    impact_e6: uint256 = (curve.costs_word >> 32) & MASK_96
+    if impact_e6 != 0:
         for i: uint256 in range(SLICES):
             j: uint256 = i + 1
             end = curve.most * (j * (j + 1)) // (2 * TENTHS)
             end -= end % lot_wad
             if end >= place + lot_wad:
-                cost_e6 += convert(fixed_point._mul_div_up(curve.impact_e6, j * j, TENTHS), int256)
+                cost_e6 += convert(fixed_point._mul_div_up(impact_e6, j * j, TENTHS), int256)
                 break
             start = end
     cost_e6 = max(cost_e6, 0)
@@ -85,6 +109,6 @@ def _slice(curve: Curve, used: uint256, lot_wad: uint256, is_given_back: bool) -
     if is_given_back:
         left = used - start
     borne: int256 = cost_e6
-    if curve.is_borne:
+    if curve.costs_word & IS_BORNE != 0:
         borne = 0
-    return left, convert(cost_e6, uint256) + curve.later_e6, borne
+    return left, convert(cost_e6, uint256) + ((curve.costs_word >> 8) & MASK_24), borne

@@ -208,7 +208,7 @@ def _edge(
     is_share: bool,
 ) -> hulls.Edge:
     """@dev What costs more than it releases would leave the account weaker. An edge's cure is its effect here, in e6."""
-    cost_e6: uint256 = convert(curve.first_e6 + convert(curve.impact_e6, int256), uint256) + curve.later_e6
+    cost_e6: uint256 = curves._whole_e6(curve)
     if h.rest.used & form != 0 or cost_e6 >= released_e6:
         return best
     effect_e6: uint256 = fixed_point.RATE
