@@ -96,13 +96,14 @@ def plan(request: IPlanner.Request, picture: IMandates.Snapshot) -> IRebalancer.
             holdings: DynArray[asset_means.Holding, costed_means.MAX_HOLDINGS] = []
             for i: uint256 in range(len(picture.legs), bound=costed_means.MAX_HOLDINGS):
                 asset: uint256 = picture.legs[i].asset
-                position: uint256 = picture.legs[i].position
-                if not asset_means._may_help(request.policy_word, request.sales_word, asset, position):
-                    continue
+                sale: uint256 = policies._place_of_sale(request.sales_word, asset)
+                if sale == policies.MAX_SALES:
+                    if not asset_means._may_trade(request.policy_word, picture.legs[i].position):
+                        continue
                 settled: uint256 = 0
                 if free_steps != 0:
                     settled = steps._settled(plan.steps, asset)
-                holdings.append(asset_means._holding(request, picture.legs[i], i, settled, may_be_tested))
+                holdings.append(asset_means._holding(request, picture.legs[i], i, sale, settled, may_be_tested))
                 edges.append(hulls._next_edge(holdings[len(edges)], target_bps))
             for i: uint256 in range(costed_means.MAX_EDGES):
                 if len(edges) == 0:

@@ -62,10 +62,8 @@ struct Holding:
 
 @internal
 @pure
-def _may_help(policy_word: uint256, sales_word: uint256, asset: uint256, position: uint256) -> bool:
-    """@dev Whether the policy knows anything to do with an asset, so that the rest need not be read."""
-    if policies._place_of_sale(sales_word, asset) != policies.MAX_SALES:
-        return True
+def _may_trade(policy_word: uint256, position: uint256) -> bool:
+    """@dev Whether the policy knows anything to do with an asset that is not for sale, so that the rest has to be read."""
     actions: uint256 = policies._actions(policy_word)
     return actions & policies.MAY_HEDGE != 0 or (
         position >> 128 != 0 and actions & (policies.MAY_TRIM | policies.MAY_UNWIND) != 0
@@ -75,7 +73,12 @@ def _may_help(policy_word: uint256, sales_word: uint256, asset: uint256, positio
 @internal
 @view
 def _holding(
-    request: IPlanner.Request, leg: IMandates.Leg, place: uint256, settled: uint256, may_be_tested: bool
+    request: IPlanner.Request,
+    leg: IMandates.Leg,
+    place: uint256,
+    place_of_sale: uint256,
+    settled: uint256,
+    may_be_tested: bool,
 ) -> Holding:
     """@dev Every asset of every plan comes here, so the fields of words are read in place, as their rooms read them."""
     h: Holding = empty(Holding)
@@ -97,7 +100,6 @@ def _holding(
     h.is_short = size < 0
 
     is_for_sale: bool = False
-    place_of_sale: uint256 = policies._place_of_sale(request.sales_word, leg.asset)
     if place_of_sale != policies.MAX_SALES and packing._flags(leg.price_word) & packing.NO_SWAP == 0:
         sale: IRebalancer.Sale = policies._sale(request.sales_word, place_of_sale)
         is_for_sale = may_be_tested or size >= 0

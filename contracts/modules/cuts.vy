@@ -31,6 +31,7 @@ from contracts.modules import fixed_point
 from contracts.modules import hulls
 from contracts.modules import markets
 from contracts.modules import packing
+from contracts.modules import policies
 from contracts.modules import sizing
 
 uses: asset_means
@@ -64,7 +65,8 @@ def _with_cuts(
             if self._exceeds(required, share_bps, measure.required):
                 is_exceeded = True
                 over: uint256 = required * fixed_point.BPS - share_bps * measure.required
-                h: asset_means.Holding = asset_means._holding(request, picture.legs[i], i, 0, may_be_tested)
+                sale: uint256 = policies._place_of_sale(request.sales_word, picture.legs[i].asset)
+                h: asset_means.Holding = asset_means._holding(request, picture.legs[i], i, sale, 0, may_be_tested)
                 draft = self._with_cut(draft, request.account, [h], over // (fixed_point.BPS - share_bps), True)
         if is_exceeded:
             return True, draft
@@ -118,7 +120,8 @@ def _exposed(
     request: IPlanner.Request, leg: IMandates.Leg, place: uint256, may_be_tested: bool
 ) -> asset_means.Holding:
     """@dev A holding whose |D| counts all of the collateral, above its quota too."""
-    h: asset_means.Holding = asset_means._holding(request, leg, place, 0, may_be_tested)
+    sale: uint256 = policies._place_of_sale(request.sales_word, leg.asset)
+    h: asset_means.Holding = asset_means._holding(request, leg, place, sale, 0, may_be_tested)
     delta: int256 = convert(packing._collateral_wad(leg.position), int256) + packing._size_wad(leg.position)
     h.rest.open = fixed_point._abs(delta)
     return h
