@@ -219,26 +219,7 @@ def _value(leg: IMandates.Leg) -> uint256:
 @pure
 def _required(leg: IMandates.Leg) -> uint256:
     """@dev What a position requires at initial margin, WAD of the quote token, up."""
-    return self._required_init(leg.position, packing._newest_wad(leg.price_word), leg.risk_word)
-
-
-@internal
-@pure
-def _required_init(position: uint256, price_wad: uint256, risk_word: uint256) -> uint256:
-    """@dev Of `margin._terms` the requirement at initial margin alone, in which neither cost nor funding has a part."""
-    collateral: uint256 = position & packing.MASK_128
-    counted: uint256 = min(collateral, packing._quota_wad(risk_word))
-    r_e6: uint256 = risk_word & MASK_24
-    l_e6: uint256 = (risk_word >> 24) & MASK_24
-    if position == collateral:
-        return margin._required_up(price_wad, (r_e6 + l_e6) * counted)
-    size: int256 = packing._size_wad(position)
-    delta: int256 = convert(collateral, int256) + size
-    if counted != collateral:
-        # A short that only collateral above the quota covers is not a short.
-        delta = max(convert(counted, int256) + size, min(delta, 0))
-    charged_e6: uint256 = r_e6 * fixed_point._abs(delta) + l_e6 * (counted + fixed_point._abs(size))
-    return margin._required_up(price_wad, charged_e6)
+    return margin._required_init(leg.position, packing._newest_wad(leg.price_word), leg.risk_word)
 
 
 @internal

@@ -17,6 +17,7 @@ from contracts.modules import allocations
 from contracts.modules import appointments
 from contracts.modules import fixed_point
 from contracts.modules import guards
+from contracts.modules import margin
 from contracts.modules import packing
 from contracts.modules import reasons
 
@@ -198,13 +199,13 @@ def _growth(position_before: uint256, leg: IMandates.Leg) -> (bool, bool):
     if is_flipped or fixed_point._abs(delta) > fixed_point._abs(delta_before):
         return True, is_held
     price: uint256 = packing._newest_wad(leg.price_word)
-    required: uint256 = allocations._required_init(position_before, price, leg.risk_word) + 1
+    required: uint256 = margin._required_init(position_before, price, leg.risk_word) + 1
     if inflow != 0:
         rate_e6: uint256 = packing._rate_init_e6(leg.risk_word)
         required += fixed_point._mul_div_up(
             inflow * price, rate_e6, fixed_point.WAD * fixed_point.RATE
         )
-    return allocations._required_init(leg.position, price, leg.risk_word) > required, is_held
+    return margin._required_init(leg.position, price, leg.risk_word) > required, is_held
 
 
 @internal

@@ -9,7 +9,6 @@
 @notice  Opens the margin equation to tests, with every part that an account of the ledger may have.
 """
 
-from contracts.modules import allocations
 from contracts.modules import margin
 
 
@@ -40,4 +39,4 @@ def required_init(position: uint256, price_wad: uint256, risk_word: uint256) -> 
     """
     @notice The short way to the requirement at initial margin.
     """
-    return allocations._required_init(position, price_wad, risk_word)
+    return margin._required_init(position, price_wad, risk_word)
