@@ -186,17 +186,15 @@ def _judge_account(
 @view
 def _growth(position_before: uint256, leg: IMandates.Leg) -> (bool, bool):
     """
-    @dev Whether an exposure grew, and whether there was one on this side already. No growth is |D'| <= |D| + inflow with the
-         same sign or zero, and R' <= R + inflow p (r + l) plus a wei of rounding. What was not there before had no
-         exposure.
+    @dev Whether an exposure grew, and whether there was one on this side already. No growth is what comes nearer to zero, and
+         what siblings gave on top of it: min(D, 0) <= D' <= max(D, 0) + inflow, and R' <= R + inflow p (r + l) plus a wei of
+         rounding. What was not there before had no exposure.
     """
     delta: int256 = self._delta(leg.position)
     delta_before: int256 = self._delta(position_before)
     is_held: bool = delta_before != 0 and (delta > 0) == (delta_before > 0)
     inflow: uint256 = self._inflow[leg.asset]
-    delta_before += convert(inflow, int256)
-    is_flipped: bool = (delta > 0 and delta_before < 0) or (delta < 0 and delta_before > 0)
-    if is_flipped or fixed_point._abs(delta) > fixed_point._abs(delta_before):
+    if delta < min(delta_before, 0) or delta > max(delta_before, 0) + convert(inflow, int256):
         return True, is_held
     price: uint256 = packing._newest_wad(leg.price_word)
     required: uint256 = margin._required_init(position_before, price, leg.risk_word) + 1

@@ -665,10 +665,9 @@ class Invariants(WatchChecks):
             has_weight = allocation.weight_of(before.ids[name]) is not None
             may_grow = has_traded and (has_weight or allocation.ceiling_bps != 0)
             self.held("I14 exposure", not is_still and not may_grow)
-            most = before.held(account, name).delta_wad + given_wad[name]
-            delta = after.held(account, name).delta_wad
-            fine = min(most, 0) <= delta <= max(most, 0) or is_still or may_grow
-            self.must("I14", fine, f"{label}: exposure to {name} grew from {most} to {delta}")
+            was, delta = before.held(account, name).delta_wad, after.held(account, name).delta_wad
+            fine = min(was, 0) <= delta <= max(was, 0) + given_wad[name] or is_still or may_grow
+            self.must("I14", fine, f"{label}: exposure to {name} grew from {was} to {delta}")
 
         for donor in donors:
             self.held("I15")
