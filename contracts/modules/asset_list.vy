@@ -53,13 +53,6 @@ def _at(listed: uint256, index: uint256) -> uint256:
 
 @internal
 @pure
-def _only(asset: uint256) -> uint256:
-    """@dev A list of one."""
-    return asset | (1 << COUNT_SHIFT)
-
-
-@internal
-@pure
 def _ids(listed: uint256) -> DynArray[uint256, MAX_ASSETS]:
     ids: DynArray[uint256, MAX_ASSETS] = []
     rest: uint256 = listed

@@ -169,3 +169,28 @@ def _known_marks(listed: uint256) -> DynArray[uint256, 32]:
 @view
 def _fresh_marks(listed: uint256) -> DynArray[uint256, 32]:
     return staticcall IRiskOracle(ORACLE).marks(asset_list._ids(listed))
+
+@internal
+@view
+def _mark(asset: uint256) -> (uint256, uint256):
+    """@dev Price and risk word of one asset, for which no memory of sixteen is needed: latched, or else the oracle's."""
+    if self._is_latching:
+        key: uint256 = (self._epoch << 8) | asset
+        latched: uint256 = self._latched_price[key]
+        if latched != 0:
+            return latched, self._latched_risk[key]
+    marks: DynArray[uint256, 32] = staticcall IRiskOracle(ORACLE).marks([asset])
+    return marks[0], marks[1]
+
+
+@internal
+def _latched_mark(asset: uint256) -> (uint256, uint256):
+    """@dev The same; what is not latched is latched now."""
+    price_word: uint256 = 0
+    risk_word: uint256 = 0
+    price_word, risk_word = self._mark(asset)
+    if self._is_latching:
+        key: uint256 = (self._epoch << 8) | asset
+        self._latched_price[key] = price_word
+        self._latched_risk[key] = risk_word
+    return price_word, risk_word

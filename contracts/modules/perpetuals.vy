@@ -132,8 +132,10 @@ def _payable(account: uint256, loss: uint256, owed: uint256) -> uint256:
 @view
 def _scene(account: uint256, asset: uint256) -> IPerps.Scene:
     """@dev A position with all that gives it a value."""
-    marks: DynArray[uint256, 32] = calls._marks(asset_list._only(asset))
-    return self._scene_at(account, asset, marks[0], marks[1])
+    price_word: uint256 = 0
+    risk_word: uint256 = 0
+    price_word, risk_word = calls._mark(asset)
+    return self._scene_at(account, asset, price_word, risk_word)
 
 
 @internal
@@ -151,8 +153,10 @@ def _latched_scene(account: uint256, asset: uint256, size_change: int256) -> IPe
         if index != asset_list.MAX_ASSETS:
             place: uint256 = unsafe_mul(2, index)
             return self._scene_at(account, asset, all_marks[place], all_marks[unsafe_add(place, 1)])
-    marks: DynArray[uint256, 32] = calls._latched_marks(asset_list._only(asset))
-    return self._scene_at(account, asset, marks[0], marks[1])
+    price_word: uint256 = 0
+    risk_word: uint256 = 0
+    price_word, risk_word = calls._latched_mark(asset)
+    return self._scene_at(account, asset, price_word, risk_word)
 
 
 @internal

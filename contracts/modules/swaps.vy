@@ -11,7 +11,6 @@
 
 from contracts.interfaces import IClearinghouse
 from contracts.interfaces import IExchange
-from contracts.modules import asset_list
 from contracts.modules import calls
 from contracts.modules import cash
 from contracts.modules import collaterals
@@ -126,8 +125,10 @@ def _side(asset: uint256) -> IExchange.Side:
             price_word=PAR_WORD,
             risk_word=0,
         )
-    marks: DynArray[uint256, 32] = calls._latched_marks(asset_list._only(asset))
-    return IExchange.Side(asset_word=collaterals._word(asset), price_word=marks[0], risk_word=marks[1])
+    price_word: uint256 = 0
+    risk_word: uint256 = 0
+    price_word, risk_word = calls._latched_mark(asset)
+    return IExchange.Side(asset_word=collaterals._word(asset), price_word=price_word, risk_word=risk_word)
 
 
 ################################################################
