@@ -132,6 +132,18 @@ def test_liquidate__taker_holds_the_other_side__both_sides_have_less_open(
     floor.check()
 
 
+def test_liquidate__taker_holds_the_other_side__waits_for_no_fresh_headroom(floor: Floor) -> None:
+    """What meets makes both sides smaller, so it is not refused like a position that grows."""
+    taker, victim = floor.taker(cash=10**6), long_victim(floor)
+    floor.calm()
+    floor.trade(taker, -WAD)
+    floor.world.wait(601)
+    with floor.refused("perps: headroom stale"):
+        floor.trade(taker, -WAD)
+    receipt = floor.liquidate(victim, taker)
+    assert [tuple(event.args) for event in floor.perps.events(receipt, "Offset")] == [(ETH, WAD)]
+
+
 @pytest.mark.parametrize("side", [1, -1])
 def test_liquidate__taker_holds_the_same_side__entries_add_up(floor: Floor, side: int) -> None:
     victim = long_victim(floor) if side > 0 else short_victim(floor)

@@ -7,6 +7,7 @@ import pytest
 from ballast.chain import Contract
 from tests.clearing_kit import args_of
 from tests.conftest import reverts
+from tests.support.allocations import fund_house, trade
 from tests.support.world import QUOTE, WAD, World
 
 MICRO = 10**12
@@ -217,6 +218,20 @@ def test_budget__step_with_cash__may_round_two_units_away(world: World, name: st
     for units, loss in ((4, 0), (5, 5 * UNIT)):
         pay = mandates.pay.encode(account, units - paid)
         assert loss_of(world, account, target_bps, step, pay) == loss
+
+
+def test_budget__gain_that_is_paid_out__hides_no_loss(world: World) -> None:
+    """A result that became cash is counted once: what is paid away beside it is a loss in full."""
+    account = stepper(world)
+    fund_house(world)
+    trade(world, account, "ETH", WAD)
+    world.set_price("ETH", 2_200)
+    settle = world.mandates.settle.encode(1)
+    assert loss_of(world, account, 10_000, settle) == 0
+    assert (
+        loss_of(world, account, 10_000, settle, world.mandates.pay.encode(account, 100))
+        == 100 * UNIT
+    )
 
 
 def test_budget__cash_that_repays_a_debt__rounding_is_no_loss(world: World) -> None:

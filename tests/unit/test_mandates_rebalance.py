@@ -305,6 +305,22 @@ def test_swap__above_target_and_band__is_refused(world: World, hook: Contract) -
     assert world.clearinghouse.position_word(account, ETH) == 146 * 10**17
 
 
+def test_swap__feed_doubles_in_the_mandate__is_bounded_by_the_mark_before(
+    world: World, hook: Contract
+) -> None:
+    """I29: what the hook sells is judged by the mark that the mandate fixed."""
+    account, feed = world.open_account(leverage=3), world.feeds["ETH"]
+    give(world, hook, account)
+    name, arguments = sale(world, 4 * 10**17)
+    steps = [
+        (feed.address, feed.set_answer.encode(2 * feed.latestRoundData()[1])),
+        (world.mandates.address, world.mandates.function(name).encode(*arguments)),
+    ]
+    hook.set_script(steps, sender=world.governor)
+    rebalance(world, account)
+    assert world.clearinghouse.position_word(account, ETH) == 146 * 10**17
+
+
 def test_swap__purchase_with_cash__grows_an_exposure(world: World, hook: Contract) -> None:
     account = world.account()
     world.deposit(account, "ETH", 10**19)
