@@ -228,6 +228,16 @@ def test_swap__of_a_stale_asset__is_refused_either_way(world: World) -> None:
     assert sell(world, account, 10**8, asset=0, out=BTC) > 0
 
 
+def test_swap__of_a_paused_asset__is_open_either_way(world: World) -> None:
+    """A pause lets a price back no increase; what is swapped is bounded by it as ever."""
+    account = world.account()
+    world.deposit(account, "ETH", 10**18)
+    world.deposit(account, QUOTE, 10**9)
+    world.system.oracle.set_pause(ETH, world.chain.time + 86_400, sender=world.governor)
+    assert sell(world, account, 10**17) > 0
+    assert sell(world, account, 10**8, asset=0, out=ETH) > 0
+
+
 def test_swap__sale_below_initial_margin__is_open(world: World) -> None:
     """Selling what is held lowers risk: always allowed, and both excesses rise."""
     account = world.open_account(leverage=3)

@@ -549,6 +549,22 @@ def test_rebalance__margin_call__takes_what_is_free_at_once(world: World) -> Non
     assert abs(told.amount - shortfall) <= 2 * world.unit_wad(QUOTE)
 
 
+def test_rebalance__margin_call_runs__takes_what_became_free_and_calls_no_more(
+    world: World,
+) -> None:
+    """The cash that a sibling has got meanwhile; the deadline stays."""
+    account, donor = world.open_account(leverage=2), world.account(1)
+    world.make_donor(donor, floor_bps=10_000)
+    world.enrol(account, trigger_bps=39_000, target_bps=41_000, cooldown_s=0, donors=[1])
+    world.bound(account, call_s=3_600)
+    deadline = args_of(world.rebalancer, rebalance(world, account), "MarginCalled").deadline
+    world.deposit(donor, QUOTE, world.units(QUOTE, 100))
+    receipt = rebalance(world, account)
+    assert world.rebalancer.events(receipt, "MarginCalled") == []
+    assert args_of(world.rebalancer, receipt, "StepTaken").value == 100 * WAD
+    assert world.rebalancer.state_of(account)[0] == deadline
+
+
 def test_rebalance__margin_call_in_an_emergency__sells_at_once(world: World) -> None:
     account = sinking(world)
     world.bound(account, call_s=2**31 - 1)
