@@ -542,6 +542,18 @@ def test_raise_margin__not_the_steward__reverts(council: Council) -> None:
             council.governance.raise_margin(ETH, parameters, sender=sender)
 
 
+def test_set_steward__another__raises_margins_and_the_old_one_no_more(council: Council) -> None:
+    new = council.world.keeper
+    receipt = council.decide(council.governance, "set_steward", new)
+    told = args_of(council.governance, receipt, "StewardChanged")
+    assert (told.old, told.new) == (council.steward, new)
+    parameters = _parameters(council)
+    parameters[0] += parameters[0] // 100
+    with reverts(NOT_STEWARD):
+        council.governance.raise_margin(ETH, tuple(parameters), sender=council.steward)
+    council.governance.raise_margin(ETH, tuple(parameters), sender=new)
+
+
 def test_governance__roles_unset__nobody_acts(council: Council) -> None:
     council.decide(council.governance, "set_guardian", ZERO_ADDRESS)
     council.decide(council.governance, "set_steward", ZERO_ADDRESS)
