@@ -22,7 +22,7 @@ PAY: constant(Bytes[4]) = method_id("pay(uint256,uint256)")
 PAY_GAS: constant(uint256) = 500_000
 
 # A call for a rebalance costs so much gas around the hook, the pay itself included, and its sender a tip.
-OVERHEAD_GAS: constant(uint256) = 195_000
+OVERHEAD_GAS: constant(uint256) = 185_000
 TIP_WEI: constant(uint256) = 10**9
 GAS_MARGIN_BPS: constant(uint256) = 11_500
 # From the flag on the part of the gap that is paid grows for so long.

@@ -73,7 +73,8 @@ def divides(
 
 
 # What a name of a function is, where the type says less: a half of a word, a field of one.
-WIDTHS = {"size": (-U128 // 2, U128 // 2), "asset_wad": (0, U96), "base": (0, U172)}
+HALF = (-U128 // 2, U128 // 2)  # of a word, signed
+WIDTHS = {"size": HALF, "whole": HALF, "asset_wad": (0, U96), "base": (0, U172)}
 
 
 def in_width(names: dict[str, Any]) -> list[Any]:
@@ -174,10 +175,7 @@ def collateral_requirement_up() -> None:
     hints = [product_order(price, U96, counted)]
     proved(machine, site, goal, [price <= U96], is_total=True, hints=hints)
     machine = integers()
-    text = (
-        "unsafe_div( unsafe_add(unsafe_mul(value, rate_e6), fixed_point.WAD * fixed_point.RATE - 1)"
-        ", fixed_point.WAD * fixed_point.RATE, )"
-    )
+    text = "unsafe_div(unsafe_add(unsafe_mul(value, rate_e6), REQUIRED_UNIT - 1), REQUIRED_UNIT)"
     site = machine.expression(path, name, text)
     value, rate = site.names["value"], site.names["rate_e6"]
     goal = z3.And(UP(site.value, value * rate, WAD * RATE), site.value < 2**255)
@@ -208,12 +206,14 @@ def to_wad() -> None:
 @row("R62")
 def result_of_a_perpetual() -> None:
     machine = integers()
-    leg = {"price_word": machine.unsigned("price_word"), "funding": machine.signed("funding")}
+    leg = {name: machine.unsigned(name) for name in ("position", "price_word")}
+    leg |= {name: machine.signed(name) for name in ("funding", "cost")}
     size = machine.signed("size")
-    outcome = machine.call(module("slices"), "_value_wad", leg, size)
+    machine.substitutes["_size_wad"] = lambda word, path: size
+    outcome = machine.call(module("slices"), "_result_wad", leg)
     price = machine.call(module("packing"), "_newest_wad", leg["price_word"])
     moved = size * (price.value - leg["funding"])
-    proved(machine, outcome, DOWN(outcome.value, moved, WAD))
+    proved(machine, outcome, DOWN(outcome.value + leg["cost"], moved, WAD))
     perpetual_in_the_margin_equation()
 
 
@@ -223,7 +223,7 @@ def perpetual_in_the_margin_equation() -> None:
     size = machine.signed("size", -U120, U120)
     funding = machine.signed("funding", -(2**127), 2**127 - 1)
     price = machine.unsigned("price", U96)
-    text = "unsafe_mul(size, unsafe_sub(packing._signed(price_wad), funding_wad))"
+    text = "unsafe_mul(size, unsafe_sub(convert(convert(price_wad, bytes32), int256), funding_wad))"
     move = machine.expression(module("margin"), "_terms", text)
     names = move.names
     same = [
@@ -1076,7 +1076,10 @@ def exit_down() -> None:
         product_order(rate, U24, price * gross),
     ]
     goal = DOWN(outcome.value, price * gross * rate, WAD * RATE)
-    proved(machine, outcome, goal, is_total=True, hints=hints)
+    # A size is the upper half of its word, like the cap of a supply word.
+    upper_half = machine.call(packing, "_cap_wad", position).value
+    known = [z3.Implies(upper_half == 0, size == 0)]
+    proved(machine, outcome, goal, known, is_total=True, hints=hints)
 
 
 @row("R109")
@@ -1218,19 +1221,18 @@ SITES: dict[str, tuple[tuple[str, str, str, Direction, Formula], ...]] = {
         (
             module("slices"),
             "_part",
-            "fixed_point._abs(size) * fraction // (fixed_point.WAD * markets.SIZE_STEP)",
+            "fixed_point._abs(whole) * fraction // (fixed_point.WAD * markets.SIZE_STEP)",
             DOWN,
-            lambda n: (magnitude(n["size"]) * n["fraction"], WAD * GWEI),
+            lambda n: (magnitude(n["whole"]) * n["fraction"], WAD * GWEI),
         ),
     ),
     "R90": (
         (
             module("slices"),
             "_part",
-            "fixed_point._div_zero_signed("
-            "self._result_wad(leg) * convert(fraction, int256), 10**18)",
+            "fixed_point._div_zero_signed(result * convert(fraction, int256), 10**18)",
             ZERO,
-            lambda n: (n["_result_wad"] * n["fraction"], WAD),
+            lambda n: (n["result"] * n["fraction"], WAD),
         ),
         (
             module("slices"),
@@ -1244,12 +1246,9 @@ SITES: dict[str, tuple[tuple[str, str, str, Direction, Formula], ...]] = {
         (
             contract("Liquidator"),
             "_slice",
-            "part.discount_wad * freed // picture.required_maint",
+            "discount * freed // picture.required_maint",
             DOWN,
-            lambda n: (
-                n["part"]["discount_wad"] * n["freed"],
-                n["picture"]["required_maint"],
-            ),
+            lambda n: (n["discount"] * n["freed"], n["picture"]["required_maint"]),
         ),
     ),
     "R92": (
