@@ -170,6 +170,7 @@ def _known_marks(listed: uint256) -> DynArray[uint256, 32]:
 def _fresh_marks(listed: uint256) -> DynArray[uint256, 32]:
     return staticcall IRiskOracle(ORACLE).marks(asset_list._ids(listed))
 
+
 @internal
 @view
 def _mark(asset: uint256) -> (uint256, uint256):

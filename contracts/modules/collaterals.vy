@@ -46,12 +46,6 @@ def _word(asset: uint256) -> uint256:
 
 
 @internal
-@view
-def _quote() -> address:
-    return packing._token(QUOTE_WORD)
-
-
-@internal
 def _count_in(asset: uint256, amount_wad: uint256):
     """@dev The cap blocks increases only: an asset above its cap can always leave."""
     supply: uint256 = self._supplies[asset] + amount_wad

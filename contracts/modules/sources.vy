@@ -48,11 +48,5 @@ def _unit_wad(asset: uint256) -> uint256:
 
 @internal
 @view
-def _snapshot(account: uint256) -> IMandates.Snapshot:
-    return staticcall IMandates(MANDATES).snapshot(account)
-
-
-@internal
-@view
 def _guard_word(account: uint256) -> uint256:
     return staticcall IMandates(MANDATES).guard_word(account)

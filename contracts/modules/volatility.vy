@@ -51,7 +51,6 @@ LN_WAD: constant(int256) = 41_446_531_673_892_822_313
 # Parkinson: sigma = ln(high / low) / sqrt(4 ln 2), of one hour: times sqrt(year / 3,600 s). In e6, up.
 RANGE_FACTOR_E6: constant(uint256) = 56_209_449
 
-MASK_32: constant(uint256) = 2**32 - 1
 MASK_40: constant(uint256) = 2**40 - 1
 MASK_96: constant(uint256) = 2**96 - 1
 MASK_128: constant(uint256) = 2**128 - 1
