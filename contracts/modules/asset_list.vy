@@ -47,6 +47,12 @@ def _marked(listed: uint256, index: uint256, carries_perpetual: bool) -> uint256
 
 @internal
 @pure
+def _at(listed: uint256, index: uint256) -> uint256:
+    return (listed >> unsafe_mul(8, index)) & 255
+
+
+@internal
+@pure
 def _ids(listed: uint256) -> DynArray[uint256, MAX_ASSETS]:
     ids: DynArray[uint256, MAX_ASSETS] = []
     rest: uint256 = listed
